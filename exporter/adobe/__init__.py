@@ -1,0 +1,1 @@
+"""Everything Adobe: how it says what it says. Replaceable as a whole; knows nothing of ledgers, metrics or the web."""

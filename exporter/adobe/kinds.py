@@ -1,0 +1,111 @@
+"""What kind of flow a run belongs to, and which step an activity is.
+
+Nothing in a run says its kind outright, so it is concluded, from the surest sign to the weakest: the event code, the
+activities (fixed ids, adobe.md B2.6), the Adobe service that created the run, the shape of its reference. A query
+run promotes its result as a source run does, so the query's own activity is looked for first.
+
+Sans-I/O.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from exporter.adobe.wrappers import Node
+from exporter.flowrun import OTHER, Kind
+
+_ACTIVITIES: Final = {
+    "copyActivity": "copy",
+    "promotionActivity": "promotion",
+    "4f008a00-3a04-11eb-adc1-0242ac120002": "copy",
+    "37b34f84-1ada-11eb-adc1-0242ac120002": "promotion",
+    "46382888-2f46-11eb-adc1-0242ac120002": "identity",
+    "08e3217c-2f46-11eb-adc1-0242ac120002": "profile",
+    "3c8e49bc-27a6-11ec-9621-0242ac130002": "segmentation",
+    "c4f238e3-7334-4933-8b56-64d7ea43ea54": "activation_processing",
+    "51d82b36-6b8f-11eb-9439-0242ac130002": "activation_publishing",
+    "8816f6a2-2533-4dff-9026-c23a27b38691": "query",
+    "076085f8-255a-11ee-be56-0242ac120002": "activation_streaming",
+}
+
+# For activities whose id is new; the first word that the name holds decides.
+_ACTIVITY_WORDS: Final = (
+    ("copy activity", "copy"),
+    ("promotion activity", "promotion"),
+    ("uis", "identity"),
+    ("segmentation", "segmentation"),
+    ("profile batch activity", "profile"),
+    ("query activity", "query"),
+)
+
+_KINDS_BY_ACTIVITY: Final = (
+    ("query", Kind.QUERY),
+    ("segmentation", Kind.SEGMENT),
+    ("activation_processing", Kind.DESTINATION),
+    ("activation_publishing", Kind.DESTINATION),
+    ("activation_streaming", Kind.DESTINATION),
+    ("identity", Kind.IDENTITY),
+    ("profile", Kind.PROFILE),
+    ("copy", Kind.SOURCE),
+    ("promotion", Kind.SOURCE),
+)
+
+_KINDS_BY_CODE: Final = (
+    ("source", Kind.SOURCE),
+    ("destination", Kind.DESTINATION),
+    ("identity", Kind.IDENTITY),
+    ("profile", Kind.PROFILE),
+    ("segment", Kind.SEGMENT),
+    ("query", Kind.QUERY),
+)
+
+_KINDS_BY_CLIENT: Final = {
+    "aep_activation_batch": Kind.DESTINATION,
+    "AepActivationService": Kind.DESTINATION,
+    "acp_foundation_queryService": Kind.QUERY,
+}
+
+
+def activity_name(node: Node) -> str:
+    """An activity's name, one of flowrun.ACTIVITIES."""
+    known = _ACTIVITIES.get(str(node.get("id")))
+    if known:
+        return known
+    told = node.get("name")
+    words = told.lower() if isinstance(told, str) else ""
+    return next((name for word, name in _ACTIVITY_WORDS if word in words), OTHER)
+
+
+def kind_of_run(node: Node, activities: Sequence[Node], event_code: str) -> Kind:
+    """The kind of flow a run belongs to."""
+    names = {activity_name(activity) for activity in activities}
+    client = _KINDS_BY_CLIENT.get(str(node.get("createdClient")))
+    # Looked for first, whatever the code says: a query's name can be its SQL, and must not become a label.
+    if "query" in names or client is Kind.QUERY:
+        return Kind.QUERY
+    for word, kind in _KINDS_BY_CODE:
+        if event_code.startswith(word):
+            return kind
+    for name, kind in _KINDS_BY_ACTIVITY:
+        if name in names:
+            return kind
+    if client:
+        return client
+    reference = node.get("providerRefId")
+    if isinstance(reference, str):
+        if reference.startswith("segment:"):
+            return Kind.DESTINATION
+        if reference.startswith("M-"):
+            return Kind.SOURCE
+    return Kind.UNKNOWN
+
+
+def kind_of_flow(node: Node) -> Kind:
+    """The kind of a flow as the Flow Service describes it."""
+    attributes = node.get("inheritedAttributes")
+    properties = attributes.get("properties") if isinstance(attributes, dict) else None
+    if isinstance(properties, dict):
+        if properties.get("isDestinationFlow") is True:
+            return Kind.DESTINATION
+        if properties.get("isSourceFlow") is True:
+            return Kind.SOURCE
+    return Kind.UNKNOWN

@@ -1,0 +1,283 @@
+"""One event's bytes to the fact it tells: FlowRun, FlowAlert, Flow, Unsupported or Unreadable.
+
+The rule: a run costs only what it lacks. A run without flow id, run id or status is unsupported; anything else that is
+missing or makes no sense is left out, and named in `anomalies`. Status is read from `metrics.statusSummary.status`,
+never from the event code (adobe.md B1: one code serves start and success). Facts: adobe.md B2 and B3, contract 4.3 to
+4.5.
+
+Sans-I/O: no clock (the time of recording is passed in), no client, no async.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from exporter.adobe import document, leaves
+from exporter.adobe.kinds import activity_name, kind_of_flow, kind_of_run
+from exporter.adobe.wrappers import XDM, Node, Wrapping, looks_like_alert, looks_like_run, unwrap
+from exporter.flowrun import (
+    OTHER,
+    RECORD_RESULTS,
+    SIZE_RESULTS,
+    Activity,
+    AlertState,
+    Counts,
+    Fact,
+    Flow,
+    FlowAlert,
+    FlowRun,
+    RunError,
+    Status,
+    Unreadable,
+    Unsupported,
+    is_error_code,
+)
+
+ANOMALY_FIELDS: Final = (
+    "status",
+    "started_at",
+    "completed_at",
+    "created_at",
+    "updated_at",
+    "told_at",
+    "duration",
+    "records",
+    "bytes",
+    "files",
+    "error_code",
+    "flow_name",
+)
+"""Every field that `FlowRun.anomalies` can name."""
+
+_MAX_ERRORS: Final = 200
+"""Errors kept of one run, of all places together."""
+
+_STATUSES: Final = {
+    "success": Status.SUCCESS,
+    "completed": Status.SUCCESS,
+    "partialsuccess": Status.PARTIAL_SUCCESS,
+    "partialfailure": Status.PARTIAL_SUCCESS,
+    "failed": Status.FAILED,
+    "failure": Status.FAILED,
+    "error": Status.FAILED,
+    "cancelled": Status.CANCELLED,
+    "canceled": Status.CANCELLED,
+    "aborted": Status.CANCELLED,
+    "inprogress": Status.IN_PROGRESS,
+    "processing": Status.IN_PROGRESS,
+    "started": Status.IN_PROGRESS,
+    "queued": Status.QUEUED,
+    "waiting": Status.QUEUED,
+    "scheduled": Status.QUEUED,
+}
+
+_RECORD_KEYS: Final = {result: f"{result}RecordCount" for result in RECORD_RESULTS}
+_SIZE_KEYS: Final = {result: f"{result}Bytes" for result in SIZE_RESULTS}
+_FILE_KEYS: Final = {result: f"{result}FileCount" for result in SIZE_RESULTS}
+
+_NOTHING: Final[Node] = {}
+
+
+def read(body: bytes, recorded_at: int) -> Fact:
+    """Read one event as it was kept; `recorded_at` bounds the times that make sense (milliseconds since 1970)."""
+    decoded = document.decode(body)
+    if decoded is None or not isinstance(decoded.value, dict):
+        return Unreadable()
+    unwrapped = unwrap(decoded.value, Wrapping())
+    if isinstance(unwrapped.inner, list):
+        return Unsupported()
+    return interpret(unwrapped.inner, unwrapped.wrapping, recorded_at)
+
+
+def interpret(node: Node, wrapping: Wrapping, recorded_at: int) -> Fact:
+    """Read one unwrapped object."""
+    if XDM in "".join(node):
+        node = _without_prefix(node)
+    if looks_like_run(node):
+        return _run(node, wrapping, recorded_at)
+    if looks_like_alert(node):
+        return _alert(node, wrapping, recorded_at)
+    if isinstance(node.get("flowSpec"), dict) and node.get("name") and "flowId" not in node:
+        return _flow(node, wrapping, recorded_at)
+    return Unsupported(sandbox=leaves.identifier(node.get("sandboxName")))
+
+
+def _without_prefix(node: Node) -> dict[str, object]:
+    return {
+        key.removeprefix(XDM): _without_prefix(value) if isinstance(value, dict) else value
+        for key, value in node.items()
+    }
+
+
+def _section(node: Node, key: str) -> Node:
+    """A nested object; an empty one where there is none, so that what lacks it lacks only its leaves."""
+    found = node.get(key)
+    return found if isinstance(found, dict) else _NOTHING
+
+
+def _objects(value: object) -> Iterator[Node]:
+    """The objects of a list; one object that should have been a list of one counts as that."""
+    for element in value if isinstance(value, list) else [value]:
+        if isinstance(element, dict):
+            yield element
+
+
+class _Reading:
+    """The leaves of one run, with the fields whose value made no sense."""
+
+    def __init__(self, recorded_at: int) -> None:
+        self._recorded_at = recorded_at
+        self.anomalies: list[str] = []
+
+    def moment(self, value: object, field: str) -> int | None:
+        try:
+            return leaves.moment(value, self._recorded_at)
+        except leaves.Nonsense:
+            self.anomalies.append(field)
+            return None
+
+    def counts(self, summary: Node, keys: dict[str, str], field: str) -> Counts:
+        found: list[tuple[str, int]] = []
+        for result, key in keys.items():
+            if key in summary:
+                try:
+                    number = leaves.count(summary[key])
+                except leaves.Nonsense:
+                    self.anomalies.append(field)
+                    continue
+                if number is not None:
+                    found.append((result, number))
+        return tuple(found)
+
+    def name(self, value: object) -> str:
+        try:
+            return leaves.name(value)
+        except leaves.Nonsense:
+            self.anomalies.append("flow_name")
+            return ""
+
+    def status(self, value: object) -> Status | None:
+        """None where Adobe gives no status at all; a word nobody knows ends the run as unknown."""
+        if value is None or value == "":
+            return None
+        word = "".join(filter(str.isalnum, value)).lower() if isinstance(value, str) else ""
+        status = _STATUSES.get(word)
+        if status is None:
+            self.anomalies.append("status")
+            return Status.UNKNOWN
+        return status
+
+    def ends(self, summary: Node) -> tuple[int | None, int | None]:
+        started_at = self.moment(summary.get("startedAtUTC"), "started_at")
+        completed_at = self.moment(summary.get("completedAtUTC"), "completed_at")
+        if started_at is not None and completed_at is not None and completed_at < started_at:
+            self.anomalies.append("duration")
+        return started_at, completed_at
+
+    def errors(self, parts: Iterable[Node]) -> tuple[RunError, ...]:
+        """The errors of a run and its activities, each that says the same once."""
+        found = dict.fromkeys(self._error(entry) for part in parts for entry in _error_entries(part))
+        return tuple(found)[:_MAX_ERRORS]
+
+    def _error(self, entry: object) -> RunError:
+        if not isinstance(entry, dict):
+            return RunError(code=OTHER, message=leaves.message(entry))
+        told = entry.get("code")
+        code = leaves.identifier(told)
+        if not is_error_code(code):
+            if told is not None:
+                self.anomalies.append("error_code")
+            code = OTHER
+        amount = entry.get("recordCount", entry.get("count"))
+        return RunError(
+            code=code,
+            message=leaves.message(entry.get("message")) or leaves.message(entry.get("description")),
+            count=amount if isinstance(amount, int) and not isinstance(amount, bool) and amount >= 0 else None,
+        )
+
+
+def _error_entries(part: Node) -> Iterator[object]:
+    """What a run (its metrics) or an activity says went wrong; `skippedInfo` and `warningInfo` are no errors."""
+    status_summary = _section(part, "statusSummary")
+    for value in (
+        status_summary.get("errors"),
+        _section(status_summary, "extensions").get("errors"),
+        _section(part, "recordSummary").get("failedInfo"),
+    ):
+        yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
+
+
+def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsupported:
+    metrics = _section(node, "metrics")
+    reading = _Reading(recorded_at)
+    run_id = leaves.identifier(node.get("id")) or leaves.identifier(node.get("flowRunId"))
+    flow_id = leaves.identifier(node.get("flowId"))
+    sandbox = leaves.identifier(node.get("sandboxName"))
+    status = reading.status(_section(metrics, "statusSummary").get("status"))
+    if not run_id or not flow_id or status is None:
+        return Unsupported(sandbox=sandbox)
+    started_at, completed_at = reading.ends(_section(metrics, "durationSummary"))
+    activities = tuple(_objects(node.get("activities")))
+    return FlowRun(
+        run_id=run_id,
+        flow_id=flow_id,
+        sandbox=sandbox,
+        org=leaves.identifier(wrapping.org),
+        status=status,
+        flow_name=reading.name(node.get("flowName")),
+        kind=kind_of_run(node, activities, leaves.identifier(wrapping.event_code)),
+        started_at=started_at,
+        completed_at=completed_at,
+        created_at=reading.moment(node.get("createdAt"), "created_at"),
+        updated_at=reading.moment(node.get("updatedAt"), "updated_at"),
+        told_at=reading.moment(wrapping.told_at, "told_at"),
+        records=reading.counts(_section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
+        size=reading.counts(_section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
+        files=reading.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
+        errors=reading.errors((metrics, *activities)),
+        activities=tuple(_activity(activity, reading) for activity in activities),
+        anomalies=tuple(reading.anomalies),
+    )
+
+
+def _activity(node: Node, reading: _Reading) -> Activity:
+    started_at, completed_at = reading.ends(_section(node, "durationSummary"))
+    return Activity(name=activity_name(node), started_at=started_at, completed_at=completed_at)
+
+
+def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
+    reading = _Reading(recorded_at)
+    state = AlertState(str(node["status"]).strip().lower())
+    resolved_at = reading.moment(node.get("resolvedAt"), "completed_at") if state is AlertState.INACTIVE else None
+    name = leaves.identifier(node.get("name"))
+    flow_id = leaves.identifier(node.get("flowId"))
+    run_id = leaves.identifier(node.get("flowRunId"))
+    return FlowAlert(
+        # An alert that names no id of its own is told from others by what it is about.
+        alert_id=leaves.identifier(node.get("id")) or leaves.identifier(f"{name}:{flow_id}:{run_id}"),
+        name=name,
+        state=state,
+        sandbox=leaves.identifier(node.get("sandboxName")),
+        org=leaves.identifier(wrapping.org),
+        flow_id=flow_id,
+        run_id=run_id,
+        changed_at=resolved_at if resolved_at is not None else reading.moment(node.get("createdAt"), "created_at"),
+        anomalies=tuple(reading.anomalies),
+    )
+
+
+def _flow(node: Node, wrapping: Wrapping, recorded_at: int) -> Flow | Unsupported:
+    flow_id = leaves.identifier(node.get("id"))
+    if not flow_id:
+        return Unsupported()
+    reading = _Reading(recorded_at)
+    state = node.get("state")
+    return Flow(
+        flow_id=flow_id,
+        sandbox=leaves.identifier(node.get("sandboxName")),
+        org=leaves.identifier(wrapping.org),
+        flow_name=reading.name(node.get("name")),
+        kind=kind_of_flow(node),
+        # Adobe's other states (initializing, pending, ...) are on the way to one of these two, and say neither.
+        enabled={"enabled": True, "disabled": False}.get(state.lower()) if isinstance(state, str) else None,
+        updated_at=reading.moment(node.get("updatedAt"), "updated_at"),
+    )

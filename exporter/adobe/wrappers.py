@@ -1,0 +1,109 @@
+"""Which wrappers Adobe puts around a run, and the way through them.
+
+`{event_id, event}`, CloudEvents `data`, `{value}` with its message's fields, `{messages: [...]}`, `{items: [...]}` and
+the journal's `{position, event}`, in any nesting (facts: adobe.md A5, A7, B2). A wrapper says things its content does
+not: the event's id and code, the time, the organisation.
+
+Sans-I/O.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+Node = Mapping[str, object]
+"""A decoded JSON object."""
+
+_MAX_NESTING: Final = 8
+_OBJECTS: Final = ("event", "data", "value")
+_LISTS: Final = ("messages", "items", "event", "data")
+
+XDM: Final = "xdm:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapping:
+    """What the wrappers said, as it came; the innermost that says a thing is believed."""
+
+    event_id: object = None
+    event_code: object = None
+    org: object = None
+    told_at: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwrapped:
+    """What lies within: an object, or, where `inner` is a list, several; `path` leads there."""
+
+    wrapping: Wrapping
+    inner: Node | list[object]
+    path: tuple[str, ...] = ()
+
+
+def member(node: Node, key: str) -> object:
+    """A member by its name, with or without the prefix of Experience Data Model fields."""
+    found = node.get(key)
+    return found if found is not None else node.get(XDM + key)
+
+
+def unwrap(node: Node, outer: Wrapping) -> Unwrapped:
+    """Follow the wrappers inwards to the first object that is none, or to the first list."""
+    wrapping = outer
+    path: tuple[str, ...] = ()
+    for _ in range(_MAX_NESTING):
+        if looks_like_run(node) or looks_like_alert(node):
+            break
+        key = next(_ways_in(node), None)
+        if key is None:
+            break
+        wrapping = _with_words_of(node, wrapping)
+        path += (key,)
+        inner = node[key]
+        if isinstance(inner, list):
+            return Unwrapped(wrapping=wrapping, inner=inner, path=path)
+        if isinstance(inner, dict):
+            node = inner
+    return Unwrapped(wrapping=_with_words_of(node, wrapping), inner=node, path=path)
+
+
+def _ways_in(node: Node) -> Iterator[str]:
+    for key in _OBJECTS:
+        if isinstance(node.get(key), dict):
+            yield key
+    for key in _LISTS:
+        inner = node.get(key)
+        if isinstance(inner, list) and any(isinstance(element, dict) for element in inner):
+            yield key
+
+
+def looks_like_run(node: Node) -> bool:
+    """Whether the object is a run: only runs have metrics."""
+    return isinstance(member(node, "metrics"), dict)
+
+
+def looks_like_alert(node: Node) -> bool:
+    """Whether the object is one of Adobe's alerts: these have a state of their own, and no metrics."""
+    status = node.get("status")
+    return isinstance(status, str) and status.strip().upper() in {"FIRING", "INACTIVE"}
+
+
+def _with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:
+    """What this object says of the event, over what the wrappers around it said."""
+    header = node.get("header")
+    adobe = header.get("_adobeio") if isinstance(header, dict) else None
+    meta = node.get("_eventNotificationMeta")
+    said = {
+        "event_id": node.get("eventid") or node.get("event_id"),
+        "event_code": (adobe.get("eventCode") if isinstance(adobe, dict) else None)
+        or (meta.get("type") if isinstance(meta, dict) else None)
+        or (node.get("type") if "specversion" in node else None)
+        or node.get("event_code")
+        or node.get("event_type")
+        or node.get("xdm:eventCode"),
+        "org": member(node, "imsOrgId")
+        or member(node, "imsOrg")
+        or (adobe.get("imsOrgId") if isinstance(adobe, dict) else None),
+        "told_at": node.get("timestamp") or (node.get("time") if "specversion" in node else None),
+    }
+    news = {key: value for key, value in said.items() if value}
+    return replace(wrapping, **news) if news else wrapping

@@ -1,0 +1,154 @@
+"""The command `aep-flow-exporter`: which commands there are, what they print, how they end.
+
+Exit status: 0 done, 1 it could not be done, 2 it was asked for wrongly. What is wrong goes to standard error, in words.
+"""
+
+import asyncio
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import uvloop
+
+from exporter import __version__, logs, settings
+from exporter.errors import ExporterError, SettingsError
+from exporter.flowrun import Result
+from exporter.intake import Intake
+from exporter.ledger import Ledger
+from exporter.ledger.urls import open_ledger
+from exporter.replay import replay
+from exporter.service import build
+from exporter.settings import REPLAY, SERVE, Settings
+
+PROGRAM: Final = "aep-flow-exporter"
+
+_COMMANDS: Final = {
+    SERVE: "receive notifications and serve metrics",
+    REPLAY: "record notifications from files: FILE... or - for standard input",
+    "version": "print the version",
+}
+_HELP: Final = {"-h", "--help", "help"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words.pop(0) if words else ""
+    try:
+        if command in _HELP:
+            _say(_overview())
+        elif command in {"version", "--version"}:
+            _say(f"{PROGRAM} {__version__} (Python {platform.python_version()}, {platform.platform()})")
+        elif command not in _COMMANDS:
+            _complain(f"unknown command {command}" if command else "no command was given")
+            _complain(f"See {PROGRAM} --help")
+            return 2
+        elif _HELP & {word for word in words if word.startswith("-")}:
+            _say(_help(command))
+        else:
+            return _run(command, *settings.load(command, words, os.environ))
+    except SettingsError as error:
+        _complain(f"{error}\nSee {PROGRAM} {command} --help")
+        return 2
+    except ExporterError as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
+        return 1
+    return 0
+
+
+def _run(command: str, values: Settings, words: list[str]) -> int:
+    logs.configure(values.log_level, values.log_format)
+    if command == SERVE:
+        if words:
+            raise SettingsError(f"{SERVE} takes flags only, and {len(words)} other words were given")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(values))
+        return 0
+    if not words:
+        raise SettingsError("replay needs a file, or - for standard input")
+    return _replay(values, words)
+
+
+async def _serve(values: Settings) -> None:
+    await build(values).run()
+
+
+def _replay(values: Settings, names: list[str]) -> int:
+    missing = [name for name in names if name != "-" and not Path(name).is_file()]
+    if missing:
+        raise SettingsError("\n".join(f"{name}: there is no such file" for name in missing))
+    ledger = open_ledger(values.ledger_url)
+    try:
+        total = asyncio.run(_replay_files(values, ledger, names))
+    finally:
+        ledger.close()
+    _say("\n".join(f"{result.value:<12}{total[result]:>10}" for result in Result))
+    return 0
+
+
+async def _replay_files(values: Settings, ledger: Ledger, names: list[str]) -> Counter[Result]:
+    intake = Intake(ledger, ledger.now, retention=values.ledger_retention // timedelta(milliseconds=1))
+    total: Counter[Result] = Counter()
+    for name in names:
+        with _opened(name) as file:
+            total += await replay(file, intake.record, ledger.now, _progress(name))
+    return total
+
+
+def _opened(name: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb")
+
+
+def _progress(name: str) -> Callable[[Mapping[Result, int]], None]:
+    if not sys.stderr.isatty():
+        return lambda _counts: None
+
+    def show(counts: Mapping[Result, int]) -> None:
+        told = ", ".join(f"{count} {result.value}" for result, count in counts.items())
+        sys.stderr.write(f"\r\033[K{name}: {told}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {command:<10}{text}" for command, text in _COMMANDS.items())
+    return (
+        f"{PROGRAM}: Adobe Experience Platform flow runs as Prometheus metrics\n\n"
+        f"usage: {PROGRAM} COMMAND [flags]\n\ncommands:\n{commands}\n\n"
+        f"{PROGRAM} COMMAND --help lists a command's flags."
+    )
+
+
+def _help(command: str) -> str:
+    if command not in {SERVE, REPLAY}:
+        return _overview()
+    usage = f"usage: {PROGRAM} {command} [flags]{' FILE...' if command == REPLAY else ''}"
+    lines = [f"{usage}\n\n{_COMMANDS[command]}\n\nflags, each with the environment variable that does the same:"]
+    for each in settings.declared():
+        if command in each.flag.commands:
+            default = f" (default: {each.flag.shown})" if each.flag.shown else ""
+            lines.append(f"  --{each.flag.name}\n      {each.info.description}{default}\n      ${each.flag.variable}")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    lines = text.splitlines()
+    sys.stderr.write("".join(f"{PROGRAM}: {line}\n" for line in lines))

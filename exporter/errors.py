@@ -1,0 +1,79 @@
+"""The closed vocabulary of what can go wrong.
+
+An error's `reason` is its log word and its metric label; `exporter.web.answers` gives its HTTP status. Messages say
+what to do; they never contain a payload, a secret or the text of somebody else's exception.
+"""
+
+from typing import ClassVar
+
+
+class ExporterError(Exception):
+    """Anything this program refuses or can't do, for a reason it knows."""
+
+    reason: ClassVar[str]
+
+
+class BodyTooLargeError(ExporterError):
+    """A delivery is larger than `--webhook.max-body`."""
+
+    reason = "body_too_large"
+
+
+class TooManyEventsError(ExporterError):
+    """A delivery holds more events than one transaction takes."""
+
+    reason = "too_many_events"
+
+
+class BadChallengeError(ExporterError):
+    """A registration request names no challenge, or one that is too long."""
+
+    reason = "bad_challenge"
+
+
+class WrongTokenError(ExporterError):
+    """The webhook's path does not end in the token."""
+
+    reason = "token"
+
+
+class UnauthenticatedWebhookError(ExporterError):
+    """The webhook would take anybody's word on an address that others can reach."""
+
+    reason = "unauthenticated_webhook"
+
+
+class QueueFullError(ExporterError):
+    """Too many deliveries wait to be committed."""
+
+    reason = "queue_full"
+
+
+class CommitTimeoutError(ExporterError):
+    """A commit took longer than Adobe waits for an answer."""
+
+    reason = "commit_timeout"
+
+
+class LedgerUnavailableError(ExporterError):
+    """The ledger can't be read or written now; it may be able to later."""
+
+    reason = "ledger_unavailable"
+
+
+class LedgerUnusableError(ExporterError):
+    """The ledger is not one this program can open: another file, a newer schema, a damaged database."""
+
+    reason = "ledger_unusable"
+
+
+class NotCaughtUpError(ExporterError):
+    """The metrics have not yet been brought to the ledger's head."""
+
+    reason = "not_caught_up"
+
+
+class SettingsError(ExporterError):
+    """Settings that can't be used; the message names every one of them."""
+
+    reason = "settings"

@@ -1,0 +1,144 @@
+"""The one write path: deliveries into the ledger.
+
+`record` decides what makes a fact the same fact and hands drafts to the ledger; when it returns, they are durable. It
+touches no metric: metrics are a fold over the ledger, which `exporter.follow` keeps.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from exporter.flowrun import (
+    Delivery,
+    Event,
+    Fact,
+    Flow,
+    FlowAlert,
+    FlowRun,
+    Result,
+    Source,
+    Unreadable,
+    Unsupported,
+)
+from exporter.ledger import Cursor, Draft, Ledger, Receipt
+
+_RESULTS = {"unsupported": Result.UNSUPPORTED, "unreadable": Result.UNREADABLE}
+
+
+class Intake:
+    """Records deliveries; see `record`."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], int], retention: int | None = None) -> None:
+        """`retention`: milliseconds the ledger keeps a fact; None while nothing is pruned."""
+        self._ledger = ledger
+        self._clock = clock
+        self._retention = retention
+
+    async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
+        """Make every event of the deliveries durable, in one transaction with the cursor; counts by result.
+
+        A replayed run that ended before the ledger's retention is `expired` and not recorded: its fact may have been
+        pruned, and would count again. Raises what Ledger.append raises; then nothing was acknowledged.
+        """
+        results: Counter[Result] = Counter()
+        drafts: list[Draft] = []
+        for delivery in deliveries:
+            for event in delivery.events:
+                if self._has_expired(delivery.source, event.fact):
+                    results[Result.EXPIRED] += 1
+                else:
+                    drafts.append(draft(delivery.source, event))
+        if drafts or cursor is not None:
+            results.update(_result(receipt) for receipt in await self._ledger.append(drafts, cursor))
+        return results
+
+    def _has_expired(self, source: Source, fact: Fact) -> bool:
+        return (
+            self._retention is not None
+            and source is Source.REPLAY
+            and isinstance(fact, FlowRun)
+            and fact.ended_at is not None
+            and fact.ended_at < self._clock() - self._retention
+        )
+
+
+def anomalies(deliveries: Sequence[Delivery]) -> Counter[str]:
+    """How often each field's value made no sense."""
+    return Counter(
+        field
+        for delivery in deliveries
+        for event in delivery.events
+        if isinstance(event.fact, FlowRun | FlowAlert)
+        for field in event.fact.anomalies
+    )
+
+
+def draft(source: Source, event: Event) -> Draft:
+    """What the ledger keeps of one event (contract 4.7: what makes a fact)."""
+    match event.fact:
+        case FlowRun() as run:
+            return Draft(
+                fact_key=f"run:{run.run_id}:{run.status.value}",
+                source=source,
+                kind="run",
+                event_id=event.event_id,
+                event_code=event.event_code,
+                flow_id=run.flow_id,
+                run_id=run.run_id,
+                sandbox=run.sandbox,
+                status=run.status.value,
+                error_codes=" ".join(run.error_codes) or None,
+                completed_at=run.ended_at,
+                is_outcome=run.status.is_outcome,
+                body=event.body,
+            )
+        case FlowAlert() as alert:
+            return Draft(
+                fact_key=f"alert:{alert.alert_id}:{alert.state.value}:{alert.changed_at or ''}",
+                source=source,
+                kind="alert",
+                event_id=event.event_id,
+                event_code=event.event_code,
+                flow_id=alert.flow_id,
+                run_id=alert.run_id,
+                sandbox=alert.sandbox,
+                status=alert.state.value,
+                completed_at=alert.changed_at,
+                body=event.body,
+            )
+        case Flow() as flow if source is not Source.WEBHOOK:
+            return Draft(
+                fact_key=_digest(b"flow:", event.body),
+                source=source,
+                kind="flow",
+                flow_id=flow.flow_id,
+                sandbox=flow.sandbox,
+                completed_at=flow.updated_at,
+                body=event.body,
+            )
+        case Flow(sandbox=sandbox) | Unsupported(sandbox=sandbox):
+            return _draft_of_bytes(source, event, "unsupported", sandbox)
+        case Unreadable():
+            return _draft_of_bytes(source, event, "unreadable", None)
+
+
+def _draft_of_bytes(source: Source, event: Event, kind: str, sandbox: str | None) -> Draft:
+    return Draft(
+        fact_key=f"event:{event.event_id}" if event.event_id else _digest(b"", event.body),
+        source=source,
+        kind=kind,
+        event_id=event.event_id,
+        event_code=event.event_code,
+        sandbox=sandbox,
+        body=event.body,
+    )
+
+
+def _digest(prefix: bytes, body: bytes) -> str:
+    return "sha256:" + hashlib.sha256(prefix + body).hexdigest()
+
+
+def _result(receipt: Receipt) -> Result:
+    if not receipt.is_new:
+        return Result.DUPLICATE
+    return _RESULTS.get(receipt.kind, Result.RECORDED)

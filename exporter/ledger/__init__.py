@@ -1,0 +1,127 @@
+"""The ledger: every notification's facts, durable, each once, in the order they were committed.
+
+`Ledger` is the port, written as guarantees; `exporter.ledger.sqlite` keeps them in a file. This module and its engines
+know what an entry is and nothing of what it means: the keys that make a fact the same fact come with the draft.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from exporter.flowrun import Source
+
+KIND_UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A fact on its way into the ledger."""
+
+    fact_key: str
+    """What makes two tellings one fact; unique in the ledger."""
+    source: Source
+    kind: str
+    """run, alert, flow, unsupported or unreadable."""
+    body: bytes
+    """The event as it was received."""
+    event_id: str | None = None
+    """Unique in the ledger where it is known."""
+    event_code: str | None = None
+    flow_id: str | None = None
+    run_id: str | None = None
+    sandbox: str | None = None
+    status: str | None = None
+    error_codes: str | None = None
+    """Separated by blanks."""
+    completed_at: int | None = None
+    """When it happened by Adobe's word: milliseconds since 1970."""
+    is_outcome: bool = False
+    """Whether it ends a run; the first that does so counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A fact in the ledger."""
+
+    position: int
+    received_at: int
+    source: Source
+    kind: str
+    event_code: str | None
+    counts: bool
+    """Whether it is the first outcome recorded of its run."""
+    sandbox: str | None
+    completed_at: int | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far a source that is read page by page has been read."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of one draft: `kind` as it was kept, or not kept again because it was there."""
+
+    kind: str
+    is_new: bool
+
+
+class Ledger(Protocol):
+    """Where facts are kept. Blocking methods say so: they belong on a thread of their own."""
+
+    async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
+        """Commit all drafts and the cursor, or none of them; a receipt for each draft, in order.
+
+        On return they are on disk. A draft whose event id or fact key is there already is not kept again: the first
+        version of a fact wins. A draft that the database refuses as data is kept as unreadable; the others are not
+        held up by it. `received_at` is the ledger's clock, and never less than that of the entry before.
+
+        Raises QueueFullError, CommitTimeoutError (it may yet be committed) or LedgerUnavailableError (it was not).
+        """
+        ...
+
+    def read(self, after: int, limit: int) -> list[Entry]:
+        """Up to `limit` entries above a position, in order. Blocking.
+
+        Complete: once an entry was read, none will appear below it. Raises LedgerUnavailableError.
+        """
+        ...
+
+    def cursor(self, name: str) -> str | None:
+        """The cursor's last committed value. Blocking; raises LedgerUnavailableError."""
+        ...
+
+    def now(self) -> int:
+        """The ledger's clock: milliseconds since 1970. Blocking; raises LedgerUnavailableError."""
+        ...
+
+    def size(self) -> int:
+        """Bytes the ledger takes. Blocking; raises LedgerUnavailableError."""
+        ...
+
+    def close(self) -> None:
+        """Commit what waits, then let go of everything. Blocking."""
+        ...
+
+
+def as_unreadable(draft: Draft, digest: str) -> Draft:
+    """The draft without anything a database could refuse: its bytes, under their digest."""
+    return replace(
+        draft,
+        kind=KIND_UNREADABLE,
+        fact_key=digest,
+        event_id=None,
+        event_code=None,
+        flow_id=None,
+        run_id=None,
+        sandbox=None,
+        status=None,
+        error_codes=None,
+        completed_at=None,
+        is_outcome=False,
+    )

@@ -1,0 +1,146 @@
+"""Group commit: many requests wait for one writer, which commits all that wait at once.
+
+The rule: a request's future is done only after the commit that holds it. A commit that fails takes all its requests
+with it, and Adobe sends them again; one that fails on data is tried again request by request, so that a poisonous body
+can't answer everybody with 503 for ever. The queue is bounded by requests and by bytes.
+
+Weak point: a commit that is slower than COMMIT_TIMEOUT may succeed after its request was answered with 503. Nothing is
+lost by that; the redelivery is a duplicate.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from exporter.errors import CommitTimeoutError, ExporterError, LedgerUnavailableError, QueueFullError
+from exporter.ledger import Cursor, Draft, Receipt
+
+COMMIT_TIMEOUT: Final = 8.0
+"""Seconds; Adobe waits ten, connection included (adobe.md A6)."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("ledger")
+
+MAX_WAITING_REQUESTS: Final = 1_000
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+
+
+class DataRefusedError(Exception):
+    """The database refuses something in a request as data; another try would fail the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one caller wants committed."""
+
+    drafts: Sequence[Draft]
+    cursor: Cursor | None
+    size: int
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[list[Receipt]]
+
+
+Commit = Callable[[Sequence[Request]], list[list[Receipt]]]
+"""Commits requests in one transaction; raises DataRefusedError or LedgerUnavailableError when none of it was kept."""
+
+
+class GroupCommit:
+    """One writer thread and the bounded queue before it."""
+
+    def __init__(self, commit: Commit, commit_piecewise: Commit) -> None:
+        """`commit_piecewise` commits one request whose data is refused, without the part that is."""
+        self._commit = commit
+        self._commit_piecewise = commit_piecewise
+        self._waiting: deque[Request] = deque()
+        self._waiting_bytes = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, drafts: Sequence[Draft], cursor: Cursor | None) -> list[Receipt]:
+        """Wait until these drafts are committed, with whatever else waits."""
+        loop = asyncio.get_running_loop()
+        size = sum(len(draft.body) for draft in drafts)
+        request = Request(drafts, cursor, size, loop, loop.create_future())
+        with self._wake:
+            if self._closing:
+                raise LedgerUnavailableError("the ledger is closing")
+            # A request alone is always taken: its size was bounded where it came in.
+            if self._waiting and (
+                len(self._waiting) >= MAX_WAITING_REQUESTS or self._waiting_bytes + size > MAX_WAITING_BYTES
+            ):
+                raise QueueFullError("too many deliveries wait to be committed")
+            self._waiting.append(request)
+            self._waiting_bytes += size
+            self._wake.notify()
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                return await request.answer
+        except TimeoutError:
+            raise CommitTimeoutError("the commit took too long") from None
+
+    def close(self) -> None:
+        """Commit what waits and end the writer."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while requests := self._take():
+            answers = self._committed(requests)
+            by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Request, list[Receipt] | ExporterError]]] = {}
+            for request, answer in zip(requests, answers, strict=True):
+                by_loop.setdefault(request.loop, []).append((request, answer))
+            for loop, settled in by_loop.items():
+                try:
+                    loop.call_soon_threadsafe(_answer, settled)
+                except RuntimeError:
+                    # The loop was closed: nobody waits any more, and the facts are kept all the same.
+                    continue
+
+    def _take(self) -> list[Request]:
+        with self._wake:
+            while not self._waiting and not self._closing:
+                self._wake.wait()
+            requests = list(self._waiting)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            return requests
+
+    def _committed(self, requests: list[Request]) -> Sequence[list[Receipt] | ExporterError]:
+        try:
+            return self._commit(requests)
+        except LedgerUnavailableError as error:
+            return [error] * len(requests)
+        except DataRefusedError:
+            return [self._committed_alone(request) for request in requests]
+        except Exception:  # noqa: BLE001 - the writer lives on: without it nothing would be acknowledged again
+            _log.exception("commit failed in a way nobody foresaw")
+            return [LedgerUnavailableError("the commit failed")] * len(requests)
+
+    def _committed_alone(self, request: Request) -> list[Receipt] | ExporterError:
+        try:
+            try:
+                return self._commit([request])[0]
+            except DataRefusedError:
+                return self._commit_piecewise([request])[0]
+        except LedgerUnavailableError as error:
+            return error
+        except DataRefusedError:
+            return LedgerUnavailableError("the database refuses even plain bytes")
+
+
+def _answer(settled: list[tuple[Request, list[Receipt] | ExporterError]]) -> None:
+    for request, answer in settled:
+        if request.answer.done():
+            continue
+        if isinstance(answer, ExporterError):
+            request.answer.set_exception(answer)
+        else:
+            request.answer.set_result(answer)

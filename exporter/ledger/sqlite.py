@@ -1,0 +1,293 @@
+"""The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer, readers on connections of their own.
+
+Several processes may share the file: writers take turns by SQLite's own lock, and positions are given out under it, so
+they become visible in order. Uniqueness is the insert's own (`ON CONFLICT DO NOTHING`); nothing is read and then
+written. Knows nothing of what an entry means.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.flowrun import Source
+from exporter.ledger import Cursor, Draft, Entry, Receipt, as_unreadable
+from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
+
+APPLICATION_ID: Final = 0x41455046
+"""Marks the file as ours ("AEPF"), so that another program's database is never migrated."""
+
+_BUSY_MILLISECONDS: Final = 5_000
+"""How long to wait for another process's commit; less than a request may take."""
+
+_INSERT: Final = """
+INSERT INTO entry (event_id, fact_key, source, received_at, kind, event_code, counts, flow_id, run_id, sandbox, status,
+                   error_codes, completed_at, body)
+SELECT :event_id, :fact_key, :source, :received_at, :kind, :event_code,
+       :is_outcome AND NOT EXISTS (SELECT 1 FROM entry WHERE run_id = :run_id AND counts = 1),
+       :flow_id, :run_id, :sandbox, :status, :error_codes, :completed_at, :body
+ WHERE true
+ON CONFLICT DO NOTHING RETURNING position
+"""
+_LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
+_SET_CURSOR: Final = (
+    "INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_READ: Final = """
+SELECT position, received_at, source, kind, event_code, counts, sandbox, completed_at, body
+  FROM entry WHERE position > ? ORDER BY position LIMIT ?
+"""
+
+# What SQLite or its binding says of a value it can't take; everything else is the database's own trouble.
+_DATA_REFUSED = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeError,
+)
+
+
+def wall_clock() -> int:
+    """This host's clock: milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteLedger:
+    """A ledger in a file (see the port, exporter.ledger.Ledger, for what each method promises)."""
+
+    def __init__(self, path: Path, clock: Callable[[], int] = wall_clock) -> None:
+        """Open the file, made new where there is none; raises LedgerUnusableError."""
+        self._path = path
+        self._clock = clock
+        self._readers = threading.local()
+        self._open_readers: list[sqlite3.Connection] = []
+        self._writer = _open(path)
+        self._group = GroupCommit(self._commit, self._commit_piecewise)
+
+    async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
+        """Commit all drafts and the cursor, or none of them."""
+        return await self._group.submit(drafts, cursor)
+
+    def read(self, after: int, limit: int) -> list[Entry]:
+        """Up to `limit` entries above a position, in order."""
+        return [
+            Entry(
+                position=position,
+                received_at=received_at,
+                source=Source(source),
+                kind=kind,
+                event_code=event_code,
+                counts=bool(counts),
+                sandbox=sandbox,
+                completed_at=completed_at,
+                body=body,
+            )
+            for position, received_at, source, kind, event_code, counts, sandbox, completed_at, body in self._query(
+                _READ, (after, limit)
+            )
+        ]
+
+    def cursor(self, name: str) -> str | None:
+        """The cursor's last committed value."""
+        rows = self._query("SELECT value FROM cursor WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def now(self) -> int:
+        """This host's clock."""
+        return self._clock()
+
+    def size(self) -> int:
+        """Bytes of the database and of its write-ahead log."""
+        try:
+            log = self._path.with_name(self._path.name + "-wal")
+            return self._path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+        except OSError:
+            raise LedgerUnavailableError("the ledger's file can't be seen") from None
+
+    def close(self) -> None:
+        """Commit what waits, then let go of the file."""
+        self._group.close()
+        for reader in self._open_readers:
+            reader.close()
+        self._writer.close()
+
+    # Any, because a row of SQLite holds what its columns hold.
+    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._reader().execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerUnavailableError(_trouble(error)) from error
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        reader: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if reader is None:
+            reader = _connect(self._path)
+            reader.execute("PRAGMA query_only = ON")
+            self._readers.connection = reader
+            self._open_readers.append(reader)
+        return reader
+
+    def _commit(self, requests: Sequence[Request]) -> list[list[Receipt]]:
+        return self._transaction(requests, self._insert)
+
+    def _commit_piecewise(self, requests: Sequence[Request]) -> list[list[Receipt]]:
+        return self._transaction(requests, self._insert_or_isolate)
+
+    def _transaction(self, requests: Sequence[Request], insert: Callable[[Draft, int], Receipt]) -> list[list[Receipt]]:
+        connection = self._writer
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            last = connection.execute(_LAST_RECEIVED).fetchone()
+            received_at = max(self._clock(), last[0] if last else 0)
+            receipts = [[insert(draft, received_at) for draft in request.drafts] for request in requests]
+            for request in requests:
+                if request.cursor is not None:
+                    connection.execute(_SET_CURSOR, (request.cursor.name, request.cursor.value))
+            connection.execute("COMMIT")
+        except _DATA_REFUSED as error:
+            self._roll_back()
+            raise DataRefusedError from error
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise LedgerUnavailableError(_trouble(error)) from error
+        return receipts
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            try:
+                self._writer.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise LedgerUnavailableError(_trouble(error)) from error
+
+    def _insert(self, draft: Draft, received_at: int) -> Receipt:
+        row = self._writer.execute(
+            _INSERT,
+            {
+                "event_id": draft.event_id,
+                "fact_key": draft.fact_key,
+                "source": draft.source.value,
+                "received_at": received_at,
+                "kind": draft.kind,
+                "event_code": draft.event_code,
+                "is_outcome": draft.is_outcome,
+                "flow_id": draft.flow_id,
+                "run_id": draft.run_id,
+                "sandbox": draft.sandbox,
+                "status": draft.status,
+                "error_codes": draft.error_codes,
+                "completed_at": draft.completed_at,
+                "body": draft.body,
+            },
+        ).fetchone()
+        return Receipt(kind=draft.kind, is_new=row is not None)
+
+    def _insert_or_isolate(self, draft: Draft, received_at: int) -> Receipt:
+        try:
+            return self._insert(draft, received_at)
+        except _DATA_REFUSED:
+            # A statement that fails leaves nothing behind in SQLite; the transaction goes on.
+            digest = "sha256:" + hashlib.sha256(draft.body).hexdigest()
+            return self._insert(as_unreadable(draft, digest), received_at)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # A URI, so that the file is never made by a reader; connections change threads only while nobody uses them.
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+    return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The writer's connection to a file that is ours and up to date."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Bodies name flows, people and files: the ledger is for its owner's eyes.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise LedgerUnusableError(
+            f"{path} can't be opened for writing ({error.strerror}): give --ledger.url a path in a folder that this "
+            "user may write to"
+        ) from error
+    try:
+        connection = _connect(path)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        _migrate(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unusable(path, error) from error
+    except LedgerUnusableError:
+        connection.close()
+        raise
+    return connection
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> LedgerUnusableError:
+    return LedgerUnusableError(
+        f"{path} is no ledger that can be used ({_trouble(error)}); it was left as it is. Give --ledger.url another "
+        "path, or put a copy from a backup in its place"
+    )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, one numbered file at a time, each in a transaction with its number."""
+    scripts = {
+        int(file.name.removeprefix("sqlite_").removesuffix(".sql")): file
+        for file in resources.files(__package__).iterdir()
+        if file.name.startswith("sqlite_") and file.name.endswith(".sql")
+    }
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if (owner, version, tables) != (0, 0, 0) and owner != APPLICATION_ID:
+            raise LedgerUnusableError(f"{path} is another program's database: give --ledger.url another path")
+        if version > max(scripts):
+            raise LedgerUnusableError(
+                f"{path} was written by a newer version (schema {version}, this one knows {max(scripts)}): upgrade, or "
+                "give --ledger.url another path"
+            )
+        for number in sorted(scripts):
+            if number > version:
+                for statement in _statements(scripts[number].read_text(encoding="utf-8")):
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {max(scripts)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit before it begins."""
+    found: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            found.append(pending)
+            pending = ""
+    return found
+
+
+def _trouble(error: sqlite3.Error) -> str:
+    """SQLite's own name for what is wrong: a word of a closed list, never a text."""
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__

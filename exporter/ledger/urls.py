@@ -1,0 +1,23 @@
+"""A ledger's URL to the ledger it names."""
+
+from pathlib import Path
+
+from exporter.errors import LedgerUnusableError
+from exporter.ledger import Ledger
+from exporter.ledger.sqlite import SqliteLedger
+
+_SQLITE = "sqlite:///"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that a URL names: `sqlite:///data/ledger.db` is relative, `sqlite:////var/ledger.db` absolute."""
+    path = url.removeprefix(_SQLITE)
+    return Path(path) if url.startswith(_SQLITE) and path and not path.endswith("/") else None
+
+
+def open_ledger(url: str) -> Ledger:
+    """Open the ledger, made new where there is none; raises LedgerUnusableError."""
+    path = sqlite_path(url)
+    if path is None:
+        raise LedgerUnusableError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
+    return SqliteLedger(path)

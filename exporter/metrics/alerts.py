@@ -1,0 +1,100 @@
+"""Adobe's own alerts: which are firing.
+
+An alert is firing while any id of its name, flow and sandbox is FIRING without INACTIVE, in whichever order these came;
+it ends 24 h after its last FIRING was recorded, or when its run ends (contract 4.7). A FIRING about a run that is known
+to have ended counts only if it is about something later than that end.
+
+Knows nothing of series; times are milliseconds.
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from exporter.flowrun import AlertState, FlowAlert
+
+_HOUR: Final = 60 * 60 * 1000
+FIRING_FOR: Final = 24 * _HOUR
+_REMEMBERED_FOR: Final = 8 * 24 * _HOUR
+"""Longer than a FIRING can follow its INACTIVE: the journal reaches back seven days."""
+
+_Key = TypeVar("_Key")
+
+Place = tuple[str, str]
+"""Flow and sandbox, as in the labels."""
+
+
+@dataclass(slots=True)
+class _Instance:
+    """One alert id."""
+
+    place: Place
+    name: str
+    told_at: int
+    fired_at: int | None = None
+    run_id: str = ""
+    is_over: bool = False
+
+
+class Alerts:
+    """Every alert id of the last days, and the names known of each place."""
+
+    def __init__(self) -> None:
+        self._instances: dict[str, _Instance] = {}
+        self._by_place: dict[Place, set[str]] = {}
+        self._by_run: dict[str, set[str]] = {}
+        self._names: dict[Place, dict[str, None]] = {}
+
+    def apply(self, alert: FlowAlert, place: Place, name: str, received_at: int, run_ended_at: int | None) -> int:
+        """Take a change of state in; `run_ended_at` where its run is known to have ended.
+
+        Returns when the state can change again by time alone.
+        """
+        self._let_go(received_at)
+        self._names.setdefault(place, {}).setdefault(name)
+        instance = self._instances.pop(alert.alert_id, None) or _Instance(place, name, received_at)
+        instance.told_at = received_at
+        self._instances[alert.alert_id] = instance
+        self._by_place.setdefault(instance.place, set()).add(alert.alert_id)
+        if alert.state is AlertState.INACTIVE:
+            instance.is_over = True
+        else:
+            instance.fired_at = received_at
+            if alert.run_id:
+                instance.run_id = alert.run_id
+                self._by_run.setdefault(alert.run_id, set()).add(alert.alert_id)
+            if run_ended_at is not None and (alert.changed_at is None or alert.changed_at <= run_ended_at):
+                instance.is_over = True
+        return received_at + FIRING_FOR
+
+    def end_run(self, run_id: str) -> set[Place]:
+        """A run ended, and with it the alerts that fire about it; the places where that is so."""
+        ended = [self._instances[alert_id] for alert_id in self._by_run.get(run_id, ())]
+        for instance in ended:
+            instance.is_over = True
+        return {instance.place for instance in ended}
+
+    def states(self, place: Place, now: int) -> dict[str, bool]:
+        """Whether each alert known of a place is firing."""
+        states = dict.fromkeys(self._names.get(place, {}), False)
+        for alert_id in self._by_place.get(place, ()):
+            instance = self._instances[alert_id]
+            if not instance.is_over and instance.fired_at is not None:
+                states[instance.name] |= now < instance.fired_at + FIRING_FOR
+        return states
+
+    def _let_go(self, received_at: int) -> None:
+        """Forget ids that were not told of for so long that nothing can follow; the oldest stand first."""
+        while self._instances:
+            alert_id, oldest = next(iter(self._instances.items()))
+            if oldest.told_at + _REMEMBERED_FOR > received_at:
+                return
+            del self._instances[alert_id]
+            _discard(self._by_place, oldest.place, alert_id)
+            _discard(self._by_run, oldest.run_id, alert_id)
+
+
+def _discard(index: dict[_Key, set[str]], key: _Key, alert_id: str) -> None:
+    if key in index:
+        index[key].discard(alert_id)
+        if not index[key]:
+            del index[key]

@@ -1,0 +1,313 @@
+"""The table of metrics: the one place that says which exist, what they mean, and what their labels are.
+
+The registry, the fold, the README's table, the dashboards and the alert rules are held to it. Names are final: other
+people's queries depend on them.
+
+Values of the fold are kept as integers (milliseconds, bytes, records) and divided by `scale` when they are rendered, so
+that no order of additions can change a sum.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+FLOWS: Final = "flows"
+"""The half that is a fold over the ledger: the same from every process."""
+EXPORTER: Final = "exporter"
+"""The half that is about this process."""
+
+
+class MetricType(StrEnum):
+    """The types of the exposition formats that are used here."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric family. `name` is that of its samples, with `_total` where it is a counter."""
+
+    name: str
+    type: MetricType
+    help: str
+    half: str
+    group: tuple[str, ...] = ()
+    """The labels that say whose series it is; all of a group's series come and go together."""
+    labels: tuple[str, ...] = ()
+    """The labels besides those."""
+    buckets: tuple[float, ...] = ()
+    """Upper bounds in the metric's unit, without +Inf."""
+    scale: int = 1
+    """How many of what the fold counts make one of the metric's unit."""
+
+    @property
+    def family(self) -> str:
+        """The family's name in OpenMetrics: a counter's without `_total`."""
+        return self.name.removesuffix("_total") if self.type is MetricType.COUNTER else self.name
+
+    @property
+    def unit(self) -> str:
+        """The unit that the family's name ends in, if any."""
+        return next((unit for unit in ("seconds", "bytes") if self.family.endswith("_" + unit)), "")
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """Every label of its samples, but for a histogram's `le`."""
+        return self.group + self.labels
+
+
+_FLOW: Final = ("flow_id", "sandbox")
+_MILLISECONDS: Final = 1000
+_POWERS_OF_TEN: Final = tuple(float(10**exponent) for exponent in range(10))
+
+
+def _counter(name: str, help_: str, *labels: str, group: tuple[str, ...] = _FLOW) -> Metric:
+    return Metric(name=name, type=MetricType.COUNTER, help=help_, half=FLOWS, group=group, labels=labels)
+
+
+def _gauge(name: str, help_: str, *labels: str, group: tuple[str, ...] = _FLOW, scale: int = 1) -> Metric:
+    return Metric(name=name, type=MetricType.GAUGE, help=help_, half=FLOWS, group=group, labels=labels, scale=scale)
+
+
+RUNS = _counter("aep_flow_runs_total", "Flow runs that ended, by outcome.", "status")
+ERRORS = _counter(
+    "aep_flow_run_errors_total",
+    "Flow runs that reported the error code, by the run's outcome; a code counts once per run.",
+    "status",
+    "error_code",
+)
+RECORDS = _counter(
+    "aep_flow_records_total",
+    "Records that runs reported, by result. Results overlap: do not sum over them.",
+    "result",
+)
+BYTES = _counter(
+    "aep_flow_bytes_total", "Bytes that runs reported, by result. Results overlap: do not sum over them.", "result"
+)
+FILES = _counter(
+    "aep_flow_files_total", "Files that runs reported, by result. Results overlap: do not sum over them.", "result"
+)
+RUN_DURATION = Metric(
+    name="aep_flow_run_duration_seconds",
+    type=MetricType.HISTOGRAM,
+    help="Time from a run's start to its completion, by outcome.",
+    half=FLOWS,
+    group=_FLOW,
+    labels=("status",),
+    buckets=(15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400),
+    scale=_MILLISECONDS,
+)
+INPUT_RECORDS = Metric(
+    name="aep_flow_run_input_records",
+    type=MetricType.HISTOGRAM,
+    help="Records read per run that succeeded, wholly or partly.",
+    half=FLOWS,
+    group=_FLOW,
+    buckets=(0.0, *_POWERS_OF_TEN),
+)
+INPUT_BYTES = Metric(
+    name="aep_flow_run_input_bytes",
+    type=MetricType.HISTOGRAM,
+    help="Bytes read per run that succeeded, wholly or partly.",
+    half=FLOWS,
+    group=_FLOW,
+    buckets=(0.0, *(1000.0 * power for power in _POWERS_OF_TEN)),
+)
+ACTIVITY_DURATION = Metric(
+    name="aep_flow_activity_duration_seconds",
+    type=MetricType.SUMMARY,
+    help="Time that the activities of runs took.",
+    half=FLOWS,
+    group=_FLOW,
+    labels=("activity",),
+    scale=_MILLISECONDS,
+)
+LAST_RUN = _gauge(
+    "aep_flow_last_run_timestamp_seconds",
+    "Completion of the latest run with this outcome, in seconds since 1970.",
+    "status",
+    scale=_MILLISECONDS,
+)
+LAST_DURATION = _gauge("aep_flow_last_run_duration_seconds", "Duration of the latest run.", scale=_MILLISECONDS)
+LAST_RECORDS = _gauge("aep_flow_last_run_records", "Records of the latest run that did not fail, by result.", "result")
+TYPICAL_DURATION = _gauge(
+    "aep_flow_typical_run_duration_seconds",
+    "Median duration of up to 20 latest runs that did not fail; absent before the third.",
+    scale=_MILLISECONDS,
+)
+TYPICAL_RECORDS = _gauge(
+    "aep_flow_typical_run_input_records",
+    "Median of the records read by up to 20 latest runs that did not fail; absent before the third.",
+)
+CONSECUTIVE_FAILURES = _gauge(
+    "aep_flow_consecutive_failures", "Failed runs since the last run that succeeded, wholly or partly."
+)
+FAILING_SINCE = _gauge(
+    "aep_flow_failing_since_timestamp_seconds",
+    "Completion of the first of the consecutive failures, in seconds since 1970; absent when there are none.",
+    scale=_MILLISECONDS,
+)
+RUN_INTERVAL = _gauge(
+    "aep_flow_run_interval_seconds",
+    "The longest silence between runs that is usual for the flow, learned from its days; absent before three gaps.",
+    scale=_MILLISECONDS,
+)
+ENABLED = _gauge("aep_flow_enabled", "Whether the flow is enabled, as the Flow Service says; absent when unknown.")
+IN_PROGRESS = _gauge("aep_flow_runs_in_progress", "Runs announced as in progress that have not ended.")
+OLDEST_IN_PROGRESS = _gauge(
+    "aep_flow_oldest_in_progress_start_timestamp_seconds",
+    "Start of the oldest run in progress, in seconds since 1970; absent when there is none.",
+    scale=_MILLISECONDS,
+)
+INFO = _gauge("aep_flow_info", "Always 1; carries the flow's name for joins.", "flow_name", "kind", "org")
+ALERT_FIRING = _gauge("aep_alert_firing", "Whether Adobe's own alert of this name is firing.", "alert")
+NOTIFICATION_DELAY = Metric(
+    name="aep_notification_delay_seconds",
+    type=MetricType.HISTOGRAM,
+    help="Time from a run's completion until its notification was recorded here.",
+    half=FLOWS,
+    group=("sandbox",),
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 21600, 86400),
+    scale=_MILLISECONDS,
+)
+NOTIFICATIONS = _counter(
+    "aep_notifications_total", "New notifications, by Adobe's event code.", "event_code", group=("sandbox",)
+)
+LAST_NOTIFICATION = _gauge(
+    "aep_last_notification_timestamp_seconds",
+    "When the latest new notification was recorded, in seconds since 1970.",
+    group=("source",),
+    scale=_MILLISECONDS,
+)
+
+FLOW_METRICS: Final = (
+    RUNS,
+    ERRORS,
+    RECORDS,
+    BYTES,
+    FILES,
+    RUN_DURATION,
+    INPUT_RECORDS,
+    INPUT_BYTES,
+    ACTIVITY_DURATION,
+    LAST_RUN,
+    LAST_DURATION,
+    LAST_RECORDS,
+    TYPICAL_DURATION,
+    TYPICAL_RECORDS,
+    CONSECUTIVE_FAILURES,
+    FAILING_SINCE,
+    RUN_INTERVAL,
+    ENABLED,
+    IN_PROGRESS,
+    OLDEST_IN_PROGRESS,
+    INFO,
+    ALERT_FIRING,
+    NOTIFICATION_DELAY,
+    NOTIFICATIONS,
+    LAST_NOTIFICATION,
+)
+
+
+def _own(
+    name: str, type_: MetricType, help_: str, *labels: str, buckets: tuple[float, ...] = (), scale: int = 1
+) -> Metric:
+    return Metric(name=name, type=type_, help=help_, half=EXPORTER, labels=labels, buckets=buckets, scale=scale)
+
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+BUILD_INFO = _own(
+    "aep_exporter_build_info", MetricType.GAUGE, "Always 1; carries the program's version.", "version", "python"
+)
+RECEIVED = _own(
+    "aep_exporter_notifications_total",
+    MetricType.COUNTER,
+    "Notifications this process received, by the way they came and what became of them.",
+    "source",
+    "result",
+)
+WEBHOOK_REQUESTS = _own(
+    "aep_exporter_webhook_requests_total", MetricType.COUNTER, "Webhook requests, by the status they got.", "code"
+)
+WEBHOOK_DURATION = _own(
+    "aep_exporter_webhook_request_duration_seconds",
+    MetricType.HISTOGRAM,
+    "Time until a webhook request was answered.",
+    buckets=_FAST,
+)
+AUTHENTICATION_FAILURES = _own(
+    "aep_exporter_authentication_failures_total",
+    MetricType.COUNTER,
+    "Webhook requests that were refused as not Adobe's.",
+    "reason",
+)
+ANOMALIES = _own(
+    "aep_exporter_payload_anomalies_total",
+    MetricType.COUNTER,
+    "Values in notifications that made no sense and were left out.",
+    "field",
+)
+LEDGER_UP = _own("aep_exporter_ledger_up", MetricType.GAUGE, "Whether the ledger could be read at the last try.")
+LEDGER_APPEND_DURATION = _own(
+    "aep_exporter_ledger_append_duration_seconds",
+    MetricType.HISTOGRAM,
+    "Time a delivery waited until it was on disk.",
+    buckets=_FAST,
+)
+LEDGER_ERRORS = _own(
+    "aep_exporter_ledger_errors_total", MetricType.COUNTER, "Ledger operations that failed.", "operation"
+)
+LEDGER_POSITION = _own(
+    "aep_exporter_ledger_position", MetricType.GAUGE, "Position of the last entry that the metrics contain."
+)
+LEDGER_CHECKPOINT_POSITION = _own(
+    "aep_exporter_ledger_checkpoint_position", MetricType.GAUGE, "Position of the last checkpoint; 0 without one."
+)
+LEDGER_BYTES = _own("aep_exporter_ledger_bytes", MetricType.GAUGE, "Bytes the ledger takes.")
+EXPORTED_FLOWS = _own("aep_exporter_flows", MetricType.GAUGE, "Pairs of flow and sandbox on the flow half.")
+FLOWS_LIMIT = _own("aep_exporter_flows_limit", MetricType.GAUGE, "How many of these are exported one by one.")
+FLOWS_OVERFLOWED = _own(
+    "aep_exporter_flows_overflowed_total", MetricType.COUNTER, "Flows that were counted under another's name."
+)
+EXPORTED_SERIES = _own("aep_exporter_series", MetricType.GAUGE, "Series on the flow half.")
+SCRAPE_DURATION = _own(
+    "aep_exporter_scrape_duration_seconds",
+    MetricType.HISTOGRAM,
+    "Time it took to catch up with the ledger and render a scrape.",
+    "format",
+    buckets=_FAST,
+)
+JOURNAL_POLLS = _own("aep_exporter_journal_polls_total", MetricType.COUNTER, "Polls of Adobe's journal.", "outcome")
+JOURNAL_LAG = _own("aep_exporter_journal_lag_seconds", MetricType.GAUGE, "Age of the journal entry that was read last.")
+FLOW_NAMES_REFRESH = _own(
+    "aep_exporter_flow_names_refresh_total", MetricType.COUNTER, "Refreshes from the Flow Service.", "outcome"
+)
+
+EXPORTER_METRICS: Final = (
+    BUILD_INFO,
+    RECEIVED,
+    WEBHOOK_REQUESTS,
+    WEBHOOK_DURATION,
+    AUTHENTICATION_FAILURES,
+    ANOMALIES,
+    LEDGER_UP,
+    LEDGER_APPEND_DURATION,
+    LEDGER_ERRORS,
+    LEDGER_POSITION,
+    LEDGER_CHECKPOINT_POSITION,
+    LEDGER_BYTES,
+    EXPORTED_FLOWS,
+    FLOWS_LIMIT,
+    FLOWS_OVERFLOWED,
+    EXPORTED_SERIES,
+    SCRAPE_DURATION,
+    JOURNAL_POLLS,
+    JOURNAL_LAG,
+    FLOW_NAMES_REFRESH,
+)
+
+CATALOGUE: Final = FLOW_METRICS + EXPORTER_METRICS

@@ -1,0 +1,107 @@
+"""What the exporter says of itself: the catalogue's second half, in prometheus_client's own instruments.
+
+These are counts of this process, begun anew with it; whoever does the work tells them what it did. Closed label values
+exist at 0 from the start.
+"""
+
+import platform
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from exporter.flowrun import Result
+from exporter.metrics import catalogue
+from exporter.metrics.catalogue import Metric
+from exporter.metrics.exposition import Format
+
+JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
+REFRESH_OUTCOMES = ("success", "error")
+LEDGER_OPERATIONS = ("append", "read")
+
+
+class Telemetry:
+    """The instruments of one process and the registry they are in."""
+
+    def __init__(
+        self,
+        version: str,
+        *,
+        sources: Iterable[str],
+        results: Iterable[Result],
+        authentication_failures: Iterable[str],
+        anomaly_fields: Iterable[str],
+    ) -> None:
+        """The closed lists of label values belong to those who count with them."""
+        # Without start timestamps of the process: Prometheus stores each _created line as one more series.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        build_info = self._gauge(catalogue.BUILD_INFO)
+        build_info.labels(version, platform.python_version()).set(1)
+        self.received = self._counter(catalogue.RECEIVED)
+        self.webhook_requests = self._counter(catalogue.WEBHOOK_REQUESTS)
+        self.webhook_duration = self._histogram(catalogue.WEBHOOK_DURATION)
+        self.authentication_failures = self._counter(catalogue.AUTHENTICATION_FAILURES)
+        self.anomalies = self._counter(catalogue.ANOMALIES)
+        self.ledger_up = self._gauge(catalogue.LEDGER_UP)
+        self.ledger_append_duration = self._histogram(catalogue.LEDGER_APPEND_DURATION)
+        self.ledger_errors = self._counter(catalogue.LEDGER_ERRORS)
+        self.ledger_position = self._gauge(catalogue.LEDGER_POSITION)
+        self.ledger_bytes = self._gauge(catalogue.LEDGER_BYTES)
+        self.flows = self._gauge(catalogue.EXPORTED_FLOWS)
+        self.series = self._gauge(catalogue.EXPORTED_SERIES)
+        self.scrape_duration = self._histogram(catalogue.SCRAPE_DURATION)
+        # What does not happen in this process still exists at 0, so that a rule on it is a rule and not a gap.
+        journal_polls = self._counter(catalogue.JOURNAL_POLLS)
+        refreshes = self._counter(catalogue.FLOW_NAMES_REFRESH)
+        self._gauge(catalogue.LEDGER_CHECKPOINT_POSITION)
+        self._counter(catalogue.FLOWS_OVERFLOWED)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        for source in sources:
+            for result in results:
+                self.received.labels(source, result.value)
+        for reason in authentication_failures:
+            self.authentication_failures.labels(reason)
+        for field in anomaly_fields:
+            self.anomalies.labels(field)
+        for operation in LEDGER_OPERATIONS:
+            self.ledger_errors.labels(operation)
+        for outcome in JOURNAL_OUTCOMES:
+            journal_polls.labels(outcome)
+        for outcome in REFRESH_OUTCOMES:
+            refreshes.labels(outcome)
+        for format_ in Format:
+            self.scrape_duration.labels(format_.value)
+
+    def count_received(self, source: str, results: Mapping[Result, int], anomalies: Mapping[str, int]) -> None:
+        """A delivery was recorded, with these results and these values left out."""
+        for result, amount in results.items():
+            self.received.labels(source, result.value).inc(amount)
+        for field, amount in anomalies.items():
+            self.anomalies.labels(field).inc(amount)
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, metric.labels, registry=self.registry, unit=metric.unit)
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self.registry, unit=metric.unit)
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        return Histogram(
+            metric.name,
+            metric.help,
+            metric.labels,
+            buckets=metric.buckets,
+            registry=self.registry,
+            unit=metric.unit,
+        )

@@ -1,0 +1,111 @@
+"""Texts to values: how durations, sizes, addresses, paths and tokens are written.
+
+Each function takes what a person wrote and raises ValueError with how it is written; messages never repeat the text,
+which may be a secret.
+"""
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from exporter.ledger.urls import sqlite_path
+
+_DURATION = re.compile(
+    r"(?:([0-9]+)y)?(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?:([0-9]+)ms)?"
+)
+_DURATION_UNITS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
+_SIZE = re.compile(r"([0-9]+) *([KMGT]i?)?B?")
+_SIZE_UNITS: Final[dict[str | None, int]] = {
+    None: 1,
+    **{f"{letter}i": 1024**power for power, letter in enumerate("KMGT", start=1)},
+    **{letter: 1000**power for power, letter in enumerate("KMGT", start=1)},
+}
+_MAX_DURATION: Final = timedelta(days=36500)
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
+_MIN_TOKEN: Final = 16
+
+
+def duration(text: str) -> timedelta:
+    """A duration as Prometheus writes it: `90s`, `1h30m`, `45d`, `0s`."""
+    match = _DURATION.fullmatch(text)
+    if not match or not any(match.groups()):
+        raise ValueError("a duration is written like 90s, 1h30m or 45d")
+    milliseconds = sum(int(part) * unit for part, unit in zip(match.groups("0"), _DURATION_UNITS, strict=True))
+    if milliseconds > _MAX_DURATION // timedelta(milliseconds=1):
+        raise ValueError("a duration is at most 100y")
+    return timedelta(milliseconds=milliseconds)
+
+
+def size(text: str) -> int:
+    """A size in bytes: `4MiB`, `500KB`, `1024`."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError("a size is written like 4MiB, 500KB or 1024")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+class Address(NamedTuple):
+    """Where to listen. An empty host means every address of the machine."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address(text: str) -> Address:
+    """An address to listen on: `127.0.0.1:10464`, `[::1]:10464`, `:10464` for all."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not bracketed):
+        raise ValueError("an address is written like 127.0.0.1:10464, [::1]:10464 or :10464")
+    return Address(host[1:-1] if bracketed else host, int(port))
+
+
+def url_path(text: str) -> str:
+    """The path of a route: `/metrics`."""
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]", text):
+        raise ValueError("a path is written like /metrics: it begins with / and does not end with it")
+    return text
+
+
+def boolean(text: str) -> bool:
+    """A yes or no: `true` or `false`."""
+    if text not in {"true", "false"}:
+        raise ValueError("say true or false")
+    return text == "true"
+
+
+def ledger_url(text: str) -> str:
+    """The URL of a ledger."""
+    if sqlite_path(text) is None:
+        raise ValueError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
+    return text
+
+
+def token(text: str) -> str:
+    """A secret that can stand in a path."""
+    if not _TOKEN.fullmatch(text) or len(text) < _MIN_TOKEN:
+        raise ValueError(f"a token has at least {_MIN_TOKEN} characters out of A-Z a-z 0-9 . _ ~ -")
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """A file that can be read."""
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return path

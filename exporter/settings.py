@@ -1,0 +1,285 @@
+"""The one declaration of every setting: flag, environment variable, default, bounds and help.
+
+Flags (`--web.listen-address`), variables (`AEP_EXPORTER_WEB_LISTEN_ADDRESS`), `--help` and the README's table all come
+from the fields of `Settings`. Everything that is wrong is named in one message: unknown flags, unknown variables, bad
+values, settings that don't go together. A flag beats its variable. Secrets are never part of a message.
+
+argparse ends at the first mistake, so flags are taken apart here; values are pydantic's.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from exporter import notation
+from exporter.errors import SettingsError
+
+ENVIRONMENT_PREFIX: Final = "AEP_EXPORTER_"
+SERVE: Final = "serve"
+REPLAY: Final = "replay"
+
+Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
+Size = Annotated[int, BeforeValidator(notation.size)]
+ListenAddress = Annotated[notation.Address, BeforeValidator(notation.address)]
+UrlPath = Annotated[str, BeforeValidator(notation.url_path)]
+Boolean = Annotated[bool, BeforeValidator(notation.boolean)]
+LedgerUrl = Annotated[str, BeforeValidator(notation.ledger_url)]
+Token = Annotated[SecretStr, BeforeValidator(notation.token)]
+ExistingFile = Annotated[Path, BeforeValidator(notation.existing_file)]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """What a field's flag is called and who takes it; `shown` is its default as a person writes it."""
+
+    name: str
+    shown: str
+    commands: tuple[str, ...] = (SERVE,)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that does the same."""
+        return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
+
+
+def _setting(name: str, default: str | None, help_: str, *commands: str) -> Any:  # noqa: ANN401 - as pydantic's Field
+    """A field that is a setting; its default is written as a person would, and validated like any other value."""
+    # pydantic carries it along for us; no schema is ever made of it.
+    extra: Any = {"flag": Flag(name, default or "", commands or (SERVE,))}
+    return Field(default=default, description=help_, json_schema_extra=extra)
+
+
+class Settings(BaseModel):
+    """Every setting, as values that can be used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    web_listen_address: ListenAddress = _setting(
+        "web.listen-address", "127.0.0.1:10464", "Address for metrics, pages and the webhook; :10464 means all."
+    )
+    web_telemetry_path: UrlPath = _setting("web.telemetry-path", "/metrics", "Path of the metrics.")
+    webhook_path: UrlPath = _setting("webhook.path", "/webhook", "Path that Adobe posts to.")
+    webhook_auth: Literal["token", "none"] | None = _setting(
+        "webhook.auth", None, "How senders prove who they are: token or none (default: token where one is set)."
+    )
+    webhook_token: Token | None = _setting("webhook.token", None, "Secret that the path must end in: /webhook/<token>.")
+    webhook_token_file: ExistingFile | None = _setting(
+        "webhook.token-file", None, "File that holds the token, instead of the flag."
+    )
+    webhook_max_body: Size = _setting("webhook.max-body", "4MiB", "Largest delivery that is read.")
+    webhook_allow_unauthenticated: Boolean = _setting(
+        "webhook.allow-unauthenticated",
+        "false",
+        "Take anybody's word on an address that others can reach; for a proxy that authenticates.",
+    )
+    ledger_url: LedgerUrl = _setting(
+        "ledger.url",
+        "sqlite:///data/ledger.db",
+        "Where notifications are kept; four slashes begin an absolute path.",
+        SERVE,
+        REPLAY,
+    )
+    ledger_retention: Duration = _setting(
+        "ledger.retention", "90d", "How long a run is kept; older ones in files are not taken.", REPLAY
+    )
+    series_hold: Duration = _setting(
+        "series.hold",
+        "150s",
+        "How long a new series shows 0 first: at least two scrape intervals and 30 s; 0s turns it off.",
+    )
+    log_level: Literal["debug", "info", "warn", "error"] = _setting(
+        "log.level", "info", "Least important messages to log: debug, info, warn or error.", SERVE, REPLAY
+    )
+    log_format: Literal["logfmt", "json"] = _setting(
+        "log.format", "logfmt", "How messages are written: logfmt or json.", SERVE, REPLAY
+    )
+
+    @property
+    def token(self) -> str | None:
+        """The token, wherever it was given; None where senders need none."""
+        if self.webhook_auth == "none":
+            return None
+        if self.webhook_token_file is not None:
+            return _token_in(self.webhook_token_file)
+        return self.webhook_token.get_secret_value() if self.webhook_token is not None else None
+
+
+class Declared(NamedTuple):
+    """One setting as it is declared."""
+
+    field: str
+    flag: Flag
+    info: FieldInfo
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the flag alone means true."""
+        return self.info.annotation is bool
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be shown."""
+        return "SecretStr" in str(self.info.annotation)
+
+
+def declared() -> list[Declared]:
+    """Every setting, in the order of its declaration."""
+    found: list[Declared] = []
+    for field, info in Settings.model_fields.items():
+        extra: Any = info.json_schema_extra
+        found.append(Declared(field, extra["flag"], info))
+    return found
+
+
+def load(command: str, flags: Sequence[str], environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings of a command from its flags and the environment, and the words that are no flags.
+
+    Raises SettingsError with every mistake, each with what to do about it.
+    """
+    settings = declared()
+    mistakes: list[str] = []
+    raw = _from_environment(settings, command, environment, mistakes)
+    given, words = _from_flags([each for each in settings if command in each.flag.commands], flags, mistakes)
+    raw.update(given)
+    values = _validated(settings, raw, mistakes)
+    mistakes += _conflicts(values)
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return Settings.model_construct(**values), words
+
+
+def _from_environment(
+    settings: list[Declared], command: str, environment: Mapping[str, str], mistakes: list[str]
+) -> dict[str, tuple[str, str]]:
+    """Field to value and where it came from. Variables of other commands' settings are no mistakes."""
+    by_variable = {each.flag.variable: each for each in settings}
+    raw: dict[str, tuple[str, str]] = {}
+    for variable, value in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        known = by_variable.get(variable)
+        if known is None:
+            mistakes.append(f"unknown variable {variable}{_did_you_mean(variable, by_variable)}")
+        elif not value:
+            mistakes.append(f"{variable} is empty: give it a value or unset it")
+        elif command in known.flag.commands:
+            raw[known.field] = (value, variable)
+    return raw
+
+
+def _from_flags(
+    settings: list[Declared], words: Sequence[str], mistakes: list[str]
+) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    by_flag = {"--" + each.flag.name: each for each in settings}
+    raw: dict[str, tuple[str, str]] = {}
+    rest: list[str] = []
+    pending = list(words)
+    while pending:
+        word = pending.pop(0)
+        if word == "--":
+            rest += pending
+            break
+        if not word.startswith("--"):
+            rest.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        known = by_flag.get(name)
+        negated = by_flag.get("--" + name.removeprefix("--no-"))
+        if known is None and negated is not None and negated.is_boolean and not equals:
+            raw[negated.field] = ("false", name)
+        elif known is None:
+            mistakes.append(f"unknown flag {name}{_did_you_mean(name, by_flag)}")
+        elif equals:
+            raw[known.field] = (value, name)
+        elif known.is_boolean:
+            raw[known.field] = ("true", name)
+        elif pending and not pending[0].startswith("--"):
+            raw[known.field] = (pending.pop(0), name)
+        else:
+            mistakes.append(f"{name} needs a value: {name}={known.flag.shown or '...'}")
+    return raw, rest
+
+
+def _validated(settings: list[Declared], raw: Mapping[str, tuple[str, str]], mistakes: list[str]) -> dict[str, Any]:
+    """Each value as its type; those that are none are named, and left out."""
+    values: dict[str, Any] = {}
+    for each in settings:
+        text, origin = raw.get(each.field, (each.info.default, "the default"))
+        if text is None:
+            values[each.field] = None
+            continue
+        try:
+            values[each.field] = _adapter(each).validate_python(text)
+        except ValidationError as error:
+            shown = "" if each.is_secret else f"={text}"
+            mistakes.append(f"{origin}{shown}: {_reasons(error)}")
+    return values
+
+
+def _adapter(each: Declared) -> TypeAdapter[Any]:
+    annotation: Any = each.info.annotation
+    return TypeAdapter(Annotated[annotation, *each.info.metadata] if each.info.metadata else annotation)
+
+
+def _reasons(error: ValidationError) -> str:
+    found = dict.fromkeys(
+        str(detail["ctx"]["error"]) if "error" in detail.get("ctx", {}) else str(detail["msg"]).lower()
+        for detail in error.errors(include_url=False, include_input=False)
+        if detail["type"] != "none_required"
+    )
+    return "; ".join(found)
+
+
+def _token_in(file: Path) -> str:
+    """The token that a file holds; raises ValueError with what is wrong with it."""
+    try:
+        return notation.token(file.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeError):
+        raise ValueError("the file can't be read as text") from None
+
+
+def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong between settings that are each right; none is judged by a setting that was refused."""
+    if {"webhook_auth", "webhook_token", "webhook_token_file"} <= values.keys():
+        yield from _conflicts_of_authentication(values)
+    telemetry, webhook = values.get("web_telemetry_path"), values.get("webhook_path")
+    if telemetry is not None and telemetry == webhook:
+        yield "--web.telemetry-path and --webhook.path are the same: change one"
+    retention = values.get("ledger_retention")
+    if retention is not None and retention < timedelta(days=8):
+        yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"
+
+
+def _conflicts_of_authentication(values: Mapping[str, Any]) -> Iterator[str]:
+    auth, secret, file = values["webhook_auth"], values["webhook_token"], values["webhook_token_file"]
+    has_token = secret is not None or file is not None
+    if secret is not None and file is not None:
+        yield "--webhook.token and --webhook.token-file both give the token: keep one"
+    if auth == "token" and not has_token:
+        yield "--webhook.auth=token needs --webhook.token or --webhook.token-file"
+    if auth == "none" and has_token:
+        yield "--webhook.auth=none ignores the token that is set: drop one of the two"
+    if file is not None:
+        try:
+            _token_in(file)
+        except ValueError as error:
+            yield f"--webhook.token-file: {error}"
+    listen = values.get("web_listen_address")
+    is_open = auth == "none" or (auth is None and not has_token)
+    if is_open and listen is not None and not listen.is_loopback and not values.get("webhook_allow_unauthenticated"):
+        yield (
+            f"--web.listen-address={listen} can be reached by others, and --webhook.auth=none would believe anybody: "
+            "set --webhook.token, listen on 127.0.0.1, or, behind a proxy that authenticates, add "
+            "--webhook.allow-unauthenticated"
+        )
+
+
+def _did_you_mean(word: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f": did you mean {close[0]}?" if close else ""

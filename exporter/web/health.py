@@ -1,0 +1,28 @@
+"""Probes: `/-/healthy` says that the process is up, `/-/ready` that the ledger is usable and the metrics at its head."""
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from exporter.errors import ExporterError
+from exporter.follow import Follower
+
+
+def healthy(_request: Request) -> Response:
+    """The process answers."""
+    return PlainTextResponse("healthy\n")
+
+
+class Ready:
+    """Whether notifications can be recorded and metrics read."""
+
+    def __init__(self, follower: Follower) -> None:
+        """The follower knows both: it reads the ledger once a second."""
+        self._follower = follower
+
+    def endpoint(self, _request: Request) -> Response:
+        """200, or 503 with what is in the way."""
+        try:
+            self._follower.check()
+        except ExporterError as error:
+            return PlainTextResponse(f"not ready: {error.reason}: {error}\n", status_code=503)
+        return PlainTextResponse("ready\n")

@@ -1,0 +1,111 @@
+"""GET /metrics: catch up with the ledger, then render.
+
+`collect[]=flows` is the ledger's half, `collect[]=exporter` this process's; both without it. When the ledger can't be
+read, the flow half is left out rather than answered with older counters: alone it is 503, with the other half the
+scrape goes on and `aep_exporter_ledger_up` says 0.
+"""
+
+import asyncio
+from time import perf_counter
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from exporter.errors import ExporterError, LedgerUnavailableError, NotCaughtUpError
+from exporter.follow import Follower, Standing
+from exporter.ledger import Ledger
+from exporter.metrics.catalogue import EXPORTER, FLOWS
+from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
+from exporter.metrics.fold import Fold
+from exporter.metrics.telemetry import Telemetry
+from exporter.web.answers import answer, method_not_allowed, refuse
+
+_HALVES: Final = frozenset({FLOWS, EXPORTER})
+_PATIENCE: Final = 5.0
+"""Seconds that a scrape waits for the ledger; half of Prometheus's own default."""
+
+
+class Scrape:
+    """The endpoint as an ASGI application."""
+
+    def __init__(self, follower: Follower, ledger: Ledger, telemetry: Telemetry) -> None:
+        """Takes what it renders; renders nothing until it is asked."""
+        self._follower = follower
+        self._ledger = ledger
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Answer one scrape."""
+        if scope["method"] not in {"GET", "HEAD"}:
+            await method_not_allowed(send, b"GET, HEAD")
+            return
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        halves = {value for name, value in query if name == "collect[]"} or _HALVES
+        if not halves <= _HALVES:
+            await answer(send, 400, b"collect[] is flows or exporter\n")
+            return
+        headers = dict(scope["headers"])
+        format_ = negotiate(headers.get(b"accept", b"").decode("latin-1"))
+        started = perf_counter()
+        try:
+            body = await self._exposition(halves, format_)
+        except ExporterError as error:
+            await refuse(send, error)
+            return
+        encoding: tuple[tuple[bytes, bytes], ...] = ()
+        if accepts_gzip(headers.get(b"accept-encoding", b"").decode("latin-1")):
+            body = await asyncio.to_thread(compress, body)
+            encoding = ((b"content-encoding", b"gzip"),)
+        self._telemetry.scrape_duration.labels(format_.value).observe(perf_counter() - started)
+        await answer(
+            send,
+            200,
+            b"" if scope["method"] == "HEAD" else body,
+            format_.content_type.encode(),
+            (*encoding, (b"vary", b"accept, accept-encoding")),
+        )
+
+    async def _exposition(self, halves: frozenset[str] | set[str], format_: Format) -> bytes:
+        flows = b""
+        if FLOWS in halves:
+            try:
+                flows, standing = await self._flows(format_)
+                self._note(standing)
+            except (LedgerUnavailableError, NotCaughtUpError):
+                self._telemetry.ledger_errors.labels("read").inc()
+                self._telemetry.ledger_up.set(0)
+                if EXPORTER not in halves:
+                    raise
+        own = b""
+        if EXPORTER in halves:
+            own = render(None, self._telemetry.registry, format_)
+        if flows and own and format_ is Format.OPENMETRICS:
+            flows = flows.removesuffix(b"# EOF\n")
+        return flows + own
+
+    async def _flows(self, format_: Format) -> tuple[bytes, Standing]:
+        def rendered(fold: Fold, standing: Standing) -> tuple[bytes, Standing]:
+            return render(fold.series, None, format_), standing
+
+        # The work goes on when we stop waiting for it: the next scrape finds it done.
+        work = asyncio.ensure_future(self._follower.at_head(rendered))
+        try:
+            return await asyncio.wait_for(asyncio.shield(work), _PATIENCE)
+        except TimeoutError:
+            work.add_done_callback(_retrieve)
+            raise NotCaughtUpError("the metrics are being brought to the ledger's head") from None
+
+    def _note(self, standing: Standing) -> None:
+        telemetry = self._telemetry
+        telemetry.ledger_up.set(1)
+        telemetry.ledger_position.set(standing.position)
+        telemetry.flows.set(standing.flows)
+        telemetry.series.set(standing.series)
+        telemetry.ledger_bytes.set(self._ledger.size())
+
+
+def _retrieve(work: "asyncio.Future[tuple[bytes, Standing]]") -> None:
+    """Take the outcome of abandoned work; what failed was logged where it failed."""
+    if not work.cancelled():
+        work.exception()
