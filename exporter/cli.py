@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -19,11 +18,7 @@ import uvloop
 from exporter import __version__, logs, settings
 from exporter.errors import ExporterError, SettingsError
 from exporter.flowrun import Result
-from exporter.intake import Intake
-from exporter.ledger import Ledger
-from exporter.ledger.urls import open_ledger
-from exporter.replay import replay
-from exporter.service import build
+from exporter.service import build, replaying
 from exporter.settings import REPLAY, SERVE, Settings
 
 PROGRAM: Final = "aep-flow-exporter"
@@ -89,22 +84,13 @@ def _replay(values: Settings, names: list[str]) -> int:
     missing = [name for name in names if name != "-" and not Path(name).is_file()]
     if missing:
         raise SettingsError("\n".join(f"{name}: there is no such file" for name in missing))
-    ledger = open_ledger(values.ledger_url)
-    try:
-        total = asyncio.run(_replay_files(values, ledger, names))
-    finally:
-        ledger.close()
+    total: Counter[Result] = Counter()
+    with replaying(values) as record_file:
+        for name in names:
+            with _opened(name) as file:
+                total += record_file(file, _progress(name))
     _say("\n".join(f"{result.value:<12}{total[result]:>10}" for result in Result))
     return 0
-
-
-async def _replay_files(values: Settings, ledger: Ledger, names: list[str]) -> Counter[Result]:
-    intake = Intake(ledger, ledger.now, retention=values.ledger_retention // timedelta(milliseconds=1))
-    total: Counter[Result] = Counter()
-    for name in names:
-        with _opened(name) as file:
-            total += await replay(file, intake.record, ledger.now, _progress(name))
-    return total
 
 
 def _opened(name: str) -> AbstractContextManager[BinaryIO]:

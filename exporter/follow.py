@@ -17,6 +17,7 @@ from exporter.errors import LedgerUnavailableError, NotCaughtUpError
 from exporter.flowrun import Fact, FlowRun, RecordedFact, Unreadable, Unsupported
 from exporter.ledger import Entry, Ledger
 from exporter.metrics.fold import Fold
+from exporter.metrics.series import Series
 
 _PAGE: Final = 1000
 """Entries read at a time: a bound on memory, not on how far a catch-up goes."""
@@ -38,6 +39,7 @@ class Standing:
     position: int
     flows: int
     series: int
+    ledger_bytes: int
 
 
 class Follower:
@@ -60,13 +62,14 @@ class Follower:
         if not self._is_caught_up:
             raise NotCaughtUpError("the metrics are being brought to the ledger's head")
 
-    async def at_head(self, use: Callable[[Fold, Standing], _Result]) -> _Result:
-        """Catch up, then do something with the fold before it moves again; raises LedgerUnavailableError."""
+    async def at_head(self, use: Callable[[Series, Standing], _Result]) -> _Result:
+        """Catch up, then do something with the series before they move again; raises LedgerUnavailableError."""
 
         def work() -> _Result:
             self.catch_up()
-            self._fold.advance(self._ledger.now())
-            return use(self._fold, Standing(self._position, self._fold.flows, len(self._fold.series)))
+            fold = self._fold
+            fold.advance(self._ledger.now())
+            return use(fold.series, Standing(self._position, fold.flows, len(fold.series), self._ledger.size()))
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 

@@ -15,6 +15,8 @@ from exporter.flowrun import Delivery, Event, Result, Source
 _BATCH: Final = 500
 """Events of one transaction."""
 
+Progress = Callable[[Mapping[Result, int]], None]
+"""Told the counts so far, after each batch."""
 Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
 
 
@@ -34,10 +36,8 @@ def events(file: BinaryIO, clock: Callable[[], int]) -> Iterator[Event]:
         yield from read_document(document, Source.REPLAY, clock()).events
 
 
-async def replay(
-    file: BinaryIO, record: Record, clock: Callable[[], int], progress: Callable[[Mapping[Result, int]], None]
-) -> Counter[Result]:
-    """Record every event of a file; counts by result. `progress` is told the counts after each batch."""
+async def replay(file: BinaryIO, record: Record, clock: Callable[[], int], progress: Progress) -> Counter[Result]:
+    """Record every event of a file; counts by result."""
     total: Counter[Result] = Counter()
     batch: list[Event] = []
 

@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Final
+from typing import BinaryIO, Final
 
 import structlog
 import uvicorn
@@ -25,6 +26,7 @@ from exporter.ledger.urls import open_ledger
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.notation import Address
+from exporter.replay import Progress, replay
 from exporter.settings import Settings
 from exporter.web.app import routes
 from exporter.web.health import Ready
@@ -82,7 +84,7 @@ class Program:
             ),
             webhook_path=settings.webhook_path,
             takes_token=token is not None,
-            scrape=Scrape(self._follower, self._ledger, telemetry),
+            scrape=Scrape(self._follower, telemetry),
             telemetry_path=settings.web_telemetry_path,
             ready=Ready(self._follower),
             landing=Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
@@ -149,6 +151,18 @@ class Program:
 def build(settings: Settings) -> Program:
     """Wire the program that these settings describe."""
     return Program(settings)
+
+
+@contextlib.contextmanager
+def replaying(settings: Settings) -> Iterator[Callable[[BinaryIO, Progress], Counter[Result]]]:
+    """What records a file of notifications in the ledger, which is open for as long."""
+    ledger = open_ledger(settings.ledger_url)
+    intake = Intake(ledger, ledger.now, retention=settings.ledger_retention // timedelta(milliseconds=1))
+    try:
+        with asyncio.Runner() as runner:
+            yield lambda file, progress: runner.run(replay(file, intake.record, ledger.now, progress))
+    finally:
+        ledger.close()
 
 
 def listen(address: Address) -> socket.socket:

@@ -44,14 +44,16 @@ class Alerts:
         self._by_run: dict[str, set[str]] = {}
         self._names: dict[Place, dict[str, None]] = {}
 
-    def apply(self, alert: FlowAlert, place: Place, name: str, received_at: int, run_ended_at: int | None) -> int:
+    def apply(self, alert: FlowAlert, place: Place, name: str, received_at: int, run_ended_at: int | None) -> Place:
         """Take a change of state in; `run_ended_at` where its run is known to have ended.
 
-        Returns when the state can change again by time alone.
+        Returns the place that changed: where the id was first told of, whatever a later telling leaves out.
         """
         self._let_go(received_at)
-        self._names.setdefault(place, {}).setdefault(name)
-        instance = self._instances.pop(alert.alert_id, None) or _Instance(place, name, received_at)
+        instance = self._instances.pop(alert.alert_id, None)
+        if instance is None:
+            instance = _Instance(place, name, received_at)
+            self._names.setdefault(place, {}).setdefault(name)
         instance.told_at = received_at
         self._instances[alert.alert_id] = instance
         self._by_place.setdefault(instance.place, set()).add(alert.alert_id)
@@ -64,7 +66,7 @@ class Alerts:
                 self._by_run.setdefault(alert.run_id, set()).add(alert.alert_id)
             if run_ended_at is not None and (alert.changed_at is None or alert.changed_at <= run_ended_at):
                 instance.is_over = True
-        return received_at + FIRING_FOR
+        return instance.place
 
     def end_run(self, run_id: str) -> set[Place]:
         """A run ended, and with it the alerts that fire about it; the places where that is so."""

@@ -11,13 +11,12 @@ Knows neither ledger nor Adobe.
 
 import heapq
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from exporter.flowrun import (
     OTHER,
-    RECORD_RESULTS,
     Flow,
     FlowAlert,
     FlowRun,
@@ -27,15 +26,16 @@ from exporter.flowrun import (
     Status,
 )
 from exporter.metrics import catalogue
-from exporter.metrics.alerts import Alerts
+from exporter.metrics.alerts import FIRING_FOR, Alerts, Place
 from exporter.metrics.catalogue import FLOW_METRICS
-from exporter.metrics.history import History, Outcome
+from exporter.metrics.gauges import FlowState, gauges
+from exporter.metrics.history import Outcome
 from exporter.metrics.projection import increments
-from exporter.metrics.series import Labels, Series, Value
+from exporter.metrics.series import Series
 
 _DAY: Final = 24 * 60 * 60 * 1000
 HISTORY_AFTER: Final = _DAY
-"""A series born of a run that had ended this long before it was recorded is not held: history does not look like now."""
+"""A series born of a run that ended this long before it was recorded is not held: history does not look like now."""
 PAST_AFTER: Final = 8 * _DAY
 """A replayed run that ended this long before changes no series; ended run ids are remembered as long."""
 IN_PROGRESS_FOR: Final = 7 * _DAY
@@ -66,34 +66,6 @@ _OF_A_FLOW: Final = tuple(metric for metric in FLOW_METRICS if metric.group == _
 
 _Item = TypeVar("_Item")
 
-Place = tuple[str, str]
-"""Flow and sandbox: whose series they are."""
-
-
-@dataclass(slots=True)
-class _Latest:
-    """The latest thing that was said, by the time it was true of, then by position."""
-
-    value: str = ""
-    said: tuple[int, int] = (0, 0)
-
-    def hear(self, value: str, said: tuple[int, int]) -> None:
-        if value and said >= self.said:
-            self.value, self.said = value, said
-
-
-@dataclass(slots=True)
-class _FlowState:
-    """What is known of one flow in one sandbox."""
-
-    name: _Latest = field(default_factory=_Latest)
-    kind: _Latest = field(default_factory=_Latest)
-    org: _Latest = field(default_factory=_Latest)
-    enabled: _Latest = field(default_factory=_Latest)
-    history: History = field(default_factory=History)
-    error_codes: set[str] = field(default_factory=set)
-    has_run: bool = False
-
 
 @dataclass(frozen=True, slots=True)
 class _Start:
@@ -111,7 +83,7 @@ class Fold:
         """`hold`: milliseconds a new series is shown at 0."""
         self.series = Series(FLOW_METRICS, hold)
         self.now = 0
-        self._flows: dict[Place, _FlowState] = {}
+        self._flows: dict[Place, FlowState] = {}
         self._starts: dict[str, _Start] = {}
         self._ended: dict[str, tuple[int, int]] = {}
         self._alerts = Alerts()
@@ -186,13 +158,13 @@ class Fold:
                 self._delay(recorded, run, held=held)
 
     def _start(self, recorded: RecordedFact, run: FlowRun, place: Place) -> None:
-        if recorded.source is Source.REPLAY or run.run_id in self._ended:
+        if recorded.source is Source.REPLAY or run.run_id in self._ended or run.run_id in self._starts:
             return
         at = recorded.received_at
         self._starts[run.run_id] = _Start(place, _start_of(run, at), at)
         heapq.heappush(self._due, (at + IN_PROGRESS_FOR, place))
 
-    def _end(self, recorded: RecordedFact, run: FlowRun, state: _FlowState, ended_at: int) -> None:
+    def _end(self, recorded: RecordedFact, run: FlowRun, state: FlowState, ended_at: int) -> None:
         start = self._starts.pop(run.run_id, None)
         if start is not None:
             self._changed[start.place] = None
@@ -218,7 +190,7 @@ class Fold:
         delay = max(0, recorded.received_at - run.completed_at)
         self.series.add(catalogue.NOTIFICATION_DELAY, (run.sandbox,), (), delay, recorded.received_at, held=held)
 
-    def _codes(self, state: _FlowState, run: FlowRun) -> tuple[str, ...]:
+    def _codes(self, state: FlowState, run: FlowRun) -> tuple[str, ...]:
         """The run's error codes as labels: bounded per flow and in all, each once."""
         found: dict[str, None] = {}
         for code in run.error_codes:
@@ -235,12 +207,13 @@ class Fold:
         return tuple(found)
 
     def _alert(self, recorded: RecordedFact, alert: FlowAlert) -> None:
-        place = (alert.flow_id, alert.sandbox)
         name = alert.name if _ALERT_NAME.fullmatch(alert.name) else OTHER
         ended = self._ended.get(alert.run_id)
+        place = self._alerts.apply(
+            alert, (alert.flow_id, alert.sandbox), name, recorded.received_at, ended[1] if ended else None
+        )
         self.series.open((catalogue.ALERT_FIRING,), place)
-        due = self._alerts.apply(alert, place, name, recorded.received_at, ended[1] if ended else None)
-        heapq.heappush(self._due, (due, place))
+        heapq.heappush(self._due, (recorded.received_at + FIRING_FOR, place))
         self._changed[place] = None
 
     def _flow(self, recorded: RecordedFact, flow: Flow) -> None:
@@ -253,10 +226,10 @@ class Fold:
         state.enabled.hear("" if flow.enabled is None else str(flow.enabled), said)
         self._changed[place] = None
 
-    def _state(self, place: Place) -> _FlowState:
+    def _state(self, place: Place) -> FlowState:
         state = self._flows.get(place)
         if state is None:
-            state = self._flows[place] = _FlowState()
+            state = self._flows[place] = FlowState()
             # All at once and in the order of the facts, so that no gauge's place depends on when it was looked at.
             self.series.open(_OF_A_FLOW, place)
         return state
@@ -278,40 +251,11 @@ class Fold:
     def _put_gauges(self, place: Place, in_progress: Sequence[int]) -> None:
         state = self._flows.get(place)
         if state is not None:
-            self.series.put(
-                catalogue.INFO, place, {(state.name.value, state.kind.value or Kind.UNKNOWN, state.org.value): 1}
-            )
-            self.series.put(catalogue.ENABLED, place, _one({"True": 1, "False": 0}.get(state.enabled.value)))
-            if state.has_run:
-                self._put_history(place, state.history)
-                self.series.put(catalogue.IN_PROGRESS, place, {(): len(in_progress)})
-                self.series.put(catalogue.OLDEST_IN_PROGRESS, place, _one(min(in_progress, default=None)))
+            for metric, values in gauges(state, in_progress):
+                self.series.put(metric, place, values)
         alerts = self._alerts.states(place, self.now)
         if alerts:
             self.series.put(catalogue.ALERT_FIRING, place, {(name,): int(firing) for name, firing in alerts.items()})
-
-    def _put_history(self, place: Place, history: History) -> None:
-        put = self.series.put
-        last_runs = history.last_run_by_status()
-        last_records = history.last_records()
-        failures, failing_since = history.failures()
-        put(catalogue.LAST_RUN, place, {(status.value,): last_runs[status] for status in Status if status in last_runs})
-        put(catalogue.LAST_DURATION, place, _one(history.last_duration()))
-        put(
-            catalogue.LAST_RECORDS,
-            place,
-            {(result,): last_records[result] for result in RECORD_RESULTS if result in last_records},
-        )
-        put(catalogue.TYPICAL_DURATION, place, _one(history.typical_duration()))
-        put(catalogue.TYPICAL_RECORDS, place, _one(history.typical_input_records()))
-        put(catalogue.CONSECUTIVE_FAILURES, place, {(): failures})
-        put(catalogue.FAILING_SINCE, place, _one(failing_since))
-        put(catalogue.RUN_INTERVAL, place, _one(history.interval()))
-
-
-def _one(value: Value | None) -> Mapping[Labels, Value]:
-    """A gauge without labels of its own, or its absence."""
-    return {} if value is None else {(): value}
 
 
 def _start_of(run: FlowRun, received_at: int) -> int:

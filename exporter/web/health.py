@@ -1,4 +1,4 @@
-"""Probes: `/-/healthy` says that the process is up, `/-/ready` that the ledger is usable and the metrics at its head."""
+"""Probes: `/-/healthy` says that the process is up, `/-/ready` that the ledger is usable and the metrics current."""
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response

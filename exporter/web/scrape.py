@@ -14,10 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from exporter.errors import ExporterError, LedgerUnavailableError, NotCaughtUpError
 from exporter.follow import Follower, Standing
-from exporter.ledger import Ledger
 from exporter.metrics.catalogue import EXPORTER, FLOWS
 from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
-from exporter.metrics.fold import Fold
+from exporter.metrics.series import Series
 from exporter.metrics.telemetry import Telemetry
 from exporter.web.answers import answer, method_not_allowed, refuse
 
@@ -29,10 +28,9 @@ _PATIENCE: Final = 5.0
 class Scrape:
     """The endpoint as an ASGI application."""
 
-    def __init__(self, follower: Follower, ledger: Ledger, telemetry: Telemetry) -> None:
+    def __init__(self, follower: Follower, telemetry: Telemetry) -> None:
         """Takes what it renders; renders nothing until it is asked."""
         self._follower = follower
-        self._ledger = ledger
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
@@ -85,8 +83,8 @@ class Scrape:
         return flows + own
 
     async def _flows(self, format_: Format) -> tuple[bytes, Standing]:
-        def rendered(fold: Fold, standing: Standing) -> tuple[bytes, Standing]:
-            return render(fold.series, None, format_), standing
+        def rendered(series: Series, standing: Standing) -> tuple[bytes, Standing]:
+            return render(series, None, format_), standing
 
         # The work goes on when we stop waiting for it: the next scrape finds it done.
         work = asyncio.ensure_future(self._follower.at_head(rendered))
@@ -102,7 +100,7 @@ class Scrape:
         telemetry.ledger_position.set(standing.position)
         telemetry.flows.set(standing.flows)
         telemetry.series.set(standing.series)
-        telemetry.ledger_bytes.set(self._ledger.size())
+        telemetry.ledger_bytes.set(standing.ledger_bytes)
 
 
 def _retrieve(work: "asyncio.Future[tuple[bytes, Standing]]") -> None:

@@ -1,0 +1,109 @@
+import gzip
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from exporter.flowrun import RecordedFact
+from exporter.metrics.catalogue import FLOW_METRICS
+from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
+from exporter.metrics.fold import Fold
+from exporter.metrics.series import Series
+from tests.metrics.facts import DAY, SECOND, T0, folded, histories
+
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROTOBUF_FIRST = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@given(
+    histories(),
+    st.sampled_from([0, 90 * SECOND]),
+    st.lists(st.integers(0, 40 * DAY), max_size=3),
+)
+def test_equals_the_reference_encoders(history: list[RecordedFact], hold: int, looks: list[int]) -> None:
+    """For any state, at any time, both formats are byte for byte what prometheus_client writes of the same families."""
+    fold = Fold(hold)
+    for fact in history:
+        fold.apply(fact)
+    for look in [0, *sorted(looks)]:
+        fold.advance(T0 + look)
+        assert render(fold.series, None, Format.TEXT) == generate_latest(fold.series)
+        assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(fold.series)
+
+
+def test_nothing_is_an_exposition_too() -> None:
+    """Without a series, text is empty and OpenMetrics still ends."""
+    series = Series(FLOW_METRICS, 0)
+    assert render(series, None, Format.TEXT) == b""
+    assert render(series, None, Format.OPENMETRICS) == b"# EOF\n"
+
+
+def test_one_end_for_both_halves() -> None:
+    """An OpenMetrics exposition of both halves ends once, at its end."""
+    series = folded([], T0).series
+    body = render(series, series, Format.OPENMETRICS)
+    assert body.count(b"# EOF") == 1
+    assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        pytest.param("", Format.TEXT, id="nothing"),
+        pytest.param("*/*", Format.TEXT, id="anything"),
+        pytest.param("text/html,application/xhtml+xml,*/*;q=0.8", Format.TEXT, id="browser"),
+        pytest.param(PROMETHEUS_2, Format.OPENMETRICS, id="Prometheus 2.42"),
+        pytest.param(PROMETHEUS_3, Format.OPENMETRICS, id="Prometheus 3"),
+        pytest.param(PROTOBUF_FIRST, Format.OPENMETRICS, id="protobuf first"),
+        pytest.param("application/openmetrics-text", Format.OPENMETRICS, id="no version"),
+        pytest.param("Application/OpenMetrics-Text; Version=1.0.0", Format.OPENMETRICS, id="case"),
+        pytest.param("application/openmetrics-text;version=0.0.1", Format.TEXT, id="older OpenMetrics"),
+        pytest.param("application/openmetrics-text;version=1.0.0;q=0.1,text/plain", Format.TEXT, id="text is better"),
+        pytest.param("application/openmetrics-text;q=0,*/*;q=0.1", Format.TEXT, id="quality 0 refuses"),
+        pytest.param("application/openmetrics-text;q=rubbish", Format.TEXT, id="quality that is none"),
+        pytest.param(";;;,,=,;q=1", Format.TEXT, id="rubbish"),
+    ],
+)
+def test_negotiates(accept: str, expected: Format) -> None:
+    """The format with the highest quality is chosen, text where none is spoken here."""
+    assert negotiate(accept) is expected
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "expected"),
+    [
+        ("gzip", True),
+        ("gzip, deflate, br", True),
+        ("*", True),
+        ("GZIP;q=0.5", True),
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("*, gzip;q=0", False),
+        ("br", False),
+    ],
+)
+def test_compresses_only_for_those_who_can_read_it(accept_encoding: str, expected: bool) -> None:
+    """Compression is used where the client takes it, and a quality of 0 says that it does not."""
+    assert accepts_gzip(accept_encoding) is expected
+
+
+@given(st.binary(max_size=5000))
+def test_compresses_to_one_member(body: bytes) -> None:
+    """What is compressed is one gzip member that any reader gives back whole."""
+    packed = compress(body)
+    assert gzip.decompress(packed) == body
+    assert packed.count(b"\x1f\x8b\x08") >= 1

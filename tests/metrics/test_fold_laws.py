@@ -1,0 +1,112 @@
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.adobe.envelope import open_delivery
+from exporter.adobe.payloads import read
+from exporter.flowrun import Delivery, RecordedFact
+from exporter.follow import Follower
+from exporter.intake import Intake
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.metrics.catalogue import CATALOGUE, MetricType
+from exporter.metrics.exposition import Format
+from exporter.metrics.fold import Fold
+from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, histories, samples
+
+
+@given(histories(), st.data())
+def test_looking_changes_nothing(history: list[RecordedFact], data: st.DataObject) -> None:
+    """However many facts are folded at a time, and whenever somebody looks, the exposition at the end is the same."""
+    undisturbed, disturbed = Fold(90 * SECOND), Fold(90 * SECOND)
+    for fact in history:
+        undisturbed.apply(fact)
+        disturbed.apply(fact)
+        if data.draw(st.booleans()):
+            disturbed.advance(fact.received_at)
+            exposition(disturbed)
+    end = T0 + data.draw(st.integers(0, 60 * DAY))
+    for fold in (undisturbed, disturbed):
+        fold.advance(end)
+    for format_ in Format:
+        assert exposition(undisturbed, format_) == exposition(disturbed, format_)
+
+
+@given(histories(), st.lists(st.integers(0, 30 * DAY), min_size=2, max_size=5))
+def test_counters_never_fall(history: list[RecordedFact], looks: list[int]) -> None:
+    """Whatever is folded next and however time goes on, no counter, bucket or sum is ever smaller than before."""
+    counters = tuple(metric.name for metric in CATALOGUE if metric.type is not MetricType.GAUGE)
+    fold = Fold(90 * SECOND)
+    before: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+    for fact in history:
+        fold.apply(fact)
+        fold.advance(fact.received_at)
+        now = {key: number for key, number in samples(exposition(fold)).items() if key[0].startswith(counters)}
+        assert before.keys() <= now.keys()
+        assert all(now[key] >= number for key, number in before.items())
+        before = now
+    for look in sorted(looks):
+        fold.advance(T0 + look)
+        now = {key: number for key, number in samples(exposition(fold)).items() if key[0].startswith(counters)}
+        assert all(now[key] >= number for key, number in before.items())
+
+
+def _body(run: int, status: str, flow: int, code: str | None, records: int) -> dict[str, Any]:
+    errors = {"errors": [{"code": code, "message": "made up"}]} if code else {}
+    return {
+        "event_id": f"event-{run}-{status}",
+        "event": {
+            "id": f"run-{run}",
+            "flowId": f"flow-{flow}",
+            "sandboxName": "prod",
+            "metrics": {
+                "statusSummary": {"status": status, **errors},
+                "recordSummary": {"inputRecordCount": records},
+                "durationSummary": {"startedAtUTC": T0 - 60 * MINUTE, "completedAtUTC": T0 - run * MINUTE},
+            },
+        },
+    }
+
+
+_bodies = st.builds(
+    _body,
+    run=st.integers(1, 8),
+    status=st.sampled_from(["success", "failed", "partialSuccess"]),
+    flow=st.integers(1, 2),
+    code=st.sampled_from([None, "CONNECTOR-2001-500", "odd"]),
+    records=st.integers(0, 10**6),
+)
+
+
+def _counters(deliveries: list[list[dict[str, Any]]]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every counter, bucket and sum after these deliveries went through the real ledger at one moment."""
+    counters = tuple(metric.name for metric in CATALOGUE if metric.type is not MetricType.GAUGE)
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = SqliteLedger(Path(folder) / "ledger.db", clock=lambda: T0)
+        fold = Fold(0)
+        follower = Follower(ledger, fold, read)
+        try:
+            for events in deliveries:
+                opened = open_delivery({}, json.dumps(events).encode(), T0)
+                assert isinstance(opened, Delivery)
+                asyncio.run(Intake(ledger, ledger.now).record([opened]))
+            follower.catch_up()
+        finally:
+            follower.close()
+            ledger.close()
+    fold.advance(T0)
+    return {key: number for key, number in samples(exposition(fold)).items() if key[0].startswith(counters)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(_bodies, min_size=1, max_size=8, unique_by=lambda body: body["event"]["id"]), st.data())
+def test_order_and_duplicates_change_no_counter(bodies: list[dict[str, Any]], data: st.DataObject) -> None:
+    """The same notifications in any order, any batches and any number of times give the same counters."""
+    again = data.draw(st.lists(st.sampled_from(bodies), max_size=8))
+    shuffled = data.draw(st.permutations([*bodies, *again]))
+    cut = data.draw(st.integers(0, len(shuffled)))
+    assert _counters([[body] for body in bodies]) == _counters([shuffled[:cut], shuffled[cut:]])

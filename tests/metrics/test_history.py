@@ -1,0 +1,231 @@
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.flowrun import Status
+from exporter.metrics.history import LATEST, MAX_FAILURES, Cadence, History, Outcome
+from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0
+
+S, P, F, C, U = Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED, Status.CANCELLED, Status.UNKNOWN
+
+
+def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", **fields: int) -> Outcome:
+    """An outcome at so many minutes after T0, told in the order of its position."""
+    return Outcome(
+        ended_at=T0 + ended_at * MINUTE,
+        position=position or ended_at,
+        run_id=run_id or f"run-{ended_at}-{position}",
+        status=status,
+        updated_at=T0 + fields.pop("updated_at", ended_at) * MINUTE,
+        **fields,
+    )
+
+
+def told(*outcomes: Outcome) -> History:
+    """A history that was told these in this order."""
+    history = History()
+    for each in outcomes:
+        history.add(each)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("ends", "failures", "since"),
+    [
+        pytest.param([], 0, None, id="nothing yet"),
+        pytest.param([(1, S)], 0, None, id="a success"),
+        pytest.param([(1, F)], 1, 1, id="the first failure"),
+        pytest.param([(1, S), (2, F), (3, F)], 2, 2, id="failures since a success"),
+        pytest.param([(1, F), (2, S)], 0, None, id="a success ends them"),
+        pytest.param([(1, F), (2, P)], 0, None, id="a partial success ends them"),
+        pytest.param([(1, F), (2, C), (3, U), (4, F)], 2, 1, id="cancelled and unknown neither raise nor end"),
+        pytest.param([(3, F), (1, F), (2, F)], 3, 1, id="failures told out of order"),
+        pytest.param([(1, F), (3, F), (2, S)], 1, 3, id="a late success between two failures"),
+        pytest.param([(2, F), (3, F), (1, S)], 2, 2, id="a late success before them all"),
+        pytest.param([(3, S), (1, F), (2, F)], 0, None, id="late failures before a success"),
+        pytest.param([(2, S), (2, F)], 1, 2, id="at the same time, the one told last is later"),
+    ],
+)
+def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], failures: int, since: int | None) -> None:
+    """Consecutive failures are those completed since the last success, in whatever order runs were told."""
+    history = told(*(outcome(at, status, position) for position, (at, status) in enumerate(ends, start=1)))
+    assert history.failures() == (failures, None if since is None else T0 + since * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "failures"),
+    [
+        pytest.param((F, 10), (S, 20), 0, id="a newer correction to success"),
+        pytest.param((S, 10), (F, 20), 1, id="a newer correction to failure"),
+        pytest.param((F, 20), (S, 10), 1, id="an older outcome told late changes nothing"),
+        pytest.param((S, 10), (F, 10), 1, id="equally old, the one told last stands"),
+    ],
+)
+def test_a_correction_stands_by_its_update(
+    first: tuple[Status, int], second: tuple[Status, int], failures: int
+) -> None:
+    """Of several outcomes of one run, gauges look at the one with the newest updatedAt."""
+    history = told(
+        *(
+            outcome(5, status, position, "run", updated_at=updated_at)
+            for position, (status, updated_at) in enumerate((first, second), start=1)
+        )
+    )
+    assert history.failures()[0] == failures
+    assert set(history.last_run_by_status()) == {(F if failures else S)}
+
+
+def test_last_run_by_status_is_by_completion() -> None:
+    """A late notification of an older run does not take the latest run's place."""
+    history = told(outcome(10, S, 1, duration=7), outcome(5, S, 2, duration=3), outcome(8, F, 3, duration=4))
+    assert history.last_run_by_status() == {S: T0 + 10 * MINUTE, F: T0 + 8 * MINUTE}
+    assert history.last_duration() == 7
+
+
+def test_last_records_are_of_a_run_that_did_not_fail() -> None:
+    """Records are shown of the latest run that brought data, whatever failed after it."""
+    history = History()
+    for ended_at, status, amount in ((1, S, 10), (2, P, 20), (3, F, 0)):
+        history.add(
+            Outcome(
+                ended_at=T0 + ended_at,
+                position=ended_at,
+                run_id=str(ended_at),
+                status=status,
+                updated_at=T0,
+                records=(("input", amount), ("output", amount - 1)),
+            )
+        )
+    assert history.last_records() == {"input": 20, "output": 19}
+
+
+@pytest.mark.parametrize(
+    ("durations", "expected"),
+    [
+        ([], None),
+        ([5, 7], None),
+        ([5, 9, 7], 7),
+        ([5, 9, 7, 8], 7.5),
+        ([None, 5, None, 9, 7], 7),
+        ([1000] * 10 + [5] * 11 + [9] * 9, 5),
+    ],
+    ids=["none", "two", "three", "four", "some unknown", "the latest twenty only"],
+)
+def test_typical_duration_is_a_median(durations: list[int | None], expected: float | None) -> None:
+    """The typical duration is the median of up to 20 latest runs that did not fail, from the third on."""
+    history = History()
+    for at, duration in enumerate(durations):
+        history.add(
+            Outcome(ended_at=T0 + at, position=at, run_id=str(at), status=S, updated_at=T0 + at, duration=duration)
+        )
+        history.add(Outcome(ended_at=T0 + at, position=at, run_id=f"f{at}", status=F, updated_at=T0, duration=99999))
+    assert history.typical_duration() == expected
+
+
+_ends = st.lists(st.tuples(st.integers(0, 400), st.sampled_from([S, P, F, F, F, C, U])), max_size=120)
+
+
+@given(_ends, st.randoms(use_true_random=False))
+def test_order_of_telling_does_not_matter(ends: list[tuple[int, Status]], random: Random) -> None:
+    """Whatever the order in which distinct runs are told, every gauge says the same."""
+    distinct = [outcome(at, status, index + 1, f"run-{index}") for index, (at, status) in enumerate(ends)]
+    shuffled = list(distinct)
+    random.shuffle(shuffled)
+    one, other = told(*distinct), told(*shuffled)
+    assert one.failures() == other.failures()
+    assert one.last_run_by_status() == other.last_run_by_status()
+    assert one.interval() == other.interval()
+    assert one.typical_duration() == other.typical_duration()
+
+
+def test_history_is_bounded() -> None:
+    """A flow that fails for ever keeps its count exactly, in bounded memory; one success ends it."""
+    history = History()
+    total = 5 * MAX_FAILURES
+    for at in range(1, total + 1):
+        history.add(outcome(at, F))
+    assert history.failures() == (total, T0 + MINUTE)
+    assert len(history._outcomes) < 2 * MAX_FAILURES
+    history.add(outcome(total + 1, S))
+    assert history.failures() == (0, None)
+    last = total + 2 * MAX_FAILURES
+    for at in range(total + 2, last):
+        history.add(outcome(at, S))
+    history.add(outcome(last, F))
+    assert history.failures() == (1, T0 + last * MINUTE)
+    assert len(history._outcomes) < 5 * LATEST
+
+
+DAY_START = T0 // DAY * DAY
+
+
+@pytest.mark.parametrize(
+    ("completions", "expected"),
+    [
+        pytest.param([], None, id="nothing"),
+        pytest.param([0, HOUR, 2 * HOUR], None, id="two gaps are too few"),
+        pytest.param([0, HOUR, 2 * HOUR, 4 * HOUR], 2 * HOUR, id="one day: its longest"),
+        pytest.param([day * DAY for day in range(4)], DAY, id="daily"),
+        pytest.param([day * DAY for day in (0, 1, 2, 9, 10)], DAY, id="one long silence is not usual"),
+        pytest.param([day * DAY for day in (0, 1, 2, 9, 10, 17, 18)], 7 * DAY, id="two long silences are"),
+        pytest.param([week * 7 * DAY for week in range(12)], 7 * DAY, id="weekly, beyond 35 days"),
+        pytest.param(
+            [day * DAY + audience * SECOND for day in range(10) for audience in range(5)],
+            DAY - 4 * SECOND,
+            id="daily with five audiences at once",
+        ),
+        pytest.param(
+            [day * DAY + (9 + hour) * HOUR for day in range(10) for hour in range(9)],
+            16 * HOUR,
+            id="hourly in office hours",
+        ),
+        pytest.param(
+            [0, 20 * DAY, *(21 * DAY + day * DAY for day in range(60))],
+            DAY,
+            id="what is older than 35 days is forgotten",
+        ),
+    ],
+)
+def test_the_usual_silence(completions: list[int], expected: int | None) -> None:
+    """The interval is the second longest of the days' longest gaps, over 35 days and at least eight days with a gap."""
+    cadence = Cadence()
+    for completed_at in completions:
+        cadence.add(DAY_START + completed_at)
+    assert cadence.interval() == expected
+
+
+@given(st.lists(st.integers(0, 6 * DAY), min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_late_completions_split_gaps(completions: list[int], random: Random) -> None:
+    """Completions told in any order give the interval that they would have given in order."""
+    one, other = Cadence(), Cadence()
+    for completed_at in sorted(completions):
+        one.add(T0 + completed_at)
+    random.shuffle(completions)
+    for completed_at in completions:
+        other.add(T0 + completed_at)
+    assert one.interval() == other.interval()
+
+
+@given(st.lists(st.integers(0, 6 * DAY), min_size=5, max_size=40, unique=True), st.data())
+def test_a_correction_leaves_no_trace(completions: list[int], data: st.DataObject) -> None:
+    """A completion that was corrected away leaves the interval as if it had never been."""
+    wrong = data.draw(st.sampled_from(completions))
+    one, other = Cadence(), Cadence()
+    for completed_at in completions:
+        one.add(T0 + completed_at)
+        if completed_at != wrong:
+            other.add(T0 + completed_at)
+    one.remove(T0 + wrong)
+    assert one.interval() == other.interval()
+
+
+def test_cadence_is_bounded() -> None:
+    """A flow that runs every minute for months is remembered in bounded memory."""
+    cadence = Cadence()
+    for minute in range(60 * 24 * 60):
+        cadence.add(T0 + minute * MINUTE)
+    assert cadence.interval() == MINUTE
+    assert len(cadence._completions) <= 2001
+    assert len(cadence._days) <= 40

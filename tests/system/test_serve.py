@@ -1,0 +1,185 @@
+"""The program as a person and as Adobe meet it."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import sqlite3
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.system.processes import EXPORTER, Exporter, Process, Sender, family_values, free_port, until
+
+SHARED = Path(__file__).parents[3] / "shared"
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+def delivery(number: int, status: str = "failed") -> tuple[str, bytes]:
+    """A run of its own, and its id."""
+    run_id = f"run-{number}"
+    event = {
+        "id": run_id,
+        "flowId": f"flow-{number % 7}",
+        "sandboxName": "prod",
+        "metrics": {"statusSummary": {"status": status}, "recordSummary": {"inputRecordCount": 3}},
+    }
+    return run_id, json.dumps({"event_id": f"event-{number}", "event": event}).encode()
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """After kill -9 in the middle of a stream of posts every acknowledged run is in the ledger and in the counters."""
+    with Exporter(tmp_path / "exporter", "--series.hold=0s") as exporter:
+        for round_ in range(3):
+            senders = [Sender(exporter.port) for _ in range(4)]
+            threads = [
+                threading.Thread(
+                    target=sender.send,
+                    args=([delivery(round_ * 100_000 + lane * 10_000 + number) for number in range(10_000)],),
+                )
+                for lane, sender in enumerate(senders)
+            ]
+            for thread in threads:
+                thread.start()
+            wanted = 50 + 150 * round_
+            until(lambda: sum(len(sender.acknowledged) for sender in senders) >= wanted, "acknowledgements")  # noqa: B023
+            exporter.stop(signal.SIGKILL)
+            for thread in threads:
+                thread.join()
+            acknowledged = {run_id for sender in senders for run_id in sender.acknowledged}
+            assert len(acknowledged) >= wanted
+            exporter.run()
+            with sqlite3.connect(exporter.ledger) as ledger:
+                kept = {run_id for (run_id,) in ledger.execute("SELECT run_id FROM entry")}
+                assert ledger.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            ledger.close()
+            assert acknowledged <= kept
+            counted = family_values(exporter.flows(), "aep_flow_runs_total")
+            assert sum(counted.values()) == len(kept)
+            assert sum(family_values(exporter.flows(), "aep_flow_records_total").values()) == 3 * len(kept)
+
+
+def test_a_restart_is_invisible(exporter: Exporter) -> None:
+    """After an orderly stop and a start the flow half is what it was."""
+    for path in sorted(SAMPLES.glob("*.json")):
+        assert exporter.post(path.read_bytes()) == 200
+    before = exporter.flows()
+    assert "aep_flow_runs_total" in before
+    assert exporter.stop(signal.SIGTERM) == 0
+    exporter.run()
+    assert exporter.flows() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(exporter: Exporter, number: int) -> None:
+    """SIGTERM and SIGINT end the program with status 0, the log ends with the end, and the ledger is closed."""
+    exporter.post(delivery(1)[1])
+    assert exporter.stop(number) == 0
+    assert "event=stopped" in exporter.output().splitlines()[-1]
+    assert not exporter.ledger.with_name("ledger.db-wal").exists()
+
+
+def test_what_was_accepted_is_answered(exporter: Exporter) -> None:
+    """A request that is under way when SIGTERM comes is read to its end, recorded and answered."""
+    body = delivery(1)[1]
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
+        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10])
+        until(lambda: exporter.get("/-/healthy").status_code == 200, "an answer")
+        exporter.send(signal.SIGTERM)
+        until(lambda: "event=stopping" in exporter.output(), "the stop to begin")
+        connection.sendall(body[10:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    assert exporter.wait() == 0
+    with sqlite3.connect(exporter.ledger) as ledger:
+        assert ledger.execute("SELECT count(*) FROM entry").fetchone() == (1,)
+    ledger.close()
+
+
+def test_a_sender_that_trickles_is_closed_without_an_answer(exporter: Exporter) -> None:
+    """A request that has not arrived after ten seconds is no delivery: the connection closes and nothing is said."""
+    with (
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as body,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as head,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as silent,
+    ):
+        body.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        head.sendall(b"POST /webhook HTTP/1.1\r\nHost:")
+        for connection in (body, head, silent):
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(100) == b""
+    assert exporter.get("/-/healthy").status_code == 200
+
+
+def test_a_body_that_is_too_large_gets_its_answer(exporter: Exporter) -> None:
+    """A body over the bound is answered with 413 also to a client that sends it all before it reads."""
+    connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=15)
+    for _ in range(2):
+        connection.request("POST", "/webhook", b" " * (6 * 1024 * 1024))
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 413
+    connection.close()
+
+
+def test_a_port_that_is_taken_is_told(exporter: Exporter, tmp_path: Path) -> None:
+    """A second program on the same address says what to do, without a traceback."""
+    with Process(tmp_path / "second", "second") as second:
+        second.start(EXPORTER, "serve", f"--web.listen-address=127.0.0.1:{exporter.port}")
+        assert second.wait() == 1
+        assert "choose another --web.listen-address" in second.output()
+        assert "Traceback" not in second.output()
+
+
+def test_replicas_on_one_ledger_say_the_same(exporter: Exporter, tmp_path: Path) -> None:
+    """Two processes on one ledger answer the flow half alike, whichever of them received what."""
+    other_port = free_port()
+    with Process(tmp_path / "other", "other") as other:
+        other.start(
+            EXPORTER,
+            "serve",
+            f"--web.listen-address=127.0.0.1:{other_port}",
+            f"--ledger.url=sqlite:///{exporter.ledger}",
+            "--series.hold=0s",
+        )
+
+        def is_up() -> bool:
+            try:
+                return httpx.get(f"http://127.0.0.1:{other_port}/-/ready").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(is_up, "the other to be ready")
+        for number in range(40):
+            url = exporter.url if number % 2 else f"http://127.0.0.1:{other_port}"
+            assert httpx.post(url + "/webhook", content=delivery(number)[1]).status_code == 200
+            assert httpx.post(url + "/webhook", content=delivery(max(0, number - 1))[1]).status_code == 200
+            one = exporter.flows()
+            assert one == httpx.get(f"http://127.0.0.1:{other_port}/metrics?collect[]=flows").text
+        assert sum(family_values(one, "aep_flow_runs_total").values()) == 40
+
+
+def test_replay_beside_a_running_exporter(exporter: Exporter, tmp_path: Path) -> None:
+    """Files replayed into the ledger of a running exporter appear on its metrics, once."""
+    file = tmp_path / "saved.jsonl"
+    file.write_bytes(b"\n".join(delivery(number)[1] for number in range(1200)))
+    for expected in (b"recorded          1200", b"duplicate         1200"):
+        with Process(tmp_path / "replay", "replay") as replay:
+            replay.start(EXPORTER, "replay", f"--ledger.url=sqlite:///{exporter.ledger}", file)
+            assert replay.wait() == 0
+            assert expected in replay.log.read_bytes()
+    assert sum(family_values(exporter.flows(), "aep_flow_runs_total").values()) == 1200
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="Adobe's documented bodies do not lie beside the project")
+def test_no_documented_body_is_refused(exporter: Exporter) -> None:
+    """Every body that Adobe documents is acknowledged."""
+    for path in sorted((SHARED / "payloads").glob("*.json")):
+        assert exporter.post(path.read_bytes()) == 200, path.name
+
+
+def test_it_runs_without_privileges(exporter: Exporter) -> None:
+    """The ledger is readable by its owner alone."""
+    assert exporter.ledger.stat().st_mode & 0o777 == 0o600

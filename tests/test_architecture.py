@@ -1,0 +1,147 @@
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "exporter"
+
+STANDARD = "standard library"
+
+# What each module may import: of ours, and of others. A name stands for itself and for all below it.
+ALLOWED: dict[str, tuple[set[str], set[str]]] = {
+    "exporter": (set(), set()),
+    "exporter.__main__": ({"exporter.cli"}, set()),
+    "exporter.errors": (set(), set()),
+    "exporter.flowrun": (set(), set()),
+    "exporter.logs": (set(), {"structlog"}),
+    "exporter.notation": ({"exporter.ledger.urls"}, set()),
+    "exporter.settings": ({"exporter.errors", "exporter.notation"}, {"pydantic"}),
+    "exporter.intake": ({"exporter.flowrun", "exporter.ledger"}, set()),
+    "exporter.follow": ({"exporter.errors", "exporter.flowrun", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
+    "exporter.replay": ({"exporter.flowrun", "exporter.adobe"}, set()),
+    "exporter.adobe": ({"exporter.adobe", "exporter.errors", "exporter.flowrun"}, {"msgspec"}),
+    "exporter.ledger": ({"exporter.ledger", "exporter.errors", "exporter.flowrun"}, {"structlog"}),
+    "exporter.metrics": ({"exporter.metrics", "exporter.flowrun"}, {"isal", "prometheus_client"}),
+    "exporter.web": (
+        {
+            "exporter.web",
+            "exporter.adobe",
+            "exporter.errors",
+            "exporter.flowrun",
+            "exporter.follow",
+            "exporter.intake",
+            "exporter.metrics",
+        },
+        {"starlette", "structlog", "uvicorn"},
+    ),
+    "exporter.service": ({"exporter"}, {"structlog", "uvicorn"}),
+    "exporter.cli": (
+        {
+            "exporter.errors",
+            "exporter.flowrun",
+            "exporter.logs",
+            "exporter.service",
+            "exporter.settings",
+        },
+        {"uvloop"},
+    ),
+}
+
+SANS_IO = {"exporter.adobe." + name for name in ("document", "envelope", "kinds", "leaves", "payloads", "wrappers")}
+IO_MODULES = {"asyncio", "http", "os", "pathlib", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name."""
+    found: dict[str, Path] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("exporter", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names a module imports: `from exporter.adobe import leaves` is `exporter.adobe.leaves`."""
+    known = modules()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in known else node.module
+
+
+def covers(allowed: set[str], name: str) -> bool:
+    """Whether a name is one of these or below one of them."""
+    return any(name == each or name.startswith(each + ".") for each in allowed)
+
+
+def rule_for(module: str) -> tuple[set[str], set[str]]:
+    """The row of the table that a module stands under: its own, else its package's."""
+    while module not in ALLOWED:
+        module = module.rpartition(".")[0]
+    return ALLOWED[module]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_one_way(module: str) -> None:
+    """A module imports only what the table allows it, of ours and of others."""
+    import sys
+
+    ours, others = rule_for(module)
+    for name in imports(modules()[module]):
+        if name.split(".")[0] == "exporter":
+            assert name == "exporter" or covers(ours, name), f"{module} imports {name}"
+        elif name.split(".")[0] not in sys.stdlib_module_names:
+            assert covers(others, name), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(SANS_IO))
+def test_protocol_code_does_no_io(module: str) -> None:
+    """Reading what Adobe says needs no clock, no client and no event loop."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    assert not {name.split(".")[0] for name in imports(modules()[module])} & IO_MODULES
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+    assert not [
+        node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+    ]
+
+
+def own_package(module: str) -> str:
+    """What the names of a module's neighbours begin with; at the top level nobody is a neighbour."""
+    package = module.rpartition(".")[0]
+    return package + "." if "." in package else " "
+
+
+def test_only_the_service_wires() -> None:
+    """One place knows many modules: only service imports more than six from outside its own package."""
+    wide = {
+        module
+        for module, path in modules().items()
+        if len(
+            {
+                name
+                for name in imports(path)
+                if name.startswith("exporter.") and not name.startswith(own_package(module))
+            }
+        )
+        > 6
+    }
+    assert wide == {"exporter.service"}
+
+
+def test_the_tree_is_shallow() -> None:
+    """Packages are at most two deep, and none is named for being a bag."""
+    for module in modules():
+        assert module.count(".") <= 2
+        assert not {"utils", "core", "helpers", "manager", "common"} & set(module.split("."))
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_module_says_its_rule(module: str) -> None:
+    """Each module begins with what it is for."""
+    assert ast.get_docstring(ast.parse(modules()[module].read_text(encoding="utf-8")))

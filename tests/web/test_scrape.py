@@ -1,0 +1,240 @@
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.errors import LedgerUnavailableError
+from exporter.ledger import Entry
+from exporter.metrics.catalogue import EXPORTER_METRICS, FLOW_METRICS, FLOWS_LIMIT, JOURNAL_LAG
+from exporter.metrics.exposition import Format
+from tests.web.conftest import Application
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
+
+
+@pytest.fixture
+def filled(application: Application) -> Application:
+    """An application that has received every sample body."""
+    for path in sorted(SAMPLES.glob("*.json")):
+        assert application.post(path.read_bytes()).status_code == 200
+    return application
+
+
+def names(text: str) -> set[str]:
+    """The families of an exposition, a counter's with _total."""
+    return {family.name + ("_total" if family.type == "counter" else "") for family in parse_text(text)}
+
+
+def test_both_halves_by_default(filled: Application) -> None:
+    """A plain scrape shows the flows and the exporter itself, in text 0.0.4."""
+    response = filled.request("GET", "/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert {"aep_flow_runs_total", "aep_exporter_ledger_up", "process_cpu_seconds_total"} <= names(response.text)
+
+
+@pytest.mark.parametrize(
+    ("query", "present", "absent"),
+    [
+        ("?collect[]=flows", "aep_flow_runs_total", "aep_exporter_ledger_up"),
+        ("?collect[]=exporter", "aep_exporter_ledger_up", "aep_flow_runs_total"),
+        ("?collect%5B%5D=flows", "aep_flow_runs_total", "aep_exporter_ledger_up"),
+    ],
+)
+def test_one_half_when_asked(filled: Application, query: str, present: str, absent: str) -> None:
+    """`collect[]` chooses a half."""
+    found = names(filled.metrics(query))
+    assert present in found
+    assert absent not in found
+
+
+def test_both_halves_when_asked(filled: Application) -> None:
+    """`collect[]` may be given more than once."""
+    assert names(filled.metrics("?collect[]=flows&collect[]=exporter")) == names(filled.metrics())
+
+
+@pytest.mark.parametrize("query", ["?collect[]=everything", "?collect[]=", "?collect[]=flows&collect[]=x"])
+def test_an_unknown_half_is_refused(application: Application, query: str) -> None:
+    """A half that does not exist is a mistake of the configuration, and says so."""
+    response = application.request("GET", "/metrics" + query)
+    assert response.status_code == 400
+    assert "flows or exporter" in response.text
+
+
+def test_openmetrics_when_asked(filled: Application) -> None:
+    """OpenMetrics of both halves is one exposition that a strict parser reads, without start timestamps."""
+    response = filled.request("GET", "/metrics", headers=OPENMETRICS)
+    assert response.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    families = {family.name for family in parse_openmetrics(response.text)}
+    assert {"aep_flow_runs", "aep_exporter_notifications"} <= families
+    assert response.text.endswith("# EOF\n")
+    assert response.text.count("# EOF") == 1
+    assert "_created" not in response.text
+
+
+def test_compressed_when_asked(filled: Application) -> None:
+    """A scraper that takes gzip gets it; one that does not, does not."""
+    plain = filled.request("GET", "/metrics?collect[]=flows", headers={"accept-encoding": "identity"})
+    packed = filled.request("GET", "/metrics?collect[]=flows", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < len(plain.content) / 3
+
+
+def test_head_is_a_scrape_without_its_body(filled: Application) -> None:
+    """HEAD answers what GET answers, without the body."""
+    response = filled.request("HEAD", "/metrics")
+    assert response.status_code == 200
+    assert response.content == b""
+    assert filled.request("POST", "/metrics").status_code == 405
+
+
+def test_the_exporter_half_is_the_catalogues(application: Application) -> None:
+    """Everything the catalogue lists of the exporter is there from the start, with the catalogue's type and help."""
+    families = {
+        family.name + ("_total" if family.type == "counter" else ""): family
+        for family in parse_text(application.metrics())
+        if family.name.startswith("aep_exporter_")
+    }
+    # What is not known yet has no value to show.
+    listed = {metric.name: metric for metric in EXPORTER_METRICS if metric not in {FLOWS_LIMIT, JOURNAL_LAG}}
+    assert families.keys() == listed.keys()
+    for name, metric in listed.items():
+        assert families[name].type == metric.type.value
+        assert families[name].documentation == metric.help
+
+
+def test_closed_label_values_exist_from_the_start(application: Application) -> None:
+    """Rules and panels find every result, reason, field and outcome at 0."""
+    text = application.metrics("?collect[]=exporter")
+    for line in (
+        'aep_exporter_notifications_total{result="duplicate",source="journal"} 0.0',
+        'aep_exporter_authentication_failures_total{reason="token"} 0.0',
+        'aep_exporter_payload_anomalies_total{field="status"} 0.0',
+        'aep_exporter_ledger_errors_total{operation="append"} 0.0',
+        'aep_exporter_journal_polls_total{outcome="error"} 0.0',
+    ):
+        assert line in text
+
+
+def test_every_flow_metric_is_reached_by_the_samples(filled: Application) -> None:
+    """The samples move every metric of the flow half, each under its catalogue's type, and no other."""
+    families = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in parse_text(filled.metrics("?collect[]=flows"))
+    }
+    listed = {metric.name: metric.type.value for metric in FLOW_METRICS}
+    assert families.items() <= listed.items()
+    # What needs a flow's long past, or the Flow Service, is reached elsewhere.
+    assert listed.keys() - families.keys() <= {
+        "aep_flow_enabled",
+        "aep_flow_run_interval_seconds",
+        "aep_flow_typical_run_duration_seconds",
+        "aep_flow_typical_run_input_records",
+    }
+
+
+def test_units_are_told(filled: Application) -> None:
+    """OpenMetrics names the unit that a family's name ends in."""
+    text = filled.request("GET", "/metrics", headers=OPENMETRICS).text
+    assert "# UNIT aep_flow_run_duration_seconds seconds\n" in text
+    assert "# UNIT aep_flow_bytes bytes\n" in text
+
+
+class TestWithoutALedger:
+    """A ledger that can't be read."""
+
+    @pytest.fixture
+    def broken(self, filled: Application, monkeypatch: pytest.MonkeyPatch) -> Application:
+        """An application whose ledger stopped being readable."""
+        assert "aep_exporter_ledger_up 1.0" in filled.metrics()
+
+        def read(after: int, limit: int) -> list[Entry]:
+            raise LedgerUnavailableError("the disk is gone")
+
+        monkeypatch.setattr(filled.ledger, "read", read)
+        return filled
+
+    def test_flows_alone_are_503(self, broken: Application) -> None:
+        """The flow half alone answers 503: an older counter would be worse than none."""
+        response = broken.request("GET", "/metrics?collect[]=flows")
+        assert response.status_code == 503
+        assert response.headers["retry-after"]
+
+    @pytest.mark.parametrize("format_", list(Format))
+    def test_the_rest_goes_on(self, broken: Application, format_: Format) -> None:
+        """The combined scrape goes on without the flows, and says why."""
+        headers = OPENMETRICS if format_ is Format.OPENMETRICS else {}
+        response = broken.request("GET", "/metrics", headers=headers)
+        assert response.status_code == 200
+        assert "aep_exporter_ledger_up 0.0" in response.text
+        assert "aep_flow_runs" not in response.text
+
+    def test_it_is_not_ready(self, broken: Application) -> None:
+        """The readiness probe says no, and why; the process is healthy all the same."""
+        broken.metrics()
+        response = broken.request("GET", "/-/ready")
+        assert response.status_code == 503
+        assert "the disk is gone" in response.text
+        assert broken.request("GET", "/-/healthy").status_code == 200
+
+    def test_it_recovers(self, broken: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When the ledger comes back so do the flows, without a restart."""
+        broken.metrics()
+        monkeypatch.undo()
+        assert "aep_flow_runs_total" in broken.metrics()
+        assert "aep_exporter_ledger_up 1.0" in broken.metrics()
+        assert broken.request("GET", "/-/ready").status_code == 200
+
+
+def test_ready_only_when_caught_up(application: Application) -> None:
+    """Before the first catch-up the exporter is not ready."""
+    assert application.request("GET", "/-/ready").status_code == 503
+    application.metrics()
+    assert application.request("GET", "/-/ready").status_code == 200
+
+
+def test_an_answer_in_time_or_none(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catch-up that takes longer than a scraper waits is no scrape, and goes on behind it."""
+    import threading
+
+    monkeypatch.setattr("exporter.web.scrape._PATIENCE", 0.05)
+    gate, read = threading.Event(), application.ledger.read
+
+    def slow(after: int, limit: int) -> list[Entry]:
+        gate.wait()
+        return read(after, limit)
+
+    monkeypatch.setattr(application.ledger, "read", slow)
+    response = application.request("GET", "/metrics?collect[]=flows")
+    assert response.status_code == 503
+    gate.set()
+    monkeypatch.undo()
+    assert application.request("GET", "/metrics?collect[]=flows").status_code == 200
+
+
+def test_the_landing_page_leads_on(application: Application) -> None:
+    """The landing page names the routes, in plain HTML without scripts."""
+    response = application.request("GET", "/")
+    assert response.status_code == 200
+    assert 'href="/metrics"' in response.text
+    assert "<script" not in response.text
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_exporter_counts_itself(filled: Application) -> None:
+    """Position, flows, series and bytes are those of the scrape they are shown in."""
+    text = filled.metrics()
+    shown = {
+        family.name: family.samples[0].value
+        for family in parse_text(text)
+        if family.name.startswith("aep_exporter_") and family.samples
+    }
+    flow_samples = [line for line in filled.metrics("?collect[]=flows").splitlines() if not line.startswith("#")]
+    assert shown["aep_exporter_ledger_position"] == len(filled.bodies())
+    assert shown["aep_exporter_series"] == len(flow_samples)
+    assert shown["aep_exporter_flows"] >= 5
+    assert shown["aep_exporter_ledger_bytes"] > 10_000
