@@ -10,7 +10,7 @@ help: ## List what can be made
 
 run: $(VENV)/.installed ## Start the exporter on a ledger in ./data, on loopback
 	@echo 'Once it listens, try in another terminal:'
-	@echo '  curl -d @tests/samples/source-run-failed.json http://127.0.0.1:10464/webhook'
+	@echo '  curl -d @tests/samples/source-failure-messages.json http://127.0.0.1:10464/webhook'
 	@echo '  curl -s http://127.0.0.1:10464/metrics | grep ^aep_flow'
 	@exec $(BIN)/aep-flow-exporter serve
 

@@ -1,0 +1,64 @@
+"""From a body to an exposition, through everything but the network."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from exporter.adobe.envelope import read_document
+from exporter.adobe.payloads import read
+from exporter.flowrun import Source
+from exporter.follow import Follower
+from exporter.intake import Intake
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.metrics.exposition import Format, render
+from exporter.metrics.fold import Fold
+
+SAMPLES = Path(__file__).parent / "samples"
+GOLDEN = Path(__file__).parent / "golden"
+
+NOON = 1_793_534_400_000
+"""2026-11-01 12:00 UTC, when everything is recorded and looked at."""
+
+
+def exposition(bodies: list[bytes], folder: Path, format_: Format) -> str:
+    """What a scrape shows after these deliveries."""
+    ledger = SqliteLedger(folder / "ledger.db", clock=lambda: NOON)
+    fold = Fold(hold=0)
+    follower = Follower(ledger, fold, read)
+    try:
+        intake = Intake(ledger, ledger.now)
+        asyncio.run(intake.record([read_document(body, Source.WEBHOOK, NOON) for body in bodies]))
+        follower.catch_up()
+    finally:
+        follower.close()
+        ledger.close()
+    fold.advance(NOON)
+    return render(fold.series, None, format_).decode()
+
+
+def compare(golden: Path, text: str) -> None:
+    """Hold a text against the one that was committed."""
+    if os.environ.get("UPDATE"):
+        golden.write_text(text, encoding="utf-8")
+    assert golden.exists(), "run UPDATE=1 make test, and read the difference"
+    assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_golden(sample: Path, tmp_path: Path) -> None:
+    """Each sample body gives the exposition that was read and committed."""
+    compare(GOLDEN / f"{sample.stem}.txt", exposition([sample.read_bytes()], tmp_path, Format.TEXT))
+
+
+def test_golden_openmetrics(tmp_path: Path) -> None:
+    """All samples together give the OpenMetrics exposition that was read and committed."""
+    bodies = [path.read_bytes() for path in sorted(SAMPLES.glob("*.json"))]
+    compare(GOLDEN / "everything.openmetrics.txt", exposition(bodies, tmp_path, Format.OPENMETRICS))
+
+
+def test_no_golden_is_left_over() -> None:
+    """Every committed exposition belongs to a sample."""
+    named = {path.stem for path in SAMPLES.glob("*.json")} | {"everything.openmetrics"}
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == named

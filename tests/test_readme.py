@@ -1,0 +1,51 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.metrics.catalogue import CATALOGUE
+from exporter.settings import SERVE, declared
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def metrics_table() -> str:
+    """The catalogue as a table."""
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for metric in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in metric.all_labels)
+        rows.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.help} |")
+    return "\n".join(rows)
+
+
+def settings_table() -> str:
+    """The settings of `serve` as a table."""
+    rows = ["| flag | default | variable | |", "|---|---|---|---|"]
+    for each in declared():
+        if SERVE in each.flag.commands:
+            default = f"`{each.flag.shown}`" if each.flag.shown else ""
+            description = (each.info.description or "").replace("<", "&lt;")
+            rows.append(f"| `--{each.flag.name}` | {default} | `{each.flag.variable}` | {description} |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(("name", "table"), [("metrics", metrics_table()), ("settings", settings_table())])
+def test_the_readme_shows_what_is_declared(name: str, table: str) -> None:
+    """The README's tables are those of the catalogue and of the settings."""
+    text = README.read_text(encoding="utf-8")
+    wanted = re.sub(
+        rf"(?s)(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found: found[1] + table + "\n" + found[2], text
+    )
+    if os.environ.get("UPDATE"):
+        README.write_text(wanted, encoding="utf-8")
+    assert text == wanted, "run UPDATE=1 make test, and read the difference"
+
+
+def test_every_file_the_readme_names_exists() -> None:
+    """What the README tells to use is there."""
+    text = README.read_text(encoding="utf-8")
+    named = set(re.findall(r"tests/samples/[\w.-]+", text)) | set(re.findall(r"`(exporter/[\w/.]+)`", text))
+    assert named
+    for name in named:
+        assert (README.parent / name).exists(), name
