@@ -65,26 +65,25 @@ class Scrape:
         )
 
     async def _exposition(self, halves: frozenset[str] | set[str], format_: Format) -> bytes:
-        flows = b""
-        if FLOWS in halves:
-            try:
-                flows, standing = await self._flows(format_)
-                self._note(standing)
-            except (LedgerUnavailableError, NotCaughtUpError):
-                self._telemetry.ledger_errors.labels("read").inc()
-                self._telemetry.ledger_up.set(0)
-                if EXPORTER not in halves:
-                    raise
-        own = b""
+        flows = own = b""
+        try:
+            # Also for the exporter's half alone: it says how far the metrics are and whether the ledger is up.
+            flows, standing = await self._at_head(FLOWS in halves, format_)
+            self._note(standing)
+        except (LedgerUnavailableError, NotCaughtUpError):
+            self._telemetry.ledger_errors.labels("read").inc()
+            self._telemetry.ledger_up.set(0)
+            if EXPORTER not in halves:
+                raise
         if EXPORTER in halves:
             own = render(None, self._telemetry.registry, format_)
         if flows and own and format_ is Format.OPENMETRICS:
             flows = flows.removesuffix(b"# EOF\n")
         return flows + own
 
-    async def _flows(self, format_: Format) -> tuple[bytes, Standing]:
+    async def _at_head(self, with_flows: bool, format_: Format) -> tuple[bytes, Standing]:
         def rendered(series: Series, standing: Standing) -> tuple[bytes, Standing]:
-            return render(series, None, format_), standing
+            return render(series, None, format_) if with_flows else b"", standing
 
         # The work goes on when we stop waiting for it: the next scrape finds it done.
         work = asyncio.ensure_future(self._follower.at_head(rendered))

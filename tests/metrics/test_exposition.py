@@ -41,7 +41,7 @@ def test_equals_the_reference_encoders(history: list[RecordedFact], hold: int, l
     for look in [0, *sorted(looks)]:
         fold.advance(T0 + look)
         assert render(fold.series, None, Format.TEXT) == generate_latest(fold.series)
-        assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(fold.series)
+        assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(fold.series)  # type: ignore[no-untyped-call]
 
 
 def test_nothing_is_an_exposition_too() -> None:

@@ -1,4 +1,5 @@
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0
 S, P, F, C, U = Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED, Status.CANCELLED, Status.UNKNOWN
 
 
-def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", **fields: int) -> Outcome:
+def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", **fields: Any) -> Outcome:
     """An outcome at so many minutes after T0, told in the order of its position."""
     return Outcome(
         ended_at=T0 + ended_at * MINUTE,

@@ -67,7 +67,7 @@ def test_openmetrics_when_asked(filled: Application) -> None:
     """OpenMetrics of both halves is one exposition that a strict parser reads, without start timestamps."""
     response = filled.request("GET", "/metrics", headers=OPENMETRICS)
     assert response.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    families = {family.name for family in parse_openmetrics(response.text)}
+    families = {family.name for family in parse_openmetrics(response.text)}  # type: ignore[no-untyped-call]
     assert {"aep_flow_runs", "aep_exporter_notifications"} <= families
     assert response.text.endswith("# EOF\n")
     assert response.text.count("# EOF") == 1
@@ -172,6 +172,12 @@ class TestWithoutALedger:
         assert response.status_code == 200
         assert "aep_exporter_ledger_up 0.0" in response.text
         assert "aep_flow_runs" not in response.text
+
+    def test_the_exporters_half_says_so_too(self, broken: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Asked for alone, the exporter's half knows whether the ledger is up."""
+        assert "aep_exporter_ledger_up 0.0" in broken.metrics("?collect[]=exporter")
+        monkeypatch.undo()
+        assert "aep_exporter_ledger_up 1.0" in broken.metrics("?collect[]=exporter")
 
     def test_it_is_not_ready(self, broken: Application) -> None:
         """The readiness probe says no, and why; the process is healthy all the same."""
