@@ -6,6 +6,7 @@ Exit status: 0 done, 1 it could not be done, 2 it was asked for wrongly. What is
 import asyncio
 import os
 import platform
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif command in {"version", "--version"}:
             _say(f"{PROGRAM} {__version__} (Python {platform.python_version()}, {platform.platform()})")
         elif command not in _COMMANDS:
-            _complain(f"unknown command {command}" if command else "no command was given")
+            # What looks like a flag is not repeated: its value may be a secret.
+            named = "flags come after a command" if command.startswith("-") else f"unknown command {command}"
+            _complain(named if command else "no command was given")
             _complain(f"See {PROGRAM} --help")
             return 2
         elif _HELP & {word for word in words if word.startswith("-")}:
@@ -56,9 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has left; there is nobody to tell.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
+    except OSError as error:
+        # What can't be written to standard output; the interpreter would try again at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - closed at exit
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"the result can't be written ({error.strerror})")
         return 1
     return 0
 
@@ -81,16 +86,32 @@ async def _serve(values: Settings) -> None:
 
 
 def _replay(values: Settings, names: list[str]) -> int:
-    missing = [name for name in names if name != "-" and not Path(name).is_file()]
+    missing = [name for name in names if name != "-" and not _is_there(name)]
     if missing:
         raise SettingsError("\n".join(f"{name}: there is no such file" for name in missing))
     total: Counter[Result] = Counter()
+    is_complete = True
     with replaying(values) as record_file:
         for name in names:
-            with _opened(name) as file:
-                total += record_file(file, _progress(name))
+            try:
+                with _opened(name) as file:
+                    total += record_file(file, _progress(name))
+                _end_progress()
+            except OSError as error:
+                is_complete = False
+                _complain(f"{name}: {error.strerror or 'it can not be read'}")
     _say("\n".join(f"{result.value:<12}{total[result]:>10}" for result in Result))
-    return 0
+    return 0 if is_complete else 1
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is a file, or what can be read like one (a pipe); not whether this user may read it."""
+    try:
+        return not stat.S_ISDIR(Path(name).stat().st_mode)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _opened(name: str) -> AbstractContextManager[BinaryIO]:
@@ -107,6 +128,11 @@ def _progress(name: str) -> Callable[[Mapping[Result, int]], None]:
         sys.stderr.flush()
 
     return show
+
+
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
 
 
 def _overview() -> str:

@@ -26,8 +26,8 @@ BEAT: Final = 1.0
 """Seconds between catch-ups that nobody asked for."""
 
 _Result = TypeVar("_Result")
-Reader = Callable[[bytes, int], Fact]
-"""Reads a body as it was kept; the second argument is the time of recording."""
+Reader = Callable[[bytes, int, str], Fact]
+"""Reads a body as it was kept; given the time of recording and the event code that was known of it."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("follow")
 
@@ -116,7 +116,7 @@ class Follower:
             case "unsupported":
                 fact = Unsupported(sandbox=entry.sandbox or "")
             case _:
-                fact = self._read(entry.body, entry.received_at)
+                fact = self._read(entry.body, entry.received_at, entry.event_code or "")
         has_ended = isinstance(fact, FlowRun) and fact.status.is_outcome
         return RecordedFact(
             position=entry.position,

@@ -106,7 +106,7 @@ def draft(source: Source, event: Event) -> Draft:
                 completed_at=alert.changed_at,
                 body=event.body,
             )
-        case Flow() as flow if source is not Source.WEBHOOK:
+        case Flow() as flow if source is Source.REPLAY:
             return Draft(
                 fact_key=_digest(b"flow:", event.body),
                 source=source,

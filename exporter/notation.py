@@ -23,6 +23,7 @@ _SIZE_UNITS: Final[dict[str | None, int]] = {
     **{letter: 1000**power for power, letter in enumerate("KMGT", start=1)},
 }
 _MAX_DURATION: Final = timedelta(days=36500)
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[A-Za-z0-9_.-]*)):(?P<port>[0-9]{1,5})")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _MIN_TOKEN: Final = 16
 
@@ -68,11 +69,18 @@ class Address(NamedTuple):
 
 def address(text: str) -> Address:
     """An address to listen on: `127.0.0.1:10464`, `[::1]:10464`, `:10464` for all."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not bracketed):
+    match = _ADDRESS.fullmatch(text)
+    if not match or int(match["port"]) > 65535 or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
         raise ValueError("an address is written like 127.0.0.1:10464, [::1]:10464 or :10464")
-    return Address(host[1:-1] if bracketed else host, int(port))
+    return Address(match["ipv6"] or match["host"] or "", int(match["port"]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def url_path(text: str) -> str:
@@ -106,6 +114,8 @@ def token(text: str) -> str:
 def existing_file(text: str) -> Path:
     """A file that can be read."""
     path = Path(text)
-    if not path.is_file():
-        raise ValueError("there is no such file")
-    return path
+    try:
+        with path.open("rb"):
+            return path
+    except (OSError, ValueError):
+        raise ValueError("there is no such file, or it can't be read") from None

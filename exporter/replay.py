@@ -4,11 +4,11 @@ A file holds one JSON text (a notification, an array, a saved journal page, a Fl
 is recorded in batches through the same write path as the webhook's deliveries, so nothing counts twice.
 """
 
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import BinaryIO, Final
 
+from exporter.adobe import document
 from exporter.adobe.envelope import read_document
 from exporter.flowrun import Delivery, Event, Result, Source
 
@@ -21,19 +21,33 @@ Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
 
 
 def documents(file: BinaryIO) -> Iterator[bytes]:
-    """The JSON texts of a file: each line, where the first line is one by itself; else the file as a whole."""
-    first = next((line for line in file if line.strip()), b"")
-    if _is_json(first):
+    """The JSON texts of a file: each line, where lines are texts by themselves; else the file as a whole."""
+    lines = (line for line in file if line.strip())
+    first = next(lines, b"")
+    if document.decode(first) is not None:
         yield first
-        yield from (line for line in file if line.strip())
+        yield from lines
     elif first:
-        yield first + file.read()
+        rest = file.read()
+        yield from _in_lines(first, rest) or [first + rest]
+
+
+def _in_lines(first: bytes, rest: bytes) -> list[bytes] | None:
+    """The lines of a file whose first line is damaged; None where the file is one text over several lines."""
+    lines = [first, *(line for line in rest.splitlines() if line.strip())]
+    is_whole = document.decode(first + rest) is not None or first.strip() in {b"[", b"{"}
+    return None if is_whole or all(map(_is_no_container, lines[1:])) else lines
+
+
+def _is_no_container(line: bytes) -> bool:
+    decoded = document.decode(line)
+    return decoded is None or not isinstance(decoded.value, dict | list)
 
 
 def events(file: BinaryIO, clock: Callable[[], int]) -> Iterator[Event]:
     """Every event of a file."""
-    for document in documents(file):
-        yield from read_document(document, Source.REPLAY, clock()).events
+    for text in documents(file):
+        yield from read_document(text, Source.REPLAY, clock()).events
 
 
 async def replay(file: BinaryIO, record: Record, clock: Callable[[], int], progress: Progress) -> Counter[Result]:
@@ -53,11 +67,3 @@ async def replay(file: BinaryIO, record: Record, clock: Callable[[], int], progr
     if batch:
         await flush()
     return total
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True

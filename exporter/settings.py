@@ -41,6 +41,8 @@ class Flag:
     name: str
     shown: str
     commands: tuple[str, ...] = (SERVE,)
+    may_hold_secret: bool = False
+    """Whether its value is left out of messages."""
 
     @property
     def variable(self) -> str:
@@ -48,10 +50,10 @@ class Flag:
         return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
 
-def _setting(name: str, default: str | None, help_: str, *commands: str) -> Any:  # noqa: ANN401 - as pydantic's Field
+def _setting(name: str, default: str | None, help_: str, *commands: str, may_hold_secret: bool = False) -> Any:  # noqa: ANN401 - as pydantic's Field
     """A field that is a setting; its default is written as a person would, and validated like any other value."""
     # pydantic carries it along for us; no schema is ever made of it.
-    extra: Any = {"flag": Flag(name, default or "", commands or (SERVE,))}
+    extra: Any = {"flag": Flag(name, default or "", commands or (SERVE,), may_hold_secret)}
     return Field(default=default, description=help_, json_schema_extra=extra)
 
 
@@ -68,7 +70,9 @@ class Settings(BaseModel):
     webhook_auth: Literal["token", "none"] | None = _setting(
         "webhook.auth", None, "How senders prove who they are: token or none (default: token where one is set)."
     )
-    webhook_token: Token | None = _setting("webhook.token", None, "Secret that the path must end in: /webhook/<token>.")
+    webhook_token: Token | None = _setting(
+        "webhook.token", None, "Secret that the path must end in: /webhook/<token>.", may_hold_secret=True
+    )
     webhook_token_file: ExistingFile | None = _setting(
         "webhook.token-file", None, "File that holds the token, instead of the flag."
     )
@@ -84,6 +88,7 @@ class Settings(BaseModel):
         "Where notifications are kept; four slashes begin an absolute path.",
         SERVE,
         REPLAY,
+        may_hold_secret=True,
     )
     ledger_retention: Duration = _setting(
         "ledger.retention", "90d", "How long a run is kept; older ones in files are not taken.", REPLAY
@@ -121,11 +126,6 @@ class Declared(NamedTuple):
     def is_boolean(self) -> bool:
         """Whether the flag alone means true."""
         return self.info.annotation is bool
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether its value must not be shown."""
-        return "SecretStr" in str(self.info.annotation)
 
 
 def declared() -> list[Declared]:
@@ -185,7 +185,7 @@ def _from_flags(
         if word == "--":
             rest += pending
             break
-        if not word.startswith("--"):
+        if not word.startswith("-") or word == "-":
             rest.append(word)
             continue
         name, equals, value = word.partition("=")
@@ -194,7 +194,10 @@ def _from_flags(
         if known is None and negated is not None and negated.is_boolean and not equals:
             raw[negated.field] = ("false", name)
         elif known is None:
-            mistakes.append(f"unknown flag {name}{_did_you_mean(name, by_flag)}")
+            # What follows a blank may be a secret that was quoted together with its flag.
+            flag, *more = name.split() or [name]
+            hint = ": leave its value out of the quotes" if more else _did_you_mean(flag, by_flag)
+            mistakes.append(f"unknown flag {flag}{hint}")
         elif equals:
             raw[known.field] = (value, name)
         elif known.is_boolean:
@@ -217,7 +220,7 @@ def _validated(settings: list[Declared], raw: Mapping[str, tuple[str, str]], mis
         try:
             values[each.field] = _adapter(each).validate_python(text)
         except ValidationError as error:
-            shown = "" if each.is_secret else f"={text}"
+            shown = "" if each.flag.may_hold_secret else f"={text}"
             mistakes.append(f"{origin}{shown}: {_reasons(error)}")
     return values
 

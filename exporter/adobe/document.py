@@ -24,8 +24,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 _NULL: Final = b"null"
 
 # A string, closed or cut off at the end of the text (so that no quote is tried twice), or a run of one kind of bracket.
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]+|[\]}]+', re.DOTALL)
-_BRACKETS_AND_COMMAS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]|,', re.DOTALL)
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]+|[\]}]+', re.DOTALL)
+_BRACKETS_AND_COMMAS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]|,', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -45,11 +45,12 @@ class Decoded:
 
 def decode(raw: bytes) -> Decoded | None:
     """Decode one JSON text; None when it is none, even read forgivingly."""
+    raw = raw.removeprefix(_BOM)
     try:
         return Decoded(_decode(raw))
     except _REFUSED:
         pass
-    pruned, was_pruned = _prune(raw.removeprefix(_BOM))
+    pruned, was_pruned = _prune(raw)
     try:
         return Decoded(json.loads(pruned.decode(errors="replace"), strict=False, parse_int=_integer), was_pruned)
     except _REFUSED:
@@ -62,11 +63,12 @@ def elements(raw: bytes) -> list[bytes] | None:
     Where the array as a whole can't be decoded, its elements are told apart by brackets and commas alone, so some of
     them may be unreadable; an array that was cut off gives the elements that are there.
     """
+    raw = raw.removeprefix(_BOM)
     try:
         return [bytes(element) for element in _decode_list(raw)]
     except _REFUSED:
         pass
-    text = raw.removeprefix(_BOM).strip()
+    text = raw.strip()
     return _split(text) if text.startswith(b"[") else None
 
 
@@ -121,20 +123,19 @@ def _prune(text: bytes) -> tuple[bytes, bool]:
 
 
 def _split(text: bytes) -> list[bytes]:
-    """The elements of an array by its outermost commas."""
+    """The elements of an array by its outermost commas; a bracket that closes nothing is part of its element."""
     found: list[bytes] = []
-    depth = 0
-    start = 1
+    depth = start = 1
     end = len(text)
-    for token in _BRACKETS_AND_COMMAS.finditer(text):
+    for token in _BRACKETS_AND_COMMAS.finditer(text, 1):
         first = text[token.start()]
         if first in b"[{":
             depth += 1
         elif first in b"]}":
-            depth -= 1
-            if depth == 0:
+            if depth > 1:
+                depth -= 1
+            elif first == ord("]") and token.end() == len(text):
                 end = token.start()
-                break
         elif first == ord(",") and depth == 1:
             found.append(text[start : token.start()].strip())
             start = token.end()

@@ -19,7 +19,7 @@ from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.flowrun import Delivery, Event, Fact, Source, Unreadable, Unsupported
 
 MAX_CHALLENGE: Final = 1024
-"""Characters of a challenge that is echoed; Adobe sends a UUID."""
+"""Bytes of a challenge that is echoed; Adobe sends a UUID."""
 
 MAX_EVENTS: Final = 10_000
 """Events of one delivery; Adobe's batches hold at most 20 (adobe.md A5)."""
@@ -42,8 +42,8 @@ def challenge(query_string: bytes) -> str:
     value = dict(pairs).get("challenge")
     if not value:
         raise BadChallengeError("this is the address for Adobe's notifications: it answers GET only with ?challenge=")
-    if len(value) > MAX_CHALLENGE:
-        raise BadChallengeError(f"a challenge has at most {MAX_CHALLENGE} characters")
+    if len(value.encode(errors="replace")) > MAX_CHALLENGE:
+        raise BadChallengeError(f"a challenge has at most {MAX_CHALLENGE} bytes")
     return value
 
 
@@ -99,15 +99,14 @@ def read_elements(
     return tuple(events)
 
 
-def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return value.decode("latin-1") if value else None
+def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return leaves.identifier(headers.get(name, b"").decode("latin-1"))
 
 
 def _page(body: bytes, node: Node) -> list[bytes] | None:
     """The elements of a journal's page; None where the object is none."""
     events = node.get("events")
-    if isinstance(events, list) and events and all(isinstance(entry, dict) and "event" in entry for entry in events):
+    if isinstance(events, list) and any(isinstance(entry, dict) and "event" in entry for entry in events):
         return document.elements_at(body, ("events",))
     return None
 
@@ -134,8 +133,8 @@ def _event(body: bytes, wrapping: Wrapping, fact: Fact) -> Event:
     return Event(
         fact=fact,
         body=body,
-        event_id=leaves.identifier(wrapping.event_id) or None,
-        event_code=leaves.identifier(wrapping.event_code) or None,
+        event_id=wrapping.event_id or None,
+        event_code=wrapping.event_code or None,
     )
 
 

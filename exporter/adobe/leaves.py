@@ -16,6 +16,9 @@ from typing import Final
 MAX_ID: Final = 128
 """Characters of an id, a sandbox or an organisation; what is longer is cut and ends in a digest."""
 
+_MAX_NUMBER: Final = 10**4000
+"""Python refuses to write out numbers of thousands of digits."""
+
 MAX_NAME: Final = 120
 MAX_COUNT: Final = 2**53
 """A count above this can't be told apart from its neighbour once it is a sample (a float)."""
@@ -44,7 +47,7 @@ def identifier(value: object) -> str:
     """An id as text of at most MAX_ID characters; empty when there is none."""
     if isinstance(value, str):
         text = clean(value.strip())
-    elif isinstance(value, int) and not isinstance(value, bool):
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER:
         text = str(value)
     else:
         return ""
@@ -94,7 +97,7 @@ def _number_of_milliseconds(value: object) -> int | None:
         if not _DIGITS.fullmatch(text):
             return _from_iso(text)
         value = int(text)
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
         raise Nonsense
     if value <= 0:
         return None

@@ -8,6 +8,7 @@ never from the event code (adobe.md B1: one code serves start and success). Fact
 Sans-I/O: no clock (the time of recording is passed in), no client, no async.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -48,8 +49,10 @@ ANOMALY_FIELDS: Final = (
 )
 """Every field that `FlowRun.anomalies` can name."""
 
-_MAX_ERRORS: Final = 200
+_MAX_ERRORS: Final = 1000
 """Errors kept of one run, of all places together."""
+_MAX_MESSAGES: Final = 20
+"""Messages kept of one code: a run can repeat it for every row."""
 
 _STATUSES: Final = {
     "success": Status.SUCCESS,
@@ -77,12 +80,16 @@ _FILE_KEYS: Final = {result: f"{result}FileCount" for result in SIZE_RESULTS}
 _NOTHING: Final[Node] = {}
 
 
-def read(body: bytes, recorded_at: int) -> Fact:
-    """Read one event as it was kept; `recorded_at` bounds the times that make sense (milliseconds since 1970)."""
+def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
+    """Read one event as it was kept.
+
+    `recorded_at` bounds the times that make sense (milliseconds since 1970); `event_code` is what was known of the
+    event when it came, in case its own bytes don't say.
+    """
     decoded = document.decode(body)
     if decoded is None or not isinstance(decoded.value, dict):
         return Unreadable()
-    unwrapped = unwrap(decoded.value, Wrapping())
+    unwrapped = unwrap(decoded.value, Wrapping(event_code=event_code))
     if isinstance(unwrapped.inner, list):
         return Unsupported()
     return interpret(unwrapped.inner, unwrapped.wrapping, recorded_at)
@@ -90,8 +97,7 @@ def read(body: bytes, recorded_at: int) -> Fact:
 
 def interpret(node: Node, wrapping: Wrapping, recorded_at: int) -> Fact:
     """Read one unwrapped object."""
-    if XDM in "".join(node):
-        node = _without_prefix(node)
+    node = _plain(node)
     if looks_like_run(node):
         return _run(node, wrapping, recorded_at)
     if looks_like_alert(node):
@@ -101,24 +107,26 @@ def interpret(node: Node, wrapping: Wrapping, recorded_at: int) -> Fact:
     return Unsupported(sandbox=leaves.identifier(node.get("sandboxName")))
 
 
-def _without_prefix(node: Node) -> dict[str, object]:
-    return {
-        key.removeprefix(XDM): _without_prefix(value) if isinstance(value, dict) else value
-        for key, value in node.items()
-    }
+def _plain(node: Node) -> Node:
+    """The object without the prefix of Experience Data Model fields; of twins the one without it is believed."""
+    if XDM not in "".join(node):
+        return node
+    plain = {key.removeprefix(XDM): value for key, value in node.items() if key.startswith(XDM)}
+    plain.update((key, value) for key, value in node.items() if not key.startswith(XDM) and value is not None)
+    return plain
 
 
 def _section(node: Node, key: str) -> Node:
     """A nested object; an empty one where there is none, so that what lacks it lacks only its leaves."""
     found = node.get(key)
-    return found if isinstance(found, dict) else _NOTHING
+    return _plain(found) if isinstance(found, dict) else _NOTHING
 
 
 def _objects(value: object) -> Iterator[Node]:
     """The objects of a list; one object that should have been a list of one counts as that."""
     for element in value if isinstance(value, list) else [value]:
         if isinstance(element, dict):
-            yield element
+            yield _plain(element)
 
 
 class _Reading:
@@ -174,9 +182,14 @@ class _Reading:
         return started_at, completed_at
 
     def errors(self, parts: Iterable[Node]) -> tuple[RunError, ...]:
-        """The errors of a run and its activities, each that says the same once."""
-        found = dict.fromkeys(self._error(entry) for part in parts for entry in _error_entries(part))
-        return tuple(found)[:_MAX_ERRORS]
+        """The errors of a run and its activities, each that says the same once; of one code not all of its messages."""
+        found: dict[RunError, None] = {}
+        by_code: Counter[str] = Counter()
+        for error in (self._error(entry) for part in parts for entry in _error_entries(part)):
+            if error not in found and by_code[error.code] < _MAX_MESSAGES and len(found) < _MAX_ERRORS:
+                by_code[error.code] += 1
+                found[error] = None
+        return tuple(found)
 
     def _error(self, entry: object) -> RunError:
         if not isinstance(entry, dict):
@@ -187,11 +200,14 @@ class _Reading:
             if told is not None:
                 self.anomalies.append("error_code")
             code = OTHER
-        amount = entry.get("recordCount", entry.get("count"))
+        try:
+            amount = leaves.count(entry.get("recordCount", entry.get("count")))
+        except leaves.Nonsense:
+            amount = None
         return RunError(
             code=code,
             message=leaves.message(entry.get("message")) or leaves.message(entry.get("description")),
-            count=amount if isinstance(amount, int) and not isinstance(amount, bool) and amount >= 0 else None,
+            count=amount,
         )
 
 
@@ -221,10 +237,10 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
         run_id=run_id,
         flow_id=flow_id,
         sandbox=sandbox,
-        org=leaves.identifier(wrapping.org),
+        org=wrapping.org,
         status=status,
         flow_name=reading.name(node.get("flowName")),
-        kind=kind_of_run(node, activities, leaves.identifier(wrapping.event_code)),
+        kind=kind_of_run(node, activities, wrapping.event_code),
         started_at=started_at,
         completed_at=completed_at,
         created_at=reading.moment(node.get("createdAt"), "created_at"),
@@ -257,7 +273,7 @@ def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
         name=name,
         state=state,
         sandbox=leaves.identifier(node.get("sandboxName")),
-        org=leaves.identifier(wrapping.org),
+        org=wrapping.org,
         flow_id=flow_id,
         run_id=run_id,
         changed_at=resolved_at if resolved_at is not None else reading.moment(node.get("createdAt"), "created_at"),
@@ -274,7 +290,7 @@ def _flow(node: Node, wrapping: Wrapping, recorded_at: int) -> Flow | Unsupporte
     return Flow(
         flow_id=flow_id,
         sandbox=leaves.identifier(node.get("sandboxName")),
-        org=leaves.identifier(wrapping.org),
+        org=wrapping.org,
         flow_name=reading.name(node.get("name")),
         kind=kind_of_flow(node),
         # Adobe's other states (initializing, pending, ...) are on the way to one of these two, and say neither.

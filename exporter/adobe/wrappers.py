@@ -8,8 +8,10 @@ Sans-I/O.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from exporter.adobe import leaves
 
 Node = Mapping[str, object]
 """A decoded JSON object."""
@@ -23,12 +25,13 @@ XDM: Final = "xdm:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrapping:
-    """What the wrappers said, as it came; the innermost that says a thing is believed."""
+    """What the wrappers said; the innermost that says a thing is believed."""
 
-    event_id: object = None
-    event_code: object = None
-    org: object = None
+    event_id: str = ""
+    event_code: str = ""
+    org: str = ""
     told_at: object = None
+    """A time, as it came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +94,27 @@ def _with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:
     """What this object says of the event, over what the wrappers around it said."""
     header = node.get("header")
     adobe = header.get("_adobeio") if isinstance(header, dict) else None
+    adobe = adobe if isinstance(adobe, dict) else {}
     meta = node.get("_eventNotificationMeta")
-    said = {
-        "event_id": node.get("eventid") or node.get("event_id"),
-        "event_code": (adobe.get("eventCode") if isinstance(adobe, dict) else None)
-        or (meta.get("type") if isinstance(meta, dict) else None)
-        or (node.get("type") if "specversion" in node else None)
-        or node.get("event_code")
-        or node.get("event_type")
-        or node.get("xdm:eventCode"),
-        "org": member(node, "imsOrgId")
-        or member(node, "imsOrg")
-        or (adobe.get("imsOrgId") if isinstance(adobe, dict) else None),
-        "told_at": node.get("timestamp") or (node.get("time") if "specversion" in node else None),
-    }
-    news = {key: value for key, value in said.items() if value}
-    return replace(wrapping, **news) if news else wrapping
+    meta = meta if isinstance(meta, dict) else {}
+    is_cloud_event = "specversion" in node
+    told_at = node.get("timestamp") or (node.get("time") if is_cloud_event else None)
+    return Wrapping(
+        event_id=_first(node.get("eventid"), node.get("event_id")) or wrapping.event_id,
+        event_code=_first(
+            adobe.get("eventCode"),
+            meta.get("type"),
+            node.get("type") if is_cloud_event else None,
+            node.get("event_code"),
+            node.get("event_type"),
+            node.get("xdm:eventCode"),
+        )
+        or wrapping.event_code,
+        org=_first(member(node, "imsOrgId"), member(node, "imsOrg"), adobe.get("imsOrgId")) or wrapping.org,
+        told_at=told_at or wrapping.told_at,
+    )
+
+
+def _first(*values: object) -> str:
+    """The first of these that is an id."""
+    return next(filter(None, map(leaves.identifier, values)), "")

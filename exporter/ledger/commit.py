@@ -115,25 +115,29 @@ class GroupCommit:
 
     def _committed(self, requests: list[Request]) -> Sequence[list[Receipt] | ExporterError]:
         try:
-            return self._commit(requests)
-        except LedgerUnavailableError as error:
-            return [error] * len(requests)
+            return self._attempt(self._commit, requests)
         except DataRefusedError:
             return [self._committed_alone(request) for request in requests]
-        except Exception:  # noqa: BLE001 - the writer lives on: without it nothing would be acknowledged again
-            _log.exception("commit failed in a way nobody foresaw")
-            return [LedgerUnavailableError("the commit failed")] * len(requests)
 
     def _committed_alone(self, request: Request) -> list[Receipt] | ExporterError:
         try:
-            try:
-                return self._commit([request])[0]
-            except DataRefusedError:
-                return self._commit_piecewise([request])[0]
-        except LedgerUnavailableError as error:
-            return error
+            return self._attempt(self._commit, [request])[0]
         except DataRefusedError:
-            return LedgerUnavailableError("the database refuses even plain bytes")
+            try:
+                return self._attempt(self._commit_piecewise, [request])[0]
+            except DataRefusedError:
+                return LedgerUnavailableError("the database refuses even plain bytes")
+
+    def _attempt(self, commit: Commit, requests: list[Request]) -> Sequence[list[Receipt] | ExporterError]:
+        try:
+            return commit(requests)
+        except DataRefusedError:
+            raise
+        except LedgerUnavailableError as error:
+            return [error] * len(requests)
+        except Exception:  # noqa: BLE001 - the writer lives on: without it nothing would be acknowledged again
+            _log.exception("commit failed in a way nobody foresaw")
+            return [LedgerUnavailableError("the commit failed")] * len(requests)
 
 
 def _answer(settled: list[tuple[Request, list[Receipt] | ExporterError]]) -> None:

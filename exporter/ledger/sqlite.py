@@ -24,6 +24,10 @@ from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
 APPLICATION_ID: Final = 0x41455046
 """Marks the file as ours ("AEPF"), so that another program's database is never migrated."""
 
+_MAGIC: Final = b"SQLite format 3\x00"
+_HEADER_SIZE: Final = 100
+_ID_OFFSET: Final = 68
+
 _BUSY_MILLISECONDS: Final = 5_000
 """How long to wait for another process's commit; less than a request may take."""
 
@@ -154,12 +158,14 @@ class SqliteLedger:
                 if request.cursor is not None:
                     connection.execute(_SET_CURSOR, (request.cursor.name, request.cursor.value))
             connection.execute("COMMIT")
-        except _DATA_REFUSED as error:
+        except BaseException as error:
+            # Whatever it is, the next transaction must be able to begin.
             self._roll_back()
-            raise DataRefusedError from error
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise LedgerUnavailableError(_trouble(error)) from error
+            if isinstance(error, _DATA_REFUSED):
+                raise DataRefusedError from error
+            if isinstance(error, sqlite3.Error):
+                raise LedgerUnavailableError(_trouble(error)) from error
+            raise
         return receipts
 
     def _roll_back(self) -> None:
@@ -203,7 +209,7 @@ class SqliteLedger:
 def _connect(path: Path) -> sqlite3.Connection:
     # A URI, so that the file is never made by a reader; connections change threads only while nobody uses them.
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+        f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
     )
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
     return connection
@@ -220,10 +226,11 @@ def _open(path: Path) -> sqlite3.Connection:
             f"{path} can't be opened for writing ({error.strerror}): give --ledger.url a path in a folder that this "
             "user may write to"
         ) from error
+    _inspect(path)
     try:
         connection = _connect(path)
     except sqlite3.Error as error:
-        raise _unusable(path, error) from error
+        raise _cannot_open(path, error) from error
     try:
         _migrate(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -231,14 +238,32 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 67108864")
     except sqlite3.Error as error:
         connection.close()
-        raise _unusable(path, error) from error
+        raise _cannot_open(path, error) from error
     except LedgerUnusableError:
         connection.close()
         raise
     return connection
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> LedgerUnusableError:
+def _inspect(path: Path) -> None:
+    """Look at the file before SQLite does: opening another program's database may already change it.
+
+    Source: SQLite's file format, the header's magic string and its application id at offset 68.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_SIZE)
+    if header and not header.startswith(_MAGIC):
+        raise LedgerUnusableError(
+            f"{path} is no ledger; it was left as it is. Give --ledger.url another path, or put a copy from a backup "
+            "in its place"
+        )
+    if len(header) == _HEADER_SIZE and header[_ID_OFFSET : _ID_OFFSET + 4] != APPLICATION_ID.to_bytes(4):
+        raise LedgerUnusableError(f"{path} is another program's database: give --ledger.url another path")
+
+
+def _cannot_open(path: Path, error: sqlite3.Error) -> LedgerUnusableError | LedgerUnavailableError:
+    if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return LedgerUnavailableError(f"{path} is locked by another program: end that, and start again")
     return LedgerUnusableError(
         f"{path} is no ledger that can be used ({_trouble(error)}); it was left as it is. Give --ledger.url another "
         "path, or put a copy from a backup in its place"

@@ -1,0 +1,138 @@
+"""What the tests of reading share: a moment to read at, bodies to read, and what must hold of whatever was read."""
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Final
+
+from hypothesis import strategies as st
+
+from exporter.adobe import envelope, payloads
+from exporter.flowrun import Delivery, Event, Fact, FlowRun
+
+NOW: Final = 1_760_000_000_000
+"""The moment of reading: 2025-10-09T08:53:20Z, an hour or a day after the samples."""
+
+ORG: Final = "0B7D41C65E2F93A80C1D2E3F@AdobeOrg"
+
+DEEP: Final = b"[" * 10_000 + b"]" * 10_000
+
+GARBAGE: Final[Mapping[str, bytes]] = {
+    "null": b"null",
+    "true": b"true",
+    "zero": b"0",
+    "minus one": b"-1",
+    "minus much": b"-5000000000000",
+    "a fraction": b"0.5",
+    "more than a float": b"1e400",
+    "less than a float": b"-1e400",
+    "400 digits": b"9" * 400,
+    "5000 digits": b"9" * 5000,
+    "5000 digits and a fraction": b"9" * 5000 + b".5",
+    "not a number": b"NaN",
+    "infinity": b"-Infinity",
+    "nothing": b'""',
+    "blanks": b'" \\n "',
+    "text": b'"low tide"',
+    "long text": b'"' + b"tide " * 10_000 + b'"',
+    "400 digits in a string": b'"' + b"9" * 400 + b'"',
+    "an object": b'{"high": "tide"}',
+    "an object with a key twice": b'{"a": 1, "a": 2}',
+    "an array": b'[null, 1, "x", {}, []]',
+    "half an emoji": b'"\\ud83d"',
+    "the other half": b'{"\\ude00": ["\\ude00"]}',
+    "an escaped NUL": b'"a\\u0000b"',
+    "a raw NUL": b'"a\x00b"',
+    "a raw line break": b'"a\nb"',
+    "no UTF-8": b'"\xff\xfe"',
+    "an encoded half emoji": b'"\xed\xa0\xbd"',
+    "100 brackets": b"[" * 100 + b"]" * 100,
+    "900 brackets": b"[" * 900 + b"]" * 900,
+    "10,000 brackets": DEEP,
+    **{f"{depth} objects": b'{"a":' * depth + b"1" + b"}" * depth for depth in (450, 600, 990, 2000)},
+}
+"""What a leaf can hold that it should not, as JSON text (or nearly)."""
+
+_KEYS: Final = (
+    *("id", "flowId", "flowRunId", "status", "metrics", "statusSummary", "errors", "extensions", "recordSummary"),
+    *("failedInfo", "inputRecordCount", "durationSummary", "startedAtUTC", "completedAtUTC", "activities", "name"),
+    *("flowName", "sandboxName", "code", "message", "count", "createdAt", "resolvedAt", "flowSpec", "state"),
+    *("event", "data", "value", "messages", "items", "events", "event_id", "eventid", "timestamp", "time"),
+    *("specversion", "type", "header", "_adobeio", "eventCode", "imsOrgId", "validationUrl"),
+    *("xdm:metrics", "xdm:flowId", "xdm:flowRunId"),
+)
+_WORDS: Final = ("success", "failed", "inProgress", "FIRING", "INACTIVE", "enabled", "2200", "1759911000", "r", "f")
+_SCALARS: Final = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.text(st.characters(categories=["Cs", "Cc", "Lu"]), max_size=4)
+    | st.sampled_from(_WORDS)
+)
+
+trees: Final = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=8),
+    max_leaves=40,
+)
+"""JSON values made of Adobe's words in any wrong place."""
+
+
+def encoded(value: object) -> bytes:
+    """The value as JSON."""
+    return json.dumps(value).encode()
+
+
+def a_run(run_id: object = "r", **members: object) -> dict[str, object]:
+    """The smallest run there is, and whatever else it should have."""
+    return {"id": run_id, "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}, **members}
+
+
+def opened(body: bytes, **headers: str) -> tuple[Event, ...]:
+    """The events of a request; a header's name is written with underscores."""
+    raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    delivery = envelope.open_delivery(raw, body, NOW)
+    assert isinstance(delivery, Delivery)
+    return delivery.events
+
+
+def read_again(event: Event) -> Fact:
+    """What is told by the bytes that the ledger keeps of an event, as the metrics read them."""
+    return payloads.read(event.body, NOW, event.event_code or "")
+
+
+def facts(body: bytes) -> list[Fact]:
+    """What a request tells."""
+    return [event.fact for event in opened(body)]
+
+
+def run_ids(body: bytes) -> list[str]:
+    """The ids of the runs that a request tells."""
+    return [fact.run_id for fact in facts(body) if isinstance(fact, FlowRun)]
+
+
+def assert_keepable(value: object) -> None:
+    """Hold a fact, or an event, to what a database and an encoder take: clean text, and integers of 64 bits."""
+    for leaf in _leaves(value):
+        if isinstance(leaf, str):
+            leaf.encode()
+            assert not any(unicodedata.category(character) in {"Cc", "Cs"} for character in leaf)
+        elif isinstance(leaf, int):
+            assert -(2**63) <= leaf < 2**63
+        else:
+            assert leaf is None or isinstance(leaf, bytes)
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if is_dataclass(value):
+        for field in fields(value):
+            yield from _leaves(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for element in value:
+            yield from _leaves(element)
+    else:
+        yield value

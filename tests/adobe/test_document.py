@@ -1,0 +1,187 @@
+import json
+import math
+from time import process_time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.adobe.document import MAX_DEPTH, Decoded, decode, elements, elements_at
+from tests.adobe import DEEP, encoded
+
+BOM = b"\xef\xbb\xbf"
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=10)
+    | st.text(st.characters(categories=["Cs", "Cc"]), max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(values, st.sampled_from([b"", BOM]), st.booleans())
+def test_is_json(value: object, start: bytes, ascii_only: bool) -> None:
+    """What is valid JSON is read as Python's own decoder reads it, in the fast way and in the forgiving one."""
+    raw = json.dumps(value, ensure_ascii=ascii_only).encode(errors="replace")
+    assert decode(start + raw) == Decoded(json.loads(raw))
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        pytest.param(b'\xef\xbb\xbf{"a": 1}', {"a": 1}, id="byte order mark"),
+        pytest.param(b'["\\ud83d", 1]', ["\ud83d", 1], id="half an emoji"),
+        pytest.param(b'["\\ud83d\\ude00", "\\ud83d"]', ["\N{GRINNING FACE}", "\ud83d"], id="an emoji and a half"),
+        pytest.param(b'["a\x00b", 1]', ["a\x00b", 1], id="raw NUL"),
+        pytest.param(b'["a\n\tb", 1]', ["a\n\tb", 1], id="raw line break"),
+        pytest.param(b'["\xff", 1]', ["\ufffd", 1], id="no UTF-8"),
+        pytest.param(b"[1e400, 1]", [math.inf, 1], id="more than a float"),
+        pytest.param(b"[-1e400, 1]", [-math.inf, 1], id="less than a float"),
+        pytest.param(b'{"a": 1, "b": 0, "a": 2}', {"a": 2, "b": 0}, id="key twice"),
+        pytest.param(b'{"a": 1, "b": "\\ud83d", "a": 2}', {"a": 2, "b": "\ud83d"}, id="key twice beside half an emoji"),
+        pytest.param(b" \r\n\t1 ", 1, id="blanks around"),
+    ],
+)
+def test_forgives(raw: bytes, value: object) -> None:
+    """Damage costs the leaf it is in."""
+    assert decode(raw) == Decoded(value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b" ", b"\x00", b"nul", b"{", b'{"a": 1', b'{"a" 1}', b"[1,]", b"[1] [2]", b'"', b"]", b"}{", b"[" * 10_000],
+    ids=repr,
+)
+def test_is_no_json(raw: bytes) -> None:
+    """What is no JSON text, however forgivingly one reads, is none."""
+    assert decode(raw) is None
+
+
+@pytest.mark.parametrize("digits", [b"1" * 400, b"1" * 5000, b"-" + b"1" * 5000, b"1" * 5000 + b".5"])
+def test_a_number_of_any_length(digits: bytes) -> None:
+    """A number that is longer than any real one is some number, and costs its siblings nothing."""
+    decoded = decode(b'{"long": ' + digits + b', "next": 1}')
+    assert decoded is not None
+    assert isinstance(decoded.value, dict)
+    assert isinstance(decoded.value["long"], int | float)
+    assert decoded.value["next"] == 1
+
+
+@given(st.integers(1, 3 * MAX_DEPTH), st.sampled_from(["[", "{"]), st.sampled_from([b"", BOM]))
+def test_too_deep(depth: int, bracket: str, start: bytes) -> None:
+    """What is nested deeper than MAX_DEPTH may be left out, and then says so; what stands around it stays."""
+    opening, closing = ("[", "]") if bracket == "[" else ('{"a":', "}")
+    leaf = opening * depth + "1" + closing * depth
+    decoded = decode(start + f'{{"before": [1], "leaf": {leaf}, "after": {{"b": 2}}}}'.encode())
+    assert decoded is not None
+    assert isinstance(decoded.value, dict)
+    assert (decoded.value["before"], decoded.value["after"]) == ([1], {"b": 2})
+    assert decoded.pruned or decoded.value["leaf"] == json.loads(leaf)
+    assert not (decoded.pruned and depth < MAX_DEPTH)
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [DEEP, b'"' + b"[" * 10_000 + b'\\""', DEEP + b"," + DEEP, b"[" + DEEP + b", 1, " + DEEP + b"]"],
+    ids=["deep", "brackets in a string", "a second, unnamed", "two in an array"],
+)
+def test_brackets_belong_to_their_leaf(leaf: bytes) -> None:
+    """Ten thousand brackets cost the leaf they are in; brackets within a string are none."""
+    texts = elements(b"[" + leaf + b', {"a": 1}]')
+    assert texts is not None
+    assert decode(texts[-1]) == Decoded({"a": 1})
+
+
+@given(st.lists(values, max_size=6), st.booleans())
+def test_elements_are_the_elements(array: list[object], with_mark: bool) -> None:
+    """An array's elements, each by itself, are what the array holds."""
+    texts = elements((BOM if with_mark else b"") + encoded(array))
+    assert texts is not None
+    assert [decode(text) for text in texts] == [Decoded(element) for element in json.loads(json.dumps(array))]
+
+
+@pytest.mark.parametrize(
+    ("raw", "parts"),
+    [
+        pytest.param(b"[]", [], id="empty"),
+        pytest.param(b' [ 1 , "," , [2, 3] ] ', [b"1", b'","', b"[2, 3]"], id="blanks"),
+        pytest.param(b'[nul, {"a": 1}]', [b"nul", b'{"a": 1}'], id="no JSON"),
+        pytest.param(b'[{"a" 1}, 2]', [b'{"a" 1}', b"2"], id="no colon"),
+        pytest.param(b'["\\",]\\\\", nul, 2]', [b'"\\",]\\\\"', b"nul", b"2"], id="commas and brackets in a string"),
+        pytest.param(b'[{"a": 1}, {"b"', [b'{"a": 1}', b'{"b"'], id="cut off"),
+        pytest.param(b'["\xff", 1]', [b'"\xff"', b"1"], id="no UTF-8"),
+    ],
+)
+def test_elements_are_told_apart(raw: bytes, parts: list[bytes]) -> None:
+    """Where an array can't be decoded, brackets and commas tell its elements apart."""
+    assert elements(raw) == parts
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'{"a": [1]}', b"1", b'"[1]"', b"", b"nul"], ids=repr)
+def test_has_no_elements(raw: bytes) -> None:
+    """Only an array has elements."""
+    assert elements(raw) is None
+
+
+def test_no_byte_is_lost() -> None:
+    """A bracket too many in one element loses nothing of those behind it: unreadable bodies are kept."""
+    texts = elements(b'[{"a": 1}}, {"b": 2}, {"c": 3}]')
+    assert texts is not None
+    assert all(part in b"".join(texts) for part in (b'{"a": 1}', b'{"b": 2}', b'{"c": 3}'))
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "values"),
+    [
+        pytest.param(b'{"a": {"b": [ {"c":1},2 ]}}', ("a", "b"), [{"c": 1}, 2], id="nested"),
+        pytest.param(b'{"a": 0, "a": [1]}', ("a",), [1], id="key twice"),
+        pytest.param(b'{"a": [1, "\\ud83d"], "b": "\\ud83d"}', ("a",), [1, "\ud83d"], id="half an emoji"),
+        pytest.param(b'{"\xff": 0, "a": [1]}', ("a",), [1], id="no UTF-8"),
+        pytest.param(b'{"b": 1e400, "a": [1, 1e400]}', ("a",), [1, math.inf], id="more than a float"),
+        pytest.param(b'\xef\xbb\xbf{"a": [1]}', ("a",), [1], id="byte order mark"),
+    ],
+)
+def test_elements_at_a_path(raw: bytes, path: tuple[str, ...], values: list[object]) -> None:
+    """The elements of an array that lies within objects are found by its path."""
+    texts = elements_at(raw, path)
+    assert texts is not None
+    assert [decode(text) for text in texts] == [Decoded(value) for value in values]
+
+
+def test_elements_at_a_path_keep_their_bytes() -> None:
+    """What can be decoded is cut out byte for byte, blanks and repeated keys included."""
+    assert elements_at(b'{"a": [ {"b" : 1,  "b":2.50} ,3]}', ("a",)) == [b'{"b" : 1,  "b":2.50}', b"3"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"[" * 12_000, id="brackets"),
+        pytest.param(b"{" * 12_000, id="braces"),
+        pytest.param(DEEP, id="brackets that close"),
+        pytest.param(b"[]" * 6_000, id="brackets by turns"),
+        pytest.param(b"][" * 6_000, id="brackets the wrong way round"),
+        pytest.param(b"[{" * 6_000, id="brackets and braces"),
+        pytest.param(b"[" + b"," * 12_000, id="commas"),
+        pytest.param(b'"' * 12_001, id="quotes"),
+        pytest.param(b'["' + b'\\"' * 6_000, id="escaped quotes, cut off"),
+        pytest.param(b'["' + b'\\"' * 6_000 + b"\\", id="escaped quotes, cut off within an escape"),
+        pytest.param(b'{"a":"' + b'\\"' * 6_000 + b"\\", id="the same in an object"),
+        pytest.param(b'["' + b"\\" * 12_001, id="backslashes"),
+        pytest.param(b'["' + b"\\ud83d" * 2_000, id="halves of emoji"),
+        pytest.param(b"[" + b"9" * 12_000, id="digits"),
+        pytest.param(b"\xff" * 12_000, id="no UTF-8"),
+        pytest.param(b"\x00" * 12_000, id="NUL"),
+    ],
+)
+def test_costs_no_more_than_its_length(text: bytes) -> None:
+    """No text of 12 kB takes long to refuse: the time grows with the length, not with its square."""
+    started = process_time()
+    decode(text)
+    elements(text)
+    elements_at(text, ("a",))
+    assert process_time() - started < 0.3

@@ -1,0 +1,695 @@
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.adobe import payloads
+from exporter.adobe.payloads import ANOMALY_FIELDS, read
+from exporter.flowrun import (
+    Activity,
+    AlertState,
+    Fact,
+    Flow,
+    FlowAlert,
+    FlowRun,
+    Kind,
+    RunError,
+    Status,
+    Unreadable,
+    Unsupported,
+)
+from tests.adobe import GARBAGE, NOW, ORG, a_run, assert_keepable, encoded, facts, trees
+from tests.samples import NAMES, sample
+
+TIDE_FLOW = "3b6d0f95-c84e-47a1-9f72-d50a6e1b8c04"
+START = 1759926000000
+
+
+def small(run_id: str, flow_id: str, status: Status = Status.SUCCESS, **said: object) -> FlowRun:
+    """The run that the samples use where only its envelope matters."""
+    run: dict[str, Any] = {"run_id": run_id, "flow_id": flow_id, "status": status, "sandbox": "harbour", "org": ORG}
+    return FlowRun(**run | {"started_at": START, "completed_at": START + 30_000, "created_at": START} | said)
+
+
+ENVELOPE_FLOW = "7182634a-d3bf-4967-a4a5-c008d61bfd09"
+API_FLOW = "8293745b-e4c0-4a78-b5b6-d119e72c0e0a"
+
+FACTS: dict[str, tuple[Fact, ...]] = {
+    "source-success": (
+        FlowRun(
+            run_id="a7c93e14-2f6b-4d58-9e01-6b5d8f3a2c41",
+            flow_id="1f4e8b2a-7d39-4c65-b0a8-93e5d7c61f02",
+            status=Status.SUCCESS,
+            sandbox="harbour",
+            org=ORG,
+            kind=Kind.SOURCE,
+            started_at=1759911000000,
+            completed_at=1759911185250,
+            created_at=1759911005120,
+            updated_at=1759911193400,
+            records=(("input", 420), ("output", 417), ("failed", 0)),
+            size=(("input", 52480), ("output", 31744)),
+            files=(("input", 3), ("output", 2)),
+            activities=(
+                Activity(name="copy", started_at=1759911000000, completed_at=1759911120500),
+                Activity(name="promotion", started_at=1759911121000, completed_at=1759911185250),
+            ),
+        ),
+    ),
+    "source-mixed-units": (
+        FlowRun(
+            run_id="b81f5d20-6c4a-49e3-a7d9-2e0c8f71b352",
+            flow_id="2c7a9d63-e51b-4f80-8d46-b19f3e0a7c03",
+            status=Status.SUCCESS,
+            sandbox="kestrel-dev",
+            org=ORG,
+            kind=Kind.SOURCE,
+            started_at=1759912000000,
+            completed_at=1759912084321,
+            created_at=1759912000100,
+            updated_at=1759912090200,
+            records=(("input", 64), ("output", 64)),
+            size=(("input", 1536), ("output", 768)),
+            files=(("input", 1), ("output", 1)),
+            activities=(
+                Activity(name="copy", started_at=1759912000000, completed_at=1759912040000),
+                Activity(name="promotion", completed_at=1759912084000),
+            ),
+        ),
+    ),
+    "source-failure-messages": (
+        FlowRun(
+            run_id="c40d7e91-8b5f-4a26-9c13-5f7e2d08a663",
+            flow_id="1f4e8b2a-7d39-4c65-b0a8-93e5d7c61f02",
+            status=Status.FAILED,
+            sandbox="harbour",
+            org=ORG,
+            kind=Kind.SOURCE,
+            started_at=1759913000400,
+            created_at=1759913000900,
+            updated_at=1759913070250,
+            told_at=1759913070500,
+            errors=(
+                RunError(code="CONNECTOR-2001-500", message="The copied data could not be used."),
+                RunError(code="133", message="The batch held no files."),
+            ),
+            activities=(Activity(name="promotion", started_at=1759913000400, completed_at=1759913069900),),
+        ),
+    ),
+    "source-failure-xdm": (
+        FlowRun(
+            run_id="d59e1c38-0a7f-4b64-8e25-61c3f9d2b774",
+            flow_id="2c7a9d63-e51b-4f80-8d46-b19f3e0a7c03",
+            status=Status.FAILED,
+            sandbox="kestrel-dev",
+            org=ORG,
+            kind=Kind.SOURCE,
+            started_at=1759914000000,
+            completed_at=1759914101530,
+            told_at=1759914102040,
+            records=(("input", 30), ("output", 21), ("skipped", 2), ("failed", 7)),
+            size=(("input", 900), ("output", 450)),
+            files=(("input", 1), ("output", 1), ("skipped", 0), ("failed", 0)),
+            errors=(
+                RunError(code="CTOR-2001-500", message="A step of ours stopped."),
+                RunError(code="INGEST-1205-400", message="No such field: tide."),
+                RunError(code="INGEST-1205-400", message="No such field: buoy."),
+            ),
+        ),
+    ),
+    "source-failure-every-place": (
+        FlowRun(
+            run_id="e63a0b57-9d21-4c8f-b406-72d5e1f8c985",
+            flow_id=TIDE_FLOW,
+            status=Status.FAILED,
+            sandbox="harbour",
+            org=ORG,
+            flow_name="Tide tables",
+            kind=Kind.SOURCE,
+            started_at=1759915000000,
+            completed_at=1759915400000,
+            created_at=1759915000700,
+            updated_at=1759915400800,
+            records=(("input", 50), ("failed", 50)),
+            errors=(
+                RunError(code="CONNECTOR-1001-500", message="Copying failed."),
+                RunError(code="INGEST-1212-400", message="Three rows were bad."),
+                RunError(code="2200", message="The server hung up.", count=50),
+                RunError(code="ACTIVATION_BATCH-0000-SKIP", message="Skipped."),
+                RunError(code="2200", message="The server hung up."),
+                RunError(code="other", message="It rained."),
+                RunError(code="MAPPER-3700-400", message="A column would not map."),
+            ),
+            activities=(Activity(name="copy", started_at=1759915000000, completed_at=1759915400000),),
+            anomalies=("error_code",),
+        ),
+    ),
+    "source-start": (
+        FlowRun(
+            run_id="f7214c68-be03-4d9a-87e5-03f6a2b9d196",
+            flow_id=TIDE_FLOW,
+            status=Status.IN_PROGRESS,
+            sandbox="harbour",
+            org=ORG,
+            flow_name="Tide tables",
+            kind=Kind.SOURCE,
+            created_at=1759916000000,
+            updated_at=1759916000000,
+        ),
+    ),
+    "destination-skipped": (
+        FlowRun(
+            run_id="08352d79-cf14-4eab-96f4-1407b3cae2a7",
+            flow_id="4d8e1a06-b97f-4523-a061-e6c4f2d7b905",
+            status=Status.PARTIAL_SUCCESS,
+            sandbox="north sea",
+            org=ORG,
+            flow_name="Fog warnings to the e-mail tool",
+            kind=Kind.DESTINATION,
+            started_at=1759917000500,
+            completed_at=1759917050500,
+            created_at=1759917000010,
+            updated_at=1759917052000,
+            records=(
+                *(("input", 12), ("output", 9), ("created", 9), ("updated", 0)),
+                *(("deleted", 0), ("skipped", 3), ("warning", 1)),
+            ),
+            size=(("output", 2200),),
+            files=(("output", 1),),
+            activities=(
+                Activity(name="activation_processing", started_at=1759917000500, completed_at=1759917020500),
+                Activity(name="activation_publishing", started_at=1759917021000, completed_at=1759917050500),
+            ),
+        ),
+    ),
+    "destination-streaming": (
+        FlowRun(
+            run_id="19463e8a-d025-4fbc-85e3-2518c4dbf3b8",
+            flow_id="5e9f2b17-a08c-4634-b172-f7d5a3e8ca06",
+            status=Status.FAILED,
+            sandbox="north sea",
+            org=ORG,
+            flow_name="Fog warnings as they come",
+            kind=Kind.DESTINATION,
+            started_at=1759920000000,
+            completed_at=1759923600000,
+            created_at=1759920000000,
+            updated_at=1759923700000,
+            records=(("input", 10), ("created", 4), ("failed", 6)),
+            errors=(RunError(code="ACTSVC-1000-500", message="The far end was busy.", count=6),),
+        ),
+    ),
+    "query-sql": (
+        FlowRun(
+            run_id="2a574f9b-e136-40cd-94d2-3629d5ec04c9",
+            flow_id="6fa03c28-b19d-4745-8283-a8e6b4f9db07",
+            status=Status.SUCCESS,
+            sandbox="harbour",
+            org=ORG,
+            flow_name="CREATE TABLE tides AS",
+            kind=Kind.QUERY,
+            started_at=1759924000250,
+            completed_at=1759924090250,
+            created_at=1759924000000,
+            updated_at=1759924095000,
+            records=(("input", 777), ("output", 777), ("failed", 0)),
+            size=(("output", 81920),),
+            files=(("output", 4),),
+            activities=(
+                Activity(name="query", started_at=1759924000250, completed_at=1759924080250),
+                Activity(name="promotion", started_at=1759924080300, completed_at=1759924090250),
+            ),
+        ),
+    ),
+    "identity-success": (
+        FlowRun(
+            run_id="3b685a0c-f247-41de-a5c1-473ae6fd15da",
+            flow_id="70b14d39-c2ae-4856-9394-b9f7c50aec08",
+            status=Status.SUCCESS,
+            sandbox="harbour",
+            org=ORG,
+            flow_name="Lake to identities",
+            kind=Kind.IDENTITY,
+            started_at=1759925000000,
+            completed_at=1759925590000,
+            created_at=1759925000000,
+            updated_at=1759925600000,
+            records=(("input", 5), ("created", 0), ("updated", 5)),
+            activities=(Activity(name="identity", started_at=1759925000000, completed_at=1759925590000),),
+        ),
+    ),
+    "alert-firing": (
+        FlowAlert(
+            alert_id="4c796b1d-0358-42ef-b6d0-584bf70e26eb",
+            name="sources_flow_run_delay",
+            state=AlertState.FIRING,
+            sandbox="harbour",
+            org=ORG,
+            flow_id=TIDE_FLOW,
+            run_id="f7214c68-be03-4d9a-87e5-03f6a2b9d196",
+            changed_at=1759923727250,
+        ),
+    ),
+    "alert-inactive": (
+        FlowAlert(
+            alert_id="5d8a7c2e-1469-43f0-87ef-695c081f37fc",
+            name="sources_ingestion_error_rate_exceeded",
+            state=AlertState.INACTIVE,
+            sandbox="harbour",
+            org=ORG,
+            flow_id=TIDE_FLOW,
+            changed_at=1759926615500,
+        ),
+    ),
+    "cloudevent": (small("run-of-cloudevent", ENVELOPE_FLOW, kind=Kind.DESTINATION, told_at=START + 61_125),),
+    "cloudevents-batch": (
+        small("run-of-batch-1", ENVELOPE_FLOW, kind=Kind.DESTINATION, told_at=START + 62_125),
+        small("run-of-batch-2", ENVELOPE_FLOW, Status.FAILED, kind=Kind.DESTINATION, told_at=START + 63_125),
+    ),
+    "adobe-io-batch": (small("run-of-batch-3", ENVELOPE_FLOW), Unsupported()),
+    "journal-page": (
+        small("run-of-page-1", ENVELOPE_FLOW),
+        small("run-of-page-2", ENVELOPE_FLOW, Status.CANCELLED, kind=Kind.SOURCE, told_at=START + 64_125),
+    ),
+    "flow-service-runs": (small("run-of-api-1", API_FLOW), small("run-of-api-2", API_FLOW, Status.QUEUED)),
+    "flow-service-flows": (
+        Flow(
+            flow_id=API_FLOW,
+            sandbox="harbour",
+            org=ORG,
+            flow_name="Catches of the day",
+            kind=Kind.SOURCE,
+            enabled=True,
+            updated_at=1759801000000,
+        ),
+        Flow(
+            flow_id="93a4856c-f5d1-4b89-86c7-e22af83d1f0b",
+            sandbox="harbour",
+            org=ORG,
+            flow_name="Fog to partners",
+            kind=Kind.DESTINATION,
+            enabled=False,
+            updated_at=1759802000000,
+        ),
+        Flow(flow_id="a4b5967d-06e2-4c9a-97d8-f33b094e200c", sandbox="harbour", flow_name="Half built"),
+    ),
+    "audit-event": (Unsupported(),),
+    "ingestion-failure": (Unsupported(sandbox="kestrel-dev"),),
+    "duplicate-keys": (
+        FlowRun(
+            run_id="b5c6a78e-17f3-4dab-88e9-044c1a5f310d",
+            flow_id="c6d7b89f-28a4-4ebc-99fa-155d2b60420e",
+            status=Status.SUCCESS,
+            sandbox="harbour",
+            org=ORG,
+            records=(("input", 8),),
+        ),
+    ),
+}
+"""What each sample tells."""
+
+SINGLE_RUNS = tuple(name for name, told in FACTS.items() if len(told) == 1 and isinstance(told[0], FlowRun))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample(name: str) -> None:
+    """Every sample reads as exactly the facts that it tells."""
+    assert tuple(facts(sample(name))) == FACTS[name]
+
+
+def run_of(metrics: object = None, **members: object) -> Fact:
+    """Read the smallest run with these sections in its metrics, and these members."""
+    sections = metrics if isinstance(metrics, dict) else {}
+    return read(encoded(a_run(**{"metrics": {"statusSummary": {"status": "failed"}, **sections}, **members})), NOW)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("success Success SUCCESS completed COMPLETED", Status.SUCCESS),
+        ("partialSuccess PARTIAL_SUCCESS partial-success partialfailure PARTIAL_FAILURE", Status.PARTIAL_SUCCESS),
+        ("failed FAILED failure error Error", Status.FAILED),
+        ("cancelled canceled CANCELED aborted", Status.CANCELLED),
+        ("inProgress IN_PROGRESS in-progress processing Processing started", Status.IN_PROGRESS),
+        ("queued QUEUED waiting Waiting scheduled", Status.QUEUED),
+        ("finalizing lost SUCCESSES succes", Status.UNKNOWN),
+    ],
+    ids=lambda value: value if isinstance(value, Status) else "",
+)
+def test_status(words: str, status: Status) -> None:
+    """A status is matched without case and separators; a word that nobody knows ends the run as unknown."""
+    spellings = [*words.split(), *(f" {word} " for word in words.split())]
+    found = [read(encoded(a_run(metrics={"statusSummary": {"status": word}})), NOW) for word in spellings]
+    assert [fact.status if isinstance(fact, FlowRun) else None for fact in found] == [status] * len(found)
+
+
+def test_status_comes_from_the_metrics() -> None:
+    """The event code never decides the status: one code serves start and success alike."""
+    header = {"_adobeio": {"eventCode": "sources_flow_run_success"}}
+    fact = run_of(header=header, status="success")
+    assert isinstance(fact, FlowRun)
+    assert fact.status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"id": None},
+        {"id": ""},
+        {"id": {}},
+        {"flowId": None},
+        {"flowId": " "},
+        {"flowId": []},
+        {"metrics": {}},
+        {"metrics": {"statusSummary": {}}},
+        {"metrics": {"statusSummary": {"status": None}}},
+        {"metrics": {"statusSummary": {"status": ""}}},
+        {"metrics": {"statusSummary": "failed"}},
+        {"metrics": [{"statusSummary": {"status": "failed"}}]},
+        {"metrics": None},
+    ],
+    ids=repr,
+)
+def test_is_no_run_without(lacking: dict[str, object]) -> None:
+    """A run without run id, flow id or status is unsupported; its sandbox is still told."""
+    assert read(encoded(a_run(sandboxName="harbour") | lacking), NOW) == Unsupported(sandbox="harbour")
+
+
+@pytest.mark.parametrize("body", [b"", b"nul", b"[]", b"1", b'"text"', b"{", b"\xff", b"\x00"], ids=repr)
+def test_unreadable(body: bytes) -> None:
+    """What is no JSON object is unreadable."""
+    assert read(body, NOW) == Unreadable()
+
+
+@pytest.mark.parametrize(
+    ("run_id", "found"),
+    [("7", "7"), (" 7 ", "7"), (7, "7"), (None, "seven"), ("", "seven"), (True, "seven"), ({"a": 7}, "seven")],
+    ids=repr,
+)
+def test_the_id_of_a_run(run_id: object, found: str) -> None:
+    """A run's id is its `id`; its `flowRunId` serves where that is none."""
+    fact = read(encoded(a_run(run_id, flowRunId="seven")), NOW)
+    assert isinstance(fact, FlowRun)
+    assert fact.run_id == found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("CONNECTOR-2001-500", "CTOR-2001-500", "INGEST-1212-400", "MAPPER-3700-400", "UPINGT-100123-400"),
+        *("ACTIVATION_BATCH-0000-SKIP", "ACTIVATION_BATCH-0000-FAILED", "AB-1-XY", "133", "42602", "1401-400", 2200),
+    ],
+)
+def test_error_code(code: object) -> None:
+    """What looks like one of Platform's codes is an error code, bare numbers too."""
+    fact = run_of({"statusSummary": {"status": "failed", "errors": [{"code": code, "message": "It rained."}]}})
+    assert isinstance(fact, FlowRun)
+    assert fact.errors == (RunError(code=str(code), message="It rained."),)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("Unknown error code", "connector-2001-500", "A-1-500", "CONNECTOR-2001-5", "CONNECTOR-2001", "7", "1234567"),
+        *("1401-40", "CONNECTOR-2001-500 host 10.1.2.3", "SELECT 1", "٢٢٠٠", "2200\x00", "", None, 7, 2200.5, True),
+        *({"code": "2200"}, ["2200"], "X" * 26 + "-1-500"),
+    ],
+    ids=repr,
+)
+def test_free_text_is_no_error_code(code: object) -> None:
+    """Anything else in a code's place is `other`."""
+    fact = run_of({"statusSummary": {"status": "failed", "errors": [{"code": code, "message": "It rained."}]}})
+    assert isinstance(fact, FlowRun)
+    assert fact.errors == (RunError(code="other", message="It rained."),)
+
+
+ERROR = {"code": "2200", "message": "It rained."}
+PLACES: dict[str, dict[str, object]] = {
+    "errors": {"statusSummary": {"status": "failed", "errors": [ERROR]}},
+    "extensions": {"statusSummary": {"status": "failed", "extensions": {"errors": [ERROR]}}},
+    "failedInfo": {"recordSummary": {"failedInfo": [ERROR]}},
+}
+SILENT_PLACES: dict[str, dict[str, object]] = {
+    "skippedInfo": {"recordSummary": {"skippedInfo": [ERROR]}},
+    "warningInfo": {"recordSummary": {"warningInfo": [ERROR]}},
+    "errorDetail": {"statusSummary": {"status": "failed", "extensions": {"errorDetail": "2200"}}},
+}
+
+
+@pytest.mark.parametrize("place", [*PLACES, *SILENT_PLACES])
+@pytest.mark.parametrize("level", ["run", "activity"])
+def test_error_place(place: str, level: str) -> None:
+    """Errors are found in three places of the run and of its activities; skipped and warned of is not failed."""
+    part = (PLACES | SILENT_PLACES)[place]
+    fact = run_of(part) if level == "run" else run_of(activities=[{"id": "copyActivity", **part}])
+    assert isinstance(fact, FlowRun)
+    assert fact.error_codes == (("2200",) if place in PLACES else ())
+
+
+def test_an_error_told_in_every_place_counts_once() -> None:
+    """A code counts once per run, however often the payload repeats it."""
+    part: dict[str, object] = {
+        "statusSummary": {"status": "failed", "errors": [ERROR, ERROR], "extensions": {"errors": [ERROR]}},
+        "recordSummary": {"failedInfo": [ERROR | {"count": 3}]},
+    }
+    fact = run_of(part, activities=[part, part])
+    assert isinstance(fact, FlowRun)
+    assert fact.error_codes == ("2200",)
+
+
+def test_no_code_is_hidden_by_the_messages_of_another() -> None:
+    """Of a run that reports one code for ten thousand rows, another code is still told."""
+    rows: list[dict[str, object]] = [
+        {"code": "MAPPER-3700-400", "message": f"Row {row} is bad."} for row in range(10_000)
+    ]
+    fact = run_of(
+        {"statusSummary": {"status": "failed", "errors": rows}},
+        activities=[{"id": "copyActivity", **PLACES["extensions"]}],
+    )
+    assert isinstance(fact, FlowRun)
+    assert set(fact.error_codes) == {"MAPPER-3700-400", "2200"}
+    assert len(fact.errors) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("entry", "message", "count"),
+    [
+        ({"message": "It rained."}, "It rained.", None),
+        ({"description": "It rained."}, "It rained.", None),
+        ({"message": None, "description": "It rained."}, "It rained.", None),
+        ({"message": "It rained.", "recordCount": 5}, "It rained.", 5),
+        ({"message": "It rained.", "count": 5}, "It rained.", 5),
+        ({"recordCount": -1}, None, None),
+        ({"count": "many"}, None, None),
+        ({"count": True}, None, None),
+        ({}, None, None),
+    ],
+    ids=repr,
+)
+def test_error_words(entry: dict[str, object], message: str | None, count: int | None) -> None:
+    """An error's text is a message or a description; how often it occurred has two names, or none."""
+    fact = run_of({"recordSummary": {"failedInfo": [{"code": "2200", **entry}]}})
+    assert isinstance(fact, FlowRun)
+    assert fact.errors == (RunError(code="2200", message=message, count=count),)
+
+
+@pytest.mark.parametrize(
+    ("members", "durations", "envelope", "ended_at"),
+    [
+        pytest.param({}, {"completedAtUTC": START}, None, START, id="completed"),
+        pytest.param({"updatedAt": START + 5}, {"completedAtUTC": START // 1000}, None, START, id="completed, seconds"),
+        pytest.param({"updatedAt": START, "createdAt": 1}, {}, None, START, id="updated"),
+        pytest.param({"updatedAt": 0, "createdAt": START}, {"startedAtUTC": START - 9}, None, START, id="created"),
+        pytest.param({"updatedAt": 87473822}, {"completedAtUTC": -1}, START, START, id="envelope"),
+        pytest.param({}, {"completedAtUTC": NOW + 601_000}, None, None, id="never, so far"),
+    ],
+)
+def test_when_it_ended(
+    members: dict[str, object], durations: dict[str, object], envelope: int | None, ended_at: int | None
+) -> None:
+    """A run ended when it was completed, else updated, else created, else when the envelope was written."""
+    run = a_run(metrics={"statusSummary": {"status": "failed"}, "durationSummary": durations}, **members)
+    fact = read(encoded({"timestamp": envelope, "value": run}), NOW)
+    assert isinstance(fact, FlowRun)
+    assert fact.ended_at == ended_at
+
+
+@pytest.mark.parametrize(
+    ("durations", "duration"),
+    [
+        ({"startedAtUTC": START // 1000, "completedAtUTC": START + 250}, 250),
+        ({"startedAtUTC": START, "completedAtUTC": START}, 0),
+        ({"startedAtUTC": START, "completedAtUTC": START - 1}, None),
+        ({"startedAtUTC": START}, None),
+        ({"completedAtUTC": START}, None),
+        ({}, None),
+    ],
+    ids=repr,
+)
+def test_duration(durations: dict[str, object], duration: int | None) -> None:
+    """A duration needs both ends, of a run and of an activity, and is never negative."""
+    fact = run_of({"durationSummary": durations}, activities=[{"id": "copyActivity", "durationSummary": durations}])
+    assert isinstance(fact, FlowRun)
+    assert (fact.duration, fact.activities[0].duration) == (duration, duration)
+
+
+@pytest.mark.parametrize(
+    "value", [None, -1, -7, 0.5, "many", True, {}, [], 1e300, 10**400], ids=lambda value: repr(value)[:9]
+)
+def test_a_count_that_is_none_adds_nothing(value: object) -> None:
+    """What is absent, negative or no whole number is not reported; its neighbours and a reported 0 are."""
+    fact = run_of(
+        {
+            "recordSummary": {"inputRecordCount": value, "outputRecordCount": 0},
+            "sizeSummary": {"inputBytes": value, "outputBytes": 1},
+            "fileSummary": {"inputFileCount": value, "outputFileCount": "2"},
+        }
+    )
+    assert isinstance(fact, FlowRun)
+    assert (fact.records, fact.size, fact.files) == ((("output", 0),), (("output", 1),), (("output", 2),))
+
+
+def test_counts_are_the_runs_own() -> None:
+    """Counts are taken from the run's own summaries, never summed from its activities."""
+    part = {
+        "recordSummary": {"inputRecordCount": 5},
+        "sizeSummary": {"inputBytes": 5},
+        "fileSummary": {"inputFileCount": 5},
+    }
+    fact = run_of(activities=[part, part])
+    assert isinstance(fact, FlowRun)
+    assert (fact.records, fact.size, fact.files) == ((), (), ())
+
+
+@pytest.mark.parametrize("garbage", [None, 5, {}, {"statusSummary": {}}], ids=repr)
+@pytest.mark.parametrize("key", ["metrics", "id", "flowId"])
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_a_prefixed_twin_hides_nothing(key: str, garbage: object, first: bool) -> None:
+    """A member that comes with the prefix of XDM fields and without is read without it."""
+    twin = {f"xdm:{key}": garbage}
+    body = {**twin, **a_run()} if first else {**a_run(), **twin}
+    assert read(encoded(body), NOW) == read(encoded(a_run()), NOW)
+
+
+@pytest.mark.parametrize(
+    ("members", "changed_at", "alert_id", "run_id"),
+    [
+        pytest.param({"status": "FIRING", "createdAt": START}, START, "a", "", id="firing since it was created"),
+        pytest.param(
+            {"status": "INACTIVE", "createdAt": START - 9, "resolvedAt": START}, START, "a", "", id="over when resolved"
+        ),
+        pytest.param({"status": "INACTIVE", "createdAt": START}, START, "a", "", id="resolved at no time"),
+        pytest.param({"status": "FIRING", "createdAt": "soon"}, None, "a", "", id="a time that makes no sense"),
+        pytest.param({"status": "FIRING", "flowRunId": "r"}, None, "a", "r", id="about a run"),
+        pytest.param({"status": "FIRING", "id": 12}, None, "12", "", id="a number for an id"),
+    ],
+)
+def test_alert(members: dict[str, object], changed_at: int | None, alert_id: str, run_id: str) -> None:
+    """An alert's `id` is its own, not a run's; its time is that of the state it tells."""
+    fact = read(encoded({"id": "a", "name": "late", "flowId": "f", **members}), NOW)
+    assert isinstance(fact, FlowAlert)
+    assert (fact.changed_at, fact.alert_id, fact.run_id) == (changed_at, alert_id, run_id)
+    assert (fact.name, fact.flow_id, fact.state.value) == ("late", "f", str(members["status"]).lower())
+
+
+@pytest.mark.parametrize("garbage", [None, "", {}, [], True], ids=repr)
+def test_an_alert_without_an_id(garbage: object) -> None:
+    """Alerts that name no id are told apart by what they are about."""
+    alerts = [{"status": "FIRING", "name": name, "flowId": flow} for name, flow in [("a", "f"), ("b", "f"), ("a", "g")]]
+    told = [read(encoded({**alert, "id": garbage}), NOW) for alert in alerts]
+    assert len({fact.alert_id for fact in told if isinstance(fact, FlowAlert)}) == 3
+
+
+def leaves_of(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path to each leaf of a decoded body."""
+    if isinstance(value, dict | list) and value:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves_of(inner, (*path, key))
+    else:
+        yield path
+
+
+def with_leaf(value: object, path: tuple[str | int, ...], fragment: bytes) -> bytes:
+    """The body with one leaf replaced by a piece of JSON text."""
+    copy = json.loads(json.dumps(value))
+    part = copy
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = "@leaf@"
+    return encoded(copy).replace(b'"@leaf@"', fragment)
+
+
+def makes_the_run(path: tuple[str | int, ...]) -> bool:
+    """Whether a run is none without this leaf."""
+    if "activities" in path or "recordSummary" in path:
+        return False
+    return path[-1] in {"id", "flowId", "xdm:flowId", "xdm:flowRunId"} or path[-2:] == ("statusSummary", "status")
+
+
+def bodies_without_a_leaf(fragment: bytes) -> Iterator[tuple[str, tuple[str | int, ...], bytes]]:
+    """Each sample of a run with each of its leaves replaced in turn; its name and the path of the leaf."""
+    for name in SINGLE_RUNS:
+        body = json.loads(sample(name))
+        for path in leaves_of(body):
+            if not makes_the_run(path):
+                yield name, path, with_leaf(body, path, fragment)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_costs_its_leaf(garbage: str) -> None:
+    """Any garbage in any one leaf costs that leaf, not the run, and nothing beside it."""
+    for name, path, body in bodies_without_a_leaf(GARBAGE[garbage]):
+        before = FACTS[name][0]
+        told = facts(body)
+        assert len(told) == 1, (name, path)
+        after = told[0]
+        assert isinstance(after, FlowRun), (name, path)
+        assert_keepable(after)
+        assert set(after.anomalies) <= set(ANOMALY_FIELDS)
+        changed = {field.name for field in fields(FlowRun) if getattr(after, field.name) != getattr(before, field.name)}
+        # A run's kind is concluded from many leaves.
+        assert len(changed - {"anomalies", "kind"}) <= 1, (name, path)
+        for field in changed & {"records", "size", "files", "errors", "activities"}:
+            assert len(set(getattr(before, field)) - set(getattr(after, field))) <= 1, (name, path)
+
+
+@given(st.data(), st.sampled_from(SINGLE_RUNS), trees)
+def test_any_value_costs_its_leaf(data: st.DataObject, name: str, value: object) -> None:
+    """Any value in any one leaf leaves the run with its id, its flow and its status."""
+    before = FACTS[name][0]
+    body = json.loads(sample(name))
+    path = data.draw(st.sampled_from([path for path in leaves_of(body) if not makes_the_run(path)]))
+    (after,) = facts(with_leaf(body, path, encoded(value)))
+    assert isinstance(before, FlowRun)
+    assert isinstance(after, FlowRun)
+    assert (after.run_id, after.flow_id, after.status) == (before.run_id, before.flow_id, before.status)
+    assert_keepable(after)
+
+
+@given(trees | st.dictionaries(st.sampled_from(["id", "flowId", "status", "metrics", "xdm:id"]), trees), st.integers())
+def test_anything_reads_as_something(tree: object, recorded_at: int) -> None:
+    """Adobe's words in any wrong place read as some fact, and as one that can be kept."""
+    fact = read(encoded(tree), recorded_at)
+    assert_keepable(fact)
+    if isinstance(fact, FlowRun | FlowAlert):
+        assert set(fact.anomalies) <= set(ANOMALY_FIELDS)
+
+
+@given(st.binary())
+def test_any_bytes_read_as_something(body: bytes) -> None:
+    """Any bytes at all read as some fact."""
+    assert_keepable(read(body, NOW))
+
+
+@pytest.mark.parametrize("depth", [100, 480, 700, 990, 20_000])
+@pytest.mark.parametrize("key", ["xdm:any", "createdClient", "providerRefId", "activities", "id", "header"])
+def test_depth_is_no_crash(key: str, depth: int) -> None:
+    """However deep a member is nested, what holds it is read."""
+    leaf = b'{"a":' * depth + b"1" + b"}" * depth
+    fact = payloads.read(encoded(a_run(flowRunId="r")).replace(b"{", b'{"%s": %s, ' % (key.encode(), leaf), 1), NOW)
+    assert isinstance(fact, FlowRun)
+    assert fact.run_id == "r"

@@ -1,0 +1,56 @@
+"""Drafts for the ledger's tests, and how an event loop is asked for."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from exporter.flowrun import Source
+from exporter.ledger import Cursor, Draft, Entry, Ledger, Receipt
+
+Clock = Callable[[], int]
+
+_numbers = itertools.count(1)
+
+
+class OpenLedger(Protocol):
+    """Opens one more ledger on the test's database; a clock stands for the engine's own."""
+
+    def __call__(self, clock: Clock | None = None) -> Ledger:  # noqa: D102 - the class says it
+        ...
+
+
+def draft(fact_key: str | None = None, **fields: Any) -> Draft:
+    """A draft that is like no other, but for what is given."""
+    number = next(_numbers)
+    made: dict[str, Any] = {"source": Source.WEBHOOK, "kind": "unsupported", "body": b'{"number": %d}' % number}
+    return Draft(fact_key=fact_key or f"fact-{number}", **(made | fields))
+
+
+def outcome(run_id: str, status: str, **fields: Any) -> Draft:
+    """A draft of a run that has ended."""
+    made = {"kind": "run", "run_id": run_id, "status": status, "is_outcome": True}
+    return draft(f"run:{run_id}:{status}", **(made | fields))
+
+
+def append(ledger: Ledger, *drafts: Draft, cursor: Cursor | None = None) -> list[Receipt]:
+    """One append, in an event loop of its own."""
+
+    async def appended() -> list[Receipt]:
+        return await ledger.append(drafts, cursor)
+
+    return asyncio.run(appended())
+
+
+def append_at_once(*appends: tuple[Ledger, Sequence[Draft]]) -> list[list[Receipt]]:
+    """Many appends, each from a task of its own, in one event loop."""
+
+    async def appended() -> list[list[Receipt]]:
+        return await asyncio.gather(*(ledger.append(drafts) for ledger, drafts in appends))
+
+    return asyncio.run(appended())
+
+
+def entries(ledger: Ledger, after: int = 0) -> list[Entry]:
+    """Every entry above a position."""
+    return ledger.read(after, 1_000_000)

@@ -1,0 +1,38 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from exporter.ledger import Ledger
+from exporter.ledger.sqlite import SqliteLedger, wall_clock
+from tests.ledger import Clock, OpenLedger
+
+
+def _sqlite(folder: Path) -> Callable[[Clock | None], Ledger]:
+    return lambda clock: SqliteLedger(folder / "ledger.db", clock or wall_clock)
+
+
+ENGINES: Final = {"sqlite": _sqlite}
+"""Each engine by its name: from a folder of the test's own to what opens ledgers on one new database."""
+
+
+@pytest.fixture(params=ENGINES)
+def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLedger]:
+    """Opens the test's database, as often as it is asked; closes what it opened."""
+    opener = ENGINES[request.param](tmp_path)
+    opened: list[Ledger] = []
+
+    def open_one(clock: Clock | None = None) -> Ledger:
+        opened.append(opener(clock))
+        return opened[-1]
+
+    yield open_one
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture
+def ledger(open_ledger: OpenLedger) -> Ledger:
+    """A ledger on a database that is new."""
+    return open_ledger()

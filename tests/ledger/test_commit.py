@@ -1,0 +1,257 @@
+"""GroupCommit: one writer, many that wait."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Iterator, Sequence
+
+import pytest
+
+from exporter.errors import CommitTimeoutError, LedgerUnavailableError, QueueFullError
+from exporter.ledger import Cursor, Draft, Receipt
+from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
+from tests.ledger import draft
+
+KEPT = Receipt(kind="kept", is_new=True)
+KEPT_IN_PIECES = Receipt(kind="unreadable", is_new=True)
+
+
+class Database:
+    """A commit function that can be held up, refuses what it is told to, and notes what it was asked to commit."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[bytes]] = []
+        self.cursors: list[Cursor | None] = []
+        self.troubles: dict[bytes, Exception] = {}
+        self.entered = threading.Semaphore(0)
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def commit(self, requests: Sequence[Request]) -> list[list[Receipt]]:
+        """Keep a group, unless something in it is trouble."""
+        bodies = [draft.body for request in requests for draft in request.drafts]
+        self.entered.release()
+        self.go_on.wait(10)
+        self.groups.append(bodies)
+        self.cursors += [request.cursor for request in requests]
+        for body in bodies:
+            if body in self.troubles:
+                raise self.troubles[body]
+        return [[KEPT for _ in request.drafts] for request in requests]
+
+    def commit_piecewise(self, requests: Sequence[Request]) -> list[list[Receipt]]:
+        """Keep one request without what is refused, unless even that is trouble."""
+        if b"hopeless" in (draft.body for request in requests for draft in request.drafts):
+            raise DataRefusedError
+        return [[KEPT_IN_PIECES for _ in request.drafts] for request in requests]
+
+    async def hold_up(self, group: GroupCommit) -> "asyncio.Task[list[Receipt]]":
+        """Let the writer stop amid a commit of its own, so that all that comes now has to wait."""
+        self.go_on.clear()
+        first = asyncio.create_task(group.submit([draft(body=b"first")], None))
+        await asyncio.to_thread(self.entered.acquire)
+        return first
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    """A database that is let go at the end, whatever the test did."""
+    made = Database()
+    yield made
+    made.go_on.set()
+
+
+@pytest.fixture
+def group(database: Database) -> Iterator[GroupCommit]:
+    """The writer before that database."""
+    made = GroupCommit(database.commit, database.commit_piecewise)
+    yield made
+    database.go_on.set()
+    made.close()
+
+
+Outcome = list[Receipt] | BaseException
+
+
+async def settled(*submits: Awaitable[list[Receipt]]) -> list[Outcome]:
+    """What each submit came to."""
+    return await asyncio.gather(*submits, return_exceptions=True)
+
+
+def grouped(database: Database, group: GroupCommit, requests: Sequence[Sequence[Draft]]) -> list[Outcome]:
+    """What requests come to that wait together for one commit."""
+
+    async def run() -> list[Outcome]:
+        first = await database.hold_up(group)
+        waiting = [asyncio.create_task(group.submit(drafts, None)) for drafts in requests]
+        await asyncio.sleep(0)
+        database.go_on.set()
+        assert await first == [KEPT]
+        return await settled(*waiting)
+
+    return asyncio.run(run())
+
+
+def test_all_that_wait_are_committed_together(database: Database, group: GroupCommit) -> None:
+    """Requests that come during a commit are the next commit, in their order, and each gets its own receipts."""
+    requests = [[draft(body=b"%d.%d" % (number, part)) for part in range(number)] for number in range(40)]
+    assert grouped(database, group, requests) == [[KEPT] * number for number in range(40)]
+    assert database.groups == [[b"first"], [each.body for drafts in requests for each in drafts]]
+
+
+def test_a_cursor_goes_to_the_commit(database: Database, group: GroupCommit) -> None:
+    """A request's cursor is handed to the commit with its drafts, also where there are no drafts."""
+    cursor = Cursor(name="journal", value="position")
+    assert asyncio.run(group.submit([], cursor)) == []
+    assert database.cursors == [cursor]
+
+
+def test_nobody_is_answered_before_the_commit(database: Database, group: GroupCommit) -> None:
+    """A request stays unanswered for as long as its commit has not returned."""
+
+    async def run() -> None:
+        first = await database.hold_up(group)
+        await asyncio.sleep(0)
+        assert not first.done()
+        database.go_on.set()
+        assert await first == [KEPT]
+
+    asyncio.run(run())
+
+
+def test_requests_of_several_event_loops(database: Database, group: GroupCommit) -> None:
+    """Each request is answered in the event loop that it came from."""
+    answers: list[list[Receipt]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(asyncio.run(group.submit([draft()], None)))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [[KEPT]] * 4
+
+
+def test_the_queue_is_bounded_by_requests(
+    database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request more than may wait is refused at once; those that wait are kept, and later ones taken again."""
+    monkeypatch.setattr("exporter.ledger.commit.MAX_WAITING_REQUESTS", 3)
+    *waited, refused = grouped(database, group, [[draft()] for _ in range(4)])
+    assert waited == [[KEPT]] * 3
+    assert isinstance(refused, QueueFullError)
+    assert asyncio.run(group.submit([draft()], None)) == [KEPT]
+
+
+def test_the_queue_is_bounded_by_bytes(database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that would bring the waiting bodies above the bound is refused, a smaller one still taken."""
+    monkeypatch.setattr("exporter.ledger.commit.MAX_WAITING_BYTES", 100)
+    sizes = [(40,), (30, 30), (61,), (1,), (30, 29), (1,)]
+    outcomes = grouped(database, group, [[draft(body=b"x" * size) for size in sizes_] for sizes_ in sizes])
+    assert [isinstance(outcome, QueueFullError) for outcome in outcomes] == [False, False, True, True, True, True]
+
+
+def test_a_request_alone_is_never_too_large(
+    database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that nobody waits before is taken, however large: else it would be refused for ever."""
+    monkeypatch.setattr("exporter.ledger.commit.MAX_WAITING_BYTES", 100)
+    assert grouped(database, group, [[draft(body=b"x" * 101)]]) == [[KEPT]]
+
+
+def test_a_slow_commit_is_not_waited_for(
+    database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that takes too long answers CommitTimeoutError; it may go on, when nobody waits, and so may the next."""
+    monkeypatch.setattr("exporter.ledger.commit.COMMIT_TIMEOUT", 0.05)
+
+    async def run() -> Outcome:
+        return (await settled(await database.hold_up(group)))[0]
+
+    assert isinstance(asyncio.run(run()), CommitTimeoutError)
+    monkeypatch.setattr("exporter.ledger.commit.COMMIT_TIMEOUT", 8)
+    database.go_on.set()
+    assert asyncio.run(group.submit([draft(body=b"second")], None)) == [KEPT]
+    assert database.groups == [[b"first"], [b"second"]]
+
+
+def test_a_caller_that_leaves_holds_up_nobody(database: Database, group: GroupCommit) -> None:
+    """The drafts of a request whose caller has gone are committed, and its neighbours answered."""
+
+    async def run() -> list[Outcome]:
+        first = await database.hold_up(group)
+        waiting = [asyncio.create_task(group.submit([draft(body=body)], None)) for body in (b"gone", b"here")]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        database.go_on.set()
+        return await settled(first, *waiting)
+
+    first, gone, here = asyncio.run(run())
+    assert first == here == [KEPT]
+    assert isinstance(gone, asyncio.CancelledError)
+    assert database.groups[1] == [b"gone", b"here"]
+
+
+troubles = pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(LedgerUnavailableError("the disk is full"), id="unavailable"),
+        pytest.param(RuntimeError("a defect"), id="unforeseen"),
+    ],
+)
+
+
+@troubles
+def test_a_failed_commit_fails_all_its_requests(database: Database, group: GroupCommit, trouble: Exception) -> None:
+    """A commit that fails answers LedgerUnavailableError to each of its requests, and the writer lives on."""
+    database.troubles[b"trouble"] = trouble
+    outcomes = grouped(database, group, [[draft()], [draft(body=b"trouble")], [draft()]])
+    assert [type(outcome) for outcome in outcomes] == [LedgerUnavailableError] * 3
+    assert len(database.groups) == 2
+    assert asyncio.run(group.submit([draft()], None)) == [KEPT]
+
+
+def test_refused_data_costs_only_its_request(database: Database, group: GroupCommit) -> None:
+    """A group that is refused as data is committed request by request, and only the offender piece by piece."""
+    database.troubles = {b"poison": DataRefusedError(), b"hopeless": DataRefusedError()}
+    outcomes = grouped(
+        database,
+        group,
+        [[draft()], [draft(), draft(body=b"poison")], [draft(body=b"hopeless")], [draft(), draft()]],
+    )
+    assert outcomes[0] == [KEPT]
+    assert outcomes[1] == [KEPT_IN_PIECES] * 2
+    assert isinstance(outcomes[2], LedgerUnavailableError)
+    assert outcomes[3] == [KEPT] * 2
+
+
+@troubles
+def test_trouble_while_requests_are_tried_alone(
+    database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """Trouble with one request of a refused group answers that one alone, and the writer lives on."""
+    monkeypatch.setattr("exporter.ledger.commit.COMMIT_TIMEOUT", 1)
+    database.troubles = {b"poison": DataRefusedError(), b"trouble": trouble}
+    outcomes = grouped(database, group, [[draft(body=b"poison")], [draft(body=b"trouble")], [draft()]])
+    assert outcomes[0] == [KEPT_IN_PIECES]
+    assert isinstance(outcomes[1], LedgerUnavailableError)
+    assert outcomes[2] == [KEPT]
+    assert asyncio.run(group.submit([draft()], None)) == [KEPT]
+
+
+def test_closing_drains(database: Database, group: GroupCommit) -> None:
+    """Close returns when all that waited is committed and answered; what comes after it is refused."""
+
+    async def run() -> tuple[list[Outcome], Outcome]:
+        first = await database.hold_up(group)
+        waiting = [asyncio.create_task(group.submit([draft()], None)) for _ in range(5)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(group.close))
+        database.go_on.set()
+        await closing
+        late = (await settled(group.submit([draft()], None)))[0]
+        return await settled(first, *waiting), late
+
+    outcomes, late = asyncio.run(run())
+    assert outcomes == [[KEPT]] * 6
+    assert isinstance(late, LedgerUnavailableError)
+    assert sum(len(bodies) for bodies in database.groups) == 6

@@ -1,0 +1,321 @@
+"""What every ledger promises (exporter.ledger.Ledger), whichever engine keeps it."""
+
+import asyncio
+import threading
+from collections import Counter
+from itertools import count, pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.errors import LedgerUnavailableError
+from exporter.flowrun import Source
+from exporter.ledger import Cursor, Draft, Entry, Ledger, Receipt
+from tests.ledger import OpenLedger, append, append_at_once, draft, entries, outcome
+
+_examples = count(1)
+
+
+def test_a_new_ledger_is_empty(ledger: Ledger) -> None:
+    """A new ledger holds no entry and no cursor."""
+    assert entries(ledger) == []
+    assert ledger.cursor("journal") is None
+
+
+def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
+    """An entry says what its draft said, its bytes unchanged."""
+    ledger = open_ledger(lambda: 1_234)
+    body = bytes(range(256))
+    append(
+        ledger,
+        draft(source=Source.JOURNAL, kind="run", event_code="code", sandbox="prod", completed_at=5, body=body),
+        draft(source=Source.REPLAY, kind="alert", body=b""),
+    )
+    first, second = entries(ledger)
+    assert first == Entry(
+        position=first.position,
+        received_at=1_234,
+        source=Source.JOURNAL,
+        kind="run",
+        event_code="code",
+        counts=False,
+        sandbox="prod",
+        completed_at=5,
+        body=body,
+    )
+    assert (second.source, second.kind, second.event_code, second.sandbox) == (Source.REPLAY, "alert", None, None)
+    assert (second.completed_at, second.body) == (None, b"")
+
+
+def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
+    """Each draft gets a receipt, in order, that says its kind and whether it is new."""
+    known = draft(kind="run")
+    append(ledger, known)
+    assert append(ledger, draft(kind="alert"), known, draft(kind="flow")) == [
+        Receipt(kind="alert", is_new=True),
+        Receipt(kind="run", is_new=False),
+        Receipt(kind="flow", is_new=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_new"),
+    [
+        pytest.param({"fact_key": "a"}, {"fact_key": "a"}, False, id="same-fact"),
+        pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "a", "event_id": "2"}, False, id="fact-retold"),
+        pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "1"}, False, id="same-event"),
+        pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "2"}, True, id="another"),
+        pytest.param({"fact_key": "a"}, {"fact_key": "b"}, True, id="no-event-ids"),
+        pytest.param({"fact_key": "a", "event_id": ""}, {"fact_key": "A", "event_id": "b"}, True, id="case-matters"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["one-append", "two-appends"])
+def test_event_ids_and_fact_keys_are_unique(
+    ledger: Ledger, first: dict[str, Any], second: dict[str, Any], is_new: bool, together: bool
+) -> None:
+    """A draft whose event id or fact key is there is no new entry, and the first version of the fact stays."""
+    drafts = draft(**first, body=b"first"), draft(**second, body=b"second")
+    receipts = append(ledger, *drafts) if together else [receipt for each in drafts for receipt in append(ledger, each)]
+    assert [receipt.is_new for receipt in receipts] == [True, is_new]
+    assert [entry.body for entry in entries(ledger)] == [b"first", b"second"][: 1 + is_new]
+
+
+def test_the_first_outcome_of_a_run_counts(ledger: Ledger) -> None:
+    """The first outcome recorded of a run counts; a start before it and another outcome after it do not."""
+    append(
+        ledger,
+        outcome("run", "in_progress", is_outcome=False),
+        outcome("run", "failed"),
+        outcome("other", "failed"),
+    )
+    append(ledger, outcome("run", "success"), outcome("run", "queued", is_outcome=False))
+    assert [entry.counts for entry in entries(ledger)] == [False, True, True, False, False]
+
+
+def test_of_outcomes_told_at_once_one_counts(open_ledger: OpenLedger) -> None:
+    """When different outcomes of the same runs come at once by two ledgers, exactly the first entry of each counts."""
+    ledgers = open_ledger(), open_ledger()
+    statuses = ("success", "failed", "cancelled", "unknown")
+    append_at_once(
+        *(
+            (ledgers[(run + number) % 2], [outcome(f"run-{run}", status, body=b"%d" % run)])
+            for run in range(25)
+            for number, status in enumerate(statuses)
+        )
+    )
+    by_run: dict[bytes, list[bool]] = {}
+    for entry in entries(ledgers[0]):
+        by_run.setdefault(entry.body, []).append(entry.counts)
+    assert len(by_run) == 25
+    assert all(counts == [True, False, False, False] for counts in by_run.values())
+
+
+def test_appends_from_many_tasks_land_exactly_once(open_ledger: OpenLedger) -> None:
+    """Of drafts that come again and again from many tasks by two ledgers each is kept, once, and told new once."""
+    ledgers = open_ledger(), open_ledger()
+    drafts = [draft(event_id=f"event-{number}") for number in range(120)]
+    batches = [drafts[start : start + 6] for start in range(0, 120, 3)] * 2
+    answers = append_at_once(*((ledgers[number % 2], batch) for number, batch in enumerate(batches)))
+    news = Counter(
+        each.fact_key
+        for batch, receipts in zip(batches, answers, strict=True)
+        for each, receipt in zip(batch, receipts, strict=True)
+        if receipt.is_new
+    )
+    assert news == {each.fact_key: 1 for each in drafts}
+    assert sorted(entry.body for entry in entries(ledgers[1])) == sorted(each.body for each in drafts)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.builds(
+                lambda run, status, event: {"run": run, "status": status, "event": event},
+                st.integers(0, 2),
+                st.sampled_from(["success", "failed", "in_progress"]),
+                st.none() | st.integers(0, 4),
+            ),
+            max_size=5,
+        ),
+        max_size=6,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_ledger_is_a_list_without_repetition(ledger: Ledger, batches: list[list[dict[str, Any]]]) -> None:
+    """Whatever is appended, receipts and entries are those of a list that refuses known facts and events."""
+    example = next(_examples)
+    start = entries(ledger)[-1].position if entries(ledger) else 0
+    known: set[str] = set()
+    counted: set[int] = set()
+    kept: list[tuple[bytes, bool]] = []
+    for batch in batches:
+        drafts: list[Draft] = []
+        expected: list[bool] = []
+        for each in batch:
+            event_id = None if each["event"] is None else f"{example}:event:{each['event']}"
+            is_outcome = each["status"] != "in_progress"
+            made = outcome(f"{example}:{each['run']}", each["status"], event_id=event_id, is_outcome=is_outcome)
+            keys = {key for key in (made.fact_key, event_id) if key}
+            drafts.append(made)
+            expected.append(not keys & known)
+            if expected[-1]:
+                known |= keys
+                kept.append((made.body, is_outcome and each["run"] not in counted))
+                counted |= {each["run"]} if is_outcome else set()
+        assert [receipt.is_new for receipt in append(ledger, *drafts)] == expected
+    assert [(entry.body, entry.counts) for entry in entries(ledger, start)] == kept
+
+
+def test_the_time_of_recording_never_falls(open_ledger: OpenLedger) -> None:
+    """`received_at` is the ledger's clock; while that has gone back, also before a restart, it stands still."""
+    times = iter([1_000, 3_000, 2_000, 500, 3_001])
+    ledger = open_ledger(lambda: next(times))
+    for _ in range(4):
+        append(ledger, draft())
+    ledger.close()
+    later = iter([900, 4_000])
+    ledger = open_ledger(lambda: next(later))
+    append(ledger, draft(), draft())
+    append(ledger, draft())
+    assert [entry.received_at for entry in entries(ledger)] == [1_000, 3_000, 3_000, 3_000, 3_000, 3_000, 4_000]
+
+
+def test_now_is_the_clock_of_received_at(ledger: Ledger) -> None:
+    """The ledger's `now` and the times of recording come from one clock."""
+    before = ledger.now()
+    append(ledger, draft())
+    assert before <= entries(ledger)[0].received_at <= ledger.now()
+
+
+def test_pages_are_ordered_and_complete(ledger: Ledger) -> None:
+    """Pages of any size, each begun after the last position of the one before, give every entry once and in order."""
+    drafts = [draft() for _ in range(25)]
+    append(ledger, *drafts[:13])
+    append(ledger, *drafts[13:])
+    for size in (1, 4, 25, 26):
+        found: list[Entry] = []
+        while page := ledger.read(found[-1].position if found else 0, size):
+            assert len(page) <= size
+            found += page
+        assert [entry.body for entry in found] == [each.body for each in drafts]
+        assert all(before.position < after.position for before, after in pairwise(found))
+
+
+def test_a_reader_that_follows_misses_nothing(open_ledger: OpenLedger) -> None:
+    """A reader that only ever asks for what is above its position sees every entry of two writers, appends whole."""
+    writers = open_ledger(), open_ledger()
+    reader = open_ledger()
+    batches = [[draft() for _ in range(3)] for _ in range(80)]
+    done = threading.Event()
+    followed: list[Entry] = []
+
+    def follow() -> None:
+        last_look = False
+        while not last_look:
+            last_look = done.is_set()
+            page = entries(reader, followed[-1].position if followed else 0)
+            assert len(page) % 3 == 0
+            followed.extend(page)
+
+    async def write() -> None:
+        following = asyncio.create_task(asyncio.to_thread(follow))
+        await asyncio.gather(*(writers[number % 2].append(batch) for number, batch in enumerate(batches)))
+        done.set()
+        await following
+
+    asyncio.run(write())
+    assert followed == entries(reader)
+    assert len(followed) == 240
+
+
+def test_a_cursor_is_kept_with_its_entries(open_ledger: OpenLedger) -> None:
+    """A cursor is there when its append returns, over a restart too, until the next one; each name has its own."""
+    ledger = open_ledger()
+    append(ledger, draft(), cursor=Cursor(name="journal", value="first"))
+    assert ledger.cursor("journal") == "first"
+    append(ledger, cursor=Cursor(name="journal", value="second"))
+    append(ledger, cursor=Cursor(name="other", value="third"))
+    ledger.close()
+    ledger = open_ledger()
+    assert (ledger.cursor("journal"), ledger.cursor("other"), ledger.cursor("none")) == ("second", "third", None)
+    assert len(entries(ledger)) == 1
+
+
+def test_all_of_an_append_or_nothing(ledger: Ledger) -> None:
+    """When the cursor can't be written its entries are not there either, and the ledger goes on."""
+    lost = draft(), draft()
+    with pytest.raises(LedgerUnavailableError):
+        append(ledger, *lost, cursor=Cursor(name="journal", value="half an emoji \ud83d"))
+    assert entries(ledger) == []
+    assert ledger.cursor("journal") is None
+    assert [receipt.is_new for receipt in append(ledger, *lost)] == [True, True]
+
+
+def test_what_the_database_refuses_is_kept_as_unreadable(ledger: Ledger) -> None:
+    """A draft that is refused as data is kept by its bytes alone, once, and its siblings as what they are."""
+    poison = outcome("run", "failed", sandbox="\ud83d", event_id="event", body=b"poison")
+    assert append(ledger, draft(kind="alert"), poison, draft(kind="flow")) == [
+        Receipt(kind="alert", is_new=True),
+        Receipt(kind="unreadable", is_new=True),
+        Receipt(kind="flow", is_new=True),
+    ]
+    assert append(ledger, poison) == [Receipt(kind="unreadable", is_new=False)]
+    kept = entries(ledger)[1]
+    assert (kept.kind, kept.body, kept.counts, kept.sandbox) == ("unreadable", b"poison", False, None)
+
+
+def test_reopening_keeps_everything(open_ledger: OpenLedger) -> None:
+    """A ledger that is opened again has the same entries, knows the same facts and the runs that have counted."""
+    ledger = open_ledger()
+    known = outcome("run", "failed", event_id="event")
+    append(ledger, known, draft())
+    before = entries(ledger)
+    ledger.close()
+    ledger = open_ledger()
+    assert entries(ledger) == before
+    assert append(ledger, known, outcome("run", "success"))[0].is_new is False
+    assert [entry.counts for entry in entries(ledger)] == [True, False, False]
+
+
+def test_positions_rise_over_restarts(open_ledger: OpenLedger) -> None:
+    """Positions rise strictly, over restarts and refused appends too."""
+    for _ in range(3):
+        ledger = open_ledger()
+        append(ledger, draft(), draft())
+        with pytest.raises(LedgerUnavailableError):
+            append(ledger, draft(), cursor=Cursor(name="journal", value="\ud83d"))
+        positions = [entry.position for entry in entries(ledger)]
+        assert positions == sorted(set(positions))
+        ledger.close()
+    assert len(positions) == 6
+
+
+def test_closing_commits_what_waits(open_ledger: OpenLedger) -> None:
+    """Appends that were under way when the ledger was closed are answered and kept."""
+    ledger = open_ledger()
+    drafts = [draft() for _ in range(50)]
+
+    async def close_amid() -> list[list[Receipt]]:
+        appends = [asyncio.create_task(ledger.append([each])) for each in drafts]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(ledger.close)
+        return await asyncio.gather(*appends)
+
+    assert asyncio.run(close_amid()) == [[Receipt(kind="unsupported", is_new=True)]] * 50
+    assert sorted(entry.body for entry in entries(open_ledger())) == sorted(each.body for each in drafts)
+
+
+def test_a_closed_ledger_takes_nothing(ledger: Ledger) -> None:
+    """After close an append is refused as unavailable, rather than left waiting."""
+    ledger.close()
+    with pytest.raises(LedgerUnavailableError):
+        append(ledger, draft())
+
+
+def test_size_grows_with_what_is_kept(ledger: Ledger) -> None:
+    """The size is that of a ledger with at least its bodies in it."""
+    before = ledger.size()
+    append(ledger, draft(body=b"x" * 300_000))
+    assert ledger.size() >= before + 300_000

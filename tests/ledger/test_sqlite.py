@@ -1,0 +1,338 @@
+"""What the ledger in a SQLite file does besides what every ledger promises."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.ledger import Ledger, Receipt
+from exporter.ledger.sqlite import APPLICATION_ID, SqliteLedger
+from tests.ledger import append, draft, entries, outcome
+
+COLUMNS = [
+    *("position", "event_id", "fact_key", "source", "received_at", "kind", "event_code", "counts", "flow_id"),
+    *("run_id", "sandbox", "status", "error_codes", "completed_at", "body"),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the test's ledger is."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[SqliteLedger]:
+    """A new ledger in a file."""
+    with contextlib.closing(SqliteLedger(path)) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's connection to a file, in autocommit."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """While another connection holds the file's write lock."""
+    with connected(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Every file of a folder with a digest of what is in it."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
+    """The file has the design's columns and is marked as ours; SQLite finds nothing wrong with it."""
+    with connected(path) as other:
+        assert [row[1] for row in other.execute("PRAGMA table_info(entry)")] == COLUMNS
+        assert [row[1] for row in other.execute("PRAGMA table_info(cursor)")] == ["name", "value"]
+        assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert other.execute("PRAGMA user_version").fetchone() == (1,)
+        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) -> None:
+    """What a draft says stands in the column of that name, for those who look into the file with SQL."""
+    fields: dict[str, Any] = {
+        "event_id": "event",
+        "event_code": "code",
+        "flow_id": "flow",
+        "sandbox": "prod",
+        "error_codes": "A-1 B-2",
+        "completed_at": 7,
+        "body": b"{}",
+    }
+    append(ledger, outcome("run", "failed", **fields))
+    with connected(path) as other:
+        row = dict(zip(COLUMNS, other.execute("SELECT * FROM entry").fetchone(), strict=True))
+    assert {name: row[name] for name in fields} == fields
+    assert (row["fact_key"], row["run_id"], row["status"], row["counts"]) == ("run:run:failed", "run", "failed", 1)
+
+
+def test_commits_are_durable(ledger: SqliteLedger) -> None:
+    """The writer really is in WAL mode and synchronous=FULL, without which a power cut loses acknowledged facts."""
+    assert ledger._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert ledger._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_commits_are_durable_after_reopening(ledger: SqliteLedger, path: Path) -> None:
+    """They are so in a file that was there, too."""
+    with contextlib.closing(SqliteLedger(path)) as again:
+        test_commits_are_durable(again)
+
+
+def test_only_its_owner_reads_it(path: Path) -> None:
+    """The file and its companions are mode 0600, whatever the umask: bodies name people."""
+    before = os.umask(0)
+    try:
+        with contextlib.closing(SqliteLedger(path)) as ledger:
+            append(ledger, draft())
+            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+
+
+def test_size_includes_the_log(ledger: SqliteLedger, path: Path) -> None:
+    """The size is that of the database and of what still is in its write-ahead log."""
+    append(ledger, draft(body=b"x" * 100_000))
+    assert ledger.size() == path.stat().st_size + path.with_name("ledger.db-wal").stat().st_size
+
+
+def test_size_of_a_file_that_is_gone(ledger: SqliteLedger, path: Path) -> None:
+    """A file that can't be seen makes the ledger unavailable."""
+    path.unlink()
+    with pytest.raises(LedgerUnavailableError):
+        ledger.size()
+
+
+def test_a_position_is_never_used_again(ledger: SqliteLedger, path: Path) -> None:
+    """A position is not given out again, not even that of the newest entry when it was pruned."""
+    append(ledger, draft(), draft())
+    with connected(path) as other:
+        other.execute("DELETE FROM entry")
+    append(ledger, draft())
+    assert [entry.position for entry in entries(ledger)] == [3]
+
+
+def test_what_another_process_appends(ledger: SqliteLedger, path: Path) -> None:
+    """Another process knows our entries, we read its own, and these outlive a kill -9 right after the append."""
+    program = (
+        "import asyncio, os, sys\n"
+        "from pathlib import Path\n"
+        "from exporter.flowrun import Source\n"
+        "from exporter.ledger import Draft\n"
+        "from exporter.ledger.sqlite import SqliteLedger\n"
+        "ledger = SqliteLedger(Path(sys.argv[1]))\n"
+        "drafts = [Draft(fact_key=key, source=Source.JOURNAL, kind='run', body=key.encode()) for key in 'ab']\n"
+        "print(asyncio.run(ledger.append(drafts)), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    append(ledger, draft("a"))
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stdout == f"{[Receipt(kind='run', is_new=False), Receipt(kind='run', is_new=True)]}\n"
+    assert [entry.body for entry in entries(ledger)][1:] == [b"b"]
+
+
+MAKE_A_THING = ("CREATE TABLE thing (x)", "INSERT INTO thing VALUES (zeroblob(9000))")
+
+
+def _database(*statements: str, cut_to: int | None = None) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with connected(path) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        if cut_to is not None:
+            os.truncate(path, cut_to)
+
+    return make
+
+
+def _text(path: Path) -> None:
+    path.write_text("not a database, but somebody's notes\n" * 100)
+
+
+def _left_behind(path: Path) -> None:
+    """A database whose program was killed: the latest commits are in its write-ahead log."""
+    source = path.with_name("source.db")
+    with connected(source) as connection:
+        for statement in ("PRAGMA journal_mode = WAL", *MAKE_A_THING):
+            connection.execute(statement)
+        for suffix in ("", "-wal"):
+            path.with_name(path.name + suffix).write_bytes(source.with_name(source.name + suffix).read_bytes())
+    source.unlink()
+
+
+NOT_OURS = {
+    "another-program": _database(*MAKE_A_THING),
+    "another-program-with-a-log": _database("PRAGMA journal_mode = WAL", *MAKE_A_THING),
+    "another-program-that-was-killed": _left_behind,
+    "another-programs-mark": _database("PRAGMA application_id = 7"),
+    "another-programs-schema": _database("PRAGMA user_version = 1"),
+    "a-newer-schema": _database(f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 2"),
+    "a-text": _text,
+    "a-database-cut-off": _database(*MAKE_A_THING, cut_to=5000),
+}
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_what_is_not_ours_is_left_as_it_is(path: Path, name: str) -> None:
+    """A file that is not a ledger of ours is refused, and neither it nor its folder changes by a byte."""
+    NOT_OURS[name](path)
+    before = files(path.parent)
+    with pytest.raises(LedgerUnusableError, match=r"ledger\.db.*--ledger\.url"):
+        SqliteLedger(path)
+    assert files(path.parent) == before
+
+
+@pytest.mark.parametrize("name", ["a-folder", "below-a-file", "too-long"])
+def test_what_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    """A path that can't be a file of ours is refused with what to do about it."""
+    (tmp_path / "file").touch()
+    paths = {"a-folder": tmp_path, "below-a-file": tmp_path / "file" / "ledger.db", "too-long": tmp_path / ("x" * 300)}
+    with pytest.raises(LedgerUnusableError, match=r"--ledger\.url"):
+        SqliteLedger(paths[name])
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """A file name that is no UTF-8, as POSIX allows, is a name like any other."""
+    with contextlib.closing(SqliteLedger(Path(os.fsdecode(os.fsencode(tmp_path) + b"/ledger-\xff.db")))) as ledger:
+        append(ledger, draft())
+        assert len(entries(ledger)) == 1
+
+
+def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
+    """An empty file, as a volume or `touch` leaves it, is a new ledger."""
+    path.touch()
+    with contextlib.closing(SqliteLedger(path)) as ledger:
+        append(ledger, draft())
+
+
+def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another connection holds the write lock appends are unavailable and reads go on; afterwards all is well."""
+    monkeypatch.setattr("exporter.ledger.sqlite._BUSY_MILLISECONDS", 20)
+    with contextlib.closing(SqliteLedger(path)) as ledger:
+        append(ledger, draft(body=b"before"))
+        lost = draft(body=b"lost at first")
+        with locked(path):
+            with pytest.raises(LedgerUnavailableError):
+                append(ledger, lost)
+            assert [entry.body for entry in entries(ledger)] == [b"before"]
+        assert append(ledger, lost) == [Receipt(kind="unsupported", is_new=True)]
+        assert [entry.body for entry in entries(ledger)] == [b"before", b"lost at first"]
+
+
+def test_opening_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that is only busy is unavailable, not unusable: nobody should reach for a backup."""
+    monkeypatch.setattr("exporter.ledger.sqlite._BUSY_MILLISECONDS", 20)
+    SqliteLedger(path).close()
+    with locked(path), pytest.raises(LedgerUnavailableError):
+        SqliteLedger(path)
+
+
+def test_a_full_disk(ledger: SqliteLedger) -> None:
+    """When the file can't grow nothing of the append is kept, and when it can again the ledger goes on."""
+    (pages,) = ledger._writer.execute("PRAGMA page_count").fetchone()
+    ledger._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+    large = draft(), draft(body=b"x" * 100_000)
+    with pytest.raises(LedgerUnavailableError):
+        append(ledger, *large)
+    assert entries(ledger) == []
+    ledger._writer.execute("PRAGMA max_page_count = 1000000")
+    assert [receipt.is_new for receipt in append(ledger, *large)] == [True, True]
+
+
+def test_a_damaged_page(ledger: SqliteLedger, path: Path) -> None:
+    """Damage that shows itself later makes reads and appends unavailable, never silently short."""
+    append(ledger, *(draft(body=b"x" * 2_000) for _ in range(50)))
+    ledger.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 20 * 4096)
+    with contextlib.closing(SqliteLedger(path)) as damaged:
+        with pytest.raises(LedgerUnavailableError):
+            entries(damaged)
+        with pytest.raises(LedgerUnavailableError):
+            append(damaged, draft())
+
+
+def test_an_unforeseen_failure_costs_one_append(path: Path) -> None:
+    """After a failure that nobody foresaw, amid a transaction, the very next append is committed."""
+    times: list[int | Exception] = [1, RuntimeError("a defect"), 2]
+
+    def clock() -> int:
+        moment = times.pop(0)
+        if isinstance(moment, Exception):
+            raise moment
+        return moment
+
+    with contextlib.closing(SqliteLedger(path, clock)) as ledger:
+        append(ledger, draft())
+        with pytest.raises(LedgerUnavailableError):
+            append(ledger, draft())
+        assert append(ledger, draft()) == [Receipt(kind="unsupported", is_new=True)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(
+            pytest.param({name: "half an emoji \ud83d"}, id=name)
+            for name in ("event_id", "event_code", "flow_id", "run_id", "sandbox", "status", "error_codes", "kind")
+        ),
+        pytest.param({"fact_key": "\ud83d"}, id="fact_key"),
+        pytest.param({"completed_at": 2**63}, id="a-number-too-large"),
+    ],
+)
+def test_one_poison_in_a_group(ledger: SqliteLedger, path: Path, fields: dict[str, Any]) -> None:
+    """A draft that SQLite refuses is kept as unreadable; those that were to be committed with it are as they were."""
+    made: dict[str, Any] = {"kind": "run", "is_outcome": True, "body": b"poison"}
+    poison = draft(**(made | fields))
+
+    async def run() -> list[list[Receipt]]:
+        with locked(path):  # so that the others wait for the first, and are a group
+            groups = [[draft()], [draft(), poison, draft()], [draft()], [outcome("run", "failed")]]
+            appends = [asyncio.create_task(ledger.append(drafts)) for drafts in groups]
+            await asyncio.sleep(0)
+        return await asyncio.gather(*appends)
+
+    kinds = [[receipt.kind for receipt in receipts] for receipts in asyncio.run(run())]
+    assert kinds == [["unsupported"], ["unsupported", "unreadable", "unsupported"], ["unsupported"], ["run"]]
+    assert [entry.kind for entry in entries(ledger) if entry.body == b"poison"] == ["unreadable"]
+    assert sum(entry.counts for entry in entries(ledger)) == 1
+    assert append(ledger, poison) == [Receipt(kind="unreadable", is_new=False)]
+
+
+def test_readers_write_nothing(ledger: Ledger) -> None:
+    """The connections that read could not write if they tried."""
+    assert isinstance(ledger, SqliteLedger)
+    entries(ledger)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        ledger._reader().execute("DELETE FROM entry")
+
+
+def test_reading_after_close(ledger: SqliteLedger) -> None:
+    """A closed ledger can't be read."""
+    entries(ledger)
+    ledger.close()
+    with pytest.raises(LedgerUnavailableError):
+        entries(ledger)

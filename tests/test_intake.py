@@ -1,0 +1,260 @@
+"""Deliveries into the ledger: what makes a fact, and what became of it."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.errors import LedgerUnavailableError
+from exporter.flowrun import (
+    AlertState,
+    Delivery,
+    Event,
+    Fact,
+    Flow,
+    FlowAlert,
+    FlowRun,
+    Result,
+    RunError,
+    Source,
+    Status,
+    Unreadable,
+    Unsupported,
+)
+from exporter.intake import Intake, anomalies, draft
+from exporter.ledger import Cursor, Draft, Ledger, Receipt
+from exporter.ledger.sqlite import SqliteLedger
+
+DAY = 86_400_000
+NOW = 1_790_000_000_000
+RETENTION = 90 * DAY
+
+RUN = FlowRun(run_id="run", flow_id="flow", status=Status.FAILED)
+ALERT = FlowAlert(alert_id="alert", name="delay", state=AlertState.FIRING)
+FLOW = Flow(flow_id="flow", flow_name="Orders")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A new ledger."""
+    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as opened:
+        yield opened
+
+
+class FakeLedger(SqliteLedger):
+    """A ledger of nothing: takes everything as new, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
+        """Take the drafts as new, or fail."""
+        assert drafts or cursor
+        if self.error:
+            raise self.error
+        return [Receipt(kind=each.kind, is_new=True) for each in drafts]
+
+
+def event(fact: Fact, body: bytes = b"{}", **words: str) -> Event:
+    """An event that tells a fact."""
+    return Event(fact=fact, body=body, **words)
+
+
+def delivery(*facts: Fact | Event, source: Source = Source.WEBHOOK) -> Delivery:
+    """What tells these facts, each in a body of its own."""
+    return Delivery(
+        source=source,
+        events=tuple(
+            fact if isinstance(fact, Event) else event(fact, b"%d" % number) for number, fact in enumerate(facts)
+        ),
+    )
+
+
+def record(
+    ledger: Ledger, *deliveries: Delivery, cursor: Cursor | None = None, retention: int | None = None
+) -> Counter[Result]:
+    """One recording at the time NOW."""
+    return asyncio.run(Intake(ledger, lambda: NOW, retention).record(deliveries, cursor))
+
+
+texts = st.text(st.sampled_from("a:1#"), min_size=1, max_size=4)
+runs = st.builds(FlowRun, run_id=texts, flow_id=texts, status=st.sampled_from(Status))
+alerts = st.builds(
+    FlowAlert,
+    alert_id=texts,
+    name=texts,
+    state=st.sampled_from(AlertState),
+    flow_id=texts,
+    changed_at=st.none() | st.sampled_from([NOW, NOW + 1]),
+)
+events = st.builds(
+    Event,
+    fact=runs | alerts | st.just(Unsupported()) | st.just(Unreadable()),
+    body=st.sampled_from([b"{}", b"[]"]),
+    event_id=st.none() | texts,
+)
+
+
+def identity(told: Event) -> tuple[object, ...]:
+    """What makes two tellings one fact (contract 4.7)."""
+    match told.fact:
+        case FlowRun() as run:
+            return "run", run.run_id, run.status
+        case FlowAlert() as alert:
+            return "alert", alert.alert_id, alert.state, alert.changed_at
+        case _:
+            return ("event", told.event_id) if told.event_id else ("bytes", told.body)
+
+
+@given(events, events, st.sampled_from(Source), st.sampled_from(Source))
+def test_a_fact_has_one_key(one: Event, other: Event, source: Source, other_source: Source) -> None:
+    """A run is one fact per status, an alert per state and its time, all else per event id or bytes; however told."""
+    same = draft(source, one).fact_key == draft(other_source, other).fact_key
+    assert same == (identity(one) == identity(other))
+
+
+@given(st.lists(st.builds(delivery, events, events, source=st.sampled_from(Source)), max_size=3))
+def test_results_count_events(deliveries: list[Delivery]) -> None:
+    """Whatever is delivered, the results are as many as the events."""
+    counts = record(FakeLedger(), *deliveries, retention=RETENTION)
+    assert counts.total() == sum(len(each.events) for each in deliveries)
+
+
+def test_what_is_kept_of_a_run() -> None:
+    """The ledger is told a run's ids, status, codes and end, and whether it has ended."""
+    run = FlowRun(
+        run_id="run",
+        flow_id="flow",
+        status=Status.PARTIAL_SUCCESS,
+        sandbox="prod",
+        updated_at=NOW,
+        errors=(RunError(code="133"), RunError(code="other"), RunError(code="133", message="again")),
+    )
+    assert draft(Source.JOURNAL, event(run, b"body", event_id="event", event_code="code")) == Draft(
+        fact_key="run:run:partial_success",
+        source=Source.JOURNAL,
+        kind="run",
+        body=b"body",
+        event_id="event",
+        event_code="code",
+        flow_id="flow",
+        run_id="run",
+        sandbox="prod",
+        status="partial_success",
+        error_codes="133 other",
+        completed_at=NOW,
+        is_outcome=True,
+    )
+
+
+@pytest.mark.parametrize("status", Status)
+def test_only_outcomes_can_count(status: Status) -> None:
+    """A run in progress or queued is no outcome; in every other state it is."""
+    is_outcome = draft(Source.WEBHOOK, event(FlowRun(run_id="run", flow_id="flow", status=status))).is_outcome
+    assert is_outcome == (status not in {Status.IN_PROGRESS, Status.QUEUED})
+
+
+@pytest.mark.parametrize(
+    ("fact", "source", "kind"),
+    [
+        pytest.param(RUN, Source.WEBHOOK, "run", id="run"),
+        pytest.param(ALERT, Source.WEBHOOK, "alert", id="alert"),
+        pytest.param(Unsupported(), Source.WEBHOOK, "unsupported", id="unsupported"),
+        pytest.param(Unreadable(), Source.JOURNAL, "unreadable", id="unreadable"),
+        pytest.param(FLOW, Source.REPLAY, "flow", id="flow-from-a-file"),
+        pytest.param(FLOW, Source.WEBHOOK, "unsupported", id="flow-by-webhook"),
+        pytest.param(FLOW, Source.JOURNAL, "unsupported", id="flow-by-journal"),
+    ],
+)
+def test_kinds(fact: Fact, source: Source, kind: str) -> None:
+    """Each fact is kept as its kind; what a flow is called is believed to files only, not to notifications."""
+    assert draft(source, event(fact)).kind == kind
+
+
+def test_what_became_of_each_event(ledger: Ledger) -> None:
+    """Results tell what is new from what was known, and what is kept without being understood."""
+    told = delivery(RUN, RUN, ALERT, Unsupported(), Unreadable())
+    assert record(ledger, told) == {
+        Result.RECORDED: 2,
+        Result.DUPLICATE: 1,
+        Result.UNSUPPORTED: 1,
+        Result.UNREADABLE: 1,
+    }
+    assert record(ledger, told, told) == {Result.DUPLICATE: 10}
+
+
+def test_one_run_by_every_way(ledger: Ledger) -> None:
+    """A run told by webhook, journal and file, under event ids of their own and in bodies of their own, is one."""
+    for number, source in enumerate(Source):
+        record(ledger, delivery(event(RUN, b"%d" % number, event_id=f"event-{number}"), source=source))
+    assert [(entry.source, entry.counts) for entry in ledger.read(0, 10)] == [(Source.WEBHOOK, True)]
+
+
+def test_a_retold_event_is_no_news(ledger: Ledger) -> None:
+    """An event that comes again under its id is known, whatever its body says now."""
+    record(ledger, delivery(event(RUN, event_id="event")))
+    other = FlowRun(run_id="other", flow_id="flow", status=Status.SUCCESS)
+    assert record(ledger, delivery(event(other, event_id="event"))) == {Result.DUPLICATE: 1}
+
+
+def test_a_flow_that_changes(ledger: Ledger) -> None:
+    """A flow read again is known while the Flow Service says the same of it, and a fact when it says something new."""
+    files = [delivery(event(FLOW, body), source=Source.REPLAY) for body in (b"first", b"first", b"second")]
+    assert record(ledger, *files) == {Result.RECORDED: 2, Result.DUPLICATE: 1}
+
+
+def ended(at: int | None, status: Status = Status.FAILED) -> FlowRun:
+    """A run with this end."""
+    return FlowRun(run_id="run", flow_id="flow", status=status, completed_at=at)
+
+
+@pytest.mark.parametrize(
+    ("fact", "source", "retention", "result"),
+    [
+        pytest.param(ended(NOW - RETENTION - 1), Source.REPLAY, RETENTION, Result.EXPIRED, id="replayed-too-old"),
+        pytest.param(ended(NOW - RETENTION), Source.REPLAY, RETENTION, Result.RECORDED, id="replayed-just-in-time"),
+        pytest.param(ended(NOW - RETENTION - 1), Source.WEBHOOK, RETENTION, Result.RECORDED, id="posted-too-old"),
+        pytest.param(ended(NOW - RETENTION - 1), Source.JOURNAL, RETENTION, Result.RECORDED, id="from-the-journal"),
+        pytest.param(ended(1), Source.REPLAY, None, Result.RECORDED, id="nothing-is-pruned"),
+        pytest.param(ended(None), Source.REPLAY, RETENTION, Result.RECORDED, id="no-time-at-all"),
+        pytest.param(ended(1, Status.IN_PROGRESS), Source.REPLAY, RETENTION, Result.RECORDED, id="not-ended"),
+        pytest.param(ALERT, Source.REPLAY, RETENTION, Result.RECORDED, id="an-alert"),
+        pytest.param(Unreadable(), Source.REPLAY, RETENTION, Result.UNREADABLE, id="unreadable"),
+    ],
+)
+def test_expired(ledger: Ledger, fact: Fact, source: Source, retention: int | None, result: Result) -> None:
+    """A run from a file that ended before the ledger's retention is not taken: its fact may have been pruned."""
+    assert record(ledger, delivery(fact, source=source), retention=retention) == {result: 1}
+    assert len(ledger.read(0, 10)) == (result is not Result.EXPIRED)
+
+
+def test_the_cursor_goes_with_the_events(ledger: Ledger) -> None:
+    """A page's cursor is committed with its events, and also when there are none."""
+    record(ledger, delivery(RUN, source=Source.JOURNAL), cursor=Cursor(name="journal", value="one"))
+    assert ledger.cursor("journal") == "one"
+    record(ledger, cursor=Cursor(name="journal", value="two"))
+    assert ledger.cursor("journal") == "two"
+
+
+def test_a_failure_is_the_callers() -> None:
+    """What the ledger can't do is raised, so that nothing is acknowledged; what holds nothing needs no ledger."""
+    ledger = FakeLedger(LedgerUnavailableError("not now"))
+    with pytest.raises(LedgerUnavailableError):
+        record(ledger, delivery(RUN))
+    assert record(ledger, delivery()) == {}
+
+
+def test_anomalies_are_counted_by_field() -> None:
+    """Every field that made no sense counts, as often as it did, over all events and deliveries."""
+    odd_run = FlowRun(run_id="r", flow_id="f", status=Status.FAILED, anomalies=("records", "records", "status"))
+    odd_alert = FlowAlert(alert_id="a", name="n", state=AlertState.FIRING, anomalies=("created_at",))
+    assert anomalies([delivery(odd_run, odd_alert, Unreadable()), delivery(odd_run, FLOW)]) == {
+        "records": 4,
+        "status": 2,
+        "created_at": 1,
+    }

@@ -1,0 +1,159 @@
+"""Logs: one line for each message, in one of two forms."""
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+import structlog
+
+from exporter import logs
+
+LOUDNESS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+
+
+@contextlib.contextmanager
+def restored_logging() -> Iterator[None]:
+    """Leave logging as it was found."""
+    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
+    before = root.handlers, root.level, uvicorn.level
+    configuration = structlog.get_config()
+    try:
+        yield
+    finally:
+        root.handlers = before[0]
+        root.setLevel(before[1])
+        uvicorn.setLevel(before[2])
+        structlog.configure(**configuration)
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    with restored_logging():
+        yield
+
+
+def ours(name: str = "webhook") -> structlog.stdlib.BoundLogger:
+    """A logger as our modules have one."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return logger
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was logged; nothing of it goes to standard output."""
+    told = capsys.readouterr()
+    assert told.out == ""
+    return told.err.removesuffix("\n").split("\n") if told.err else []
+
+
+def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
+    """In logfmt a line begins with time, level, logger and event; then come the fields."""
+    logs.configure("info", "logfmt")
+    ours().info("delivery refused", reason="token", bytes=12, big=True)
+    (line,) = lines(capsys)
+    time, rest = line.split(" ", 1)
+    assert datetime.fromisoformat(time.removeprefix("ts=")).tzinfo is not None
+    assert rest == 'level=info logger=webhook event="delivery refused" reason=token bytes=12 big=true'
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """In JSON a line is an object with the same fields, their types kept."""
+    logs.configure("info", "json")
+    ours().warning("delivery refused", reason="token", bytes=12)
+    (line,) = lines(capsys)
+    fields = json.loads(line)
+    assert datetime.fromisoformat(fields.pop("ts")).tzinfo is not None
+    assert fields == {
+        "level": "warning",
+        "logger": "webhook",
+        "event": "delivery refused",
+        "reason": "token",
+        "bytes": 12,
+    }
+
+
+@pytest.mark.parametrize("format_", logs.FORMATS)
+def test_a_message_is_a_line(capsys: pytest.CaptureFixture[str], format_: str) -> None:
+    """Line breaks and quotes in what is logged, exceptions included, begin no line of their own: nobody forges one."""
+    logs.configure("info", format_)
+    ours().info('first\nts=now level=error event="forged"', detail='second\r\n"third"\x1b[31m')
+    try:
+        int("fourth\nfifth")
+    except ValueError:
+        ours().exception("it\nfailed")
+        logging.getLogger("library").exception("theirs\nfailed")
+    told = lines(capsys)
+    assert len(told) == 3
+    assert "Traceback" in told[1]
+    assert "Traceback" in told[2]
+    if format_ == "json":
+        assert json.loads(told[0])["detail"] == 'second\r\n"third"\x1b[31m'
+
+
+@pytest.mark.parametrize("format_", logs.FORMATS)
+def test_libraries_write_the_same_way(capsys: pytest.CaptureFixture[str], format_: str) -> None:
+    """What a library logs has the form of our own messages, its arguments filled in."""
+    logs.configure("info", format_)
+    logging.getLogger("library").warning("%d of %s", 1, "two")
+    (line,) = lines(capsys)
+    if format_ == "json":
+        fields = json.loads(line)
+        assert (fields["level"], fields["logger"], fields["event"]) == ("warning", "library", "1 of two")
+    else:
+        assert 'level=warning logger=library event="1 of two"' in line
+
+
+@pytest.mark.parametrize("level", logs.LEVELS)
+def test_levels(capsys: pytest.CaptureFixture[str], level: str) -> None:
+    """Only what is at least as important as the level is logged, ours and a library's."""
+    logs.configure(level, "logfmt")
+    for log in (ours("web"), logging.getLogger("library")):
+        log.debug("debug")
+        log.info("info")
+        log.warning("warn")
+        log.error("error")
+    expected = [each for each in LOUDNESS if LOUDNESS[each] >= LOUDNESS[level]]
+    assert [line.split("event=")[1] for line in lines(capsys)] == expected * 2
+
+
+@pytest.mark.parametrize("level", logs.LEVELS)
+def test_the_server_repeats_nothing(capsys: pytest.CaptureFixture[str], level: str) -> None:
+    """The web server's own tale of starting and stopping is not told, its warnings are."""
+    logs.configure(level, "logfmt")
+    logging.getLogger("uvicorn.error").info("Started server process")
+    logging.getLogger("uvicorn.error").warning("trouble")
+    assert [line.split("event=")[1] for line in lines(capsys)] == ([] if level == "error" else ["trouble"])
+
+
+def test_configured_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Configured again, each message is still one line, in the form and from the level that came last."""
+    earlier = ours()
+    for level, format_ in (("debug", "json"), ("info", "json"), ("warn", "logfmt")):
+        logs.configure(level, format_)
+        earlier.error("loud")
+    earlier.info("quiet")
+    told = lines(capsys)
+    assert [line[0] for line in told] == ["{", "{", "t"]
+    assert len(logging.getLogger().handlers) == 1
+
+
+def test_it_goes_where_standard_error_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Messages go to standard error: standard output is for results."""
+    logs.configure("info", "logfmt")
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    assert handler.stream is sys.stderr
+
+
+def test_fields_of_a_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is bound to a request is on each of its messages, and gone after it."""
+    logs.configure("info", "logfmt")
+    with structlog.contextvars.bound_contextvars(request="7"):
+        ours().info("inside")
+    ours().info("outside")
+    inside, outside = lines(capsys)
+    assert inside.endswith(" request=7")
+    assert "request" not in outside

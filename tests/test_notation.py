@@ -1,0 +1,251 @@
+"""How durations, sizes, addresses, paths and tokens are written."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import notation
+from exporter.notation import Address
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("0s", timedelta()),
+        ("90s", timedelta(seconds=90)),
+        ("250ms", timedelta(milliseconds=250)),
+        ("5m", timedelta(minutes=5)),
+        ("1h30m", timedelta(hours=1, minutes=30)),
+        ("45d", timedelta(days=45)),
+        ("2w", timedelta(days=14)),
+        ("1y", timedelta(days=365)),
+        ("100y", timedelta(days=36_500)),
+        ("1y2w3d4h5m6s7ms", timedelta(days=382, hours=4, minutes=5, seconds=6, milliseconds=7)),
+    ],
+)
+def test_durations(text: str, duration: timedelta) -> None:
+    """A duration is written as Prometheus writes it."""
+    assert notation.duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "90",
+        "s",
+        "-5s",
+        "+5s",
+        "1.5h",
+        "5 s",
+        "5S",
+        "1m1h",
+        "1h1h",
+        "90sec",
+        "1M",
+        "٣s",
+        "5s\n",
+        "101y",
+        "9" * 40 + "s",
+    ],
+)
+def test_no_durations(text: str) -> None:
+    """Anything else is refused with how a duration is written."""
+    with pytest.raises(ValueError, match="duration is"):
+        notation.duration(text)
+
+
+@given(st.tuples(*(st.integers(0, 80) for _ in range(7))).filter(any))
+def test_a_duration_is_the_sum_of_its_parts(parts: tuple[int, ...]) -> None:
+    """Each part counts by its unit, largest first, in any selection."""
+    units = ("y", "w", "d", "h", "m", "s", "ms")
+    text = "".join(f"{part}{unit}" for part, unit in zip(parts, units, strict=True) if part)
+    each = [notation.duration(f"{part}{unit}") for part, unit in zip(parts, units, strict=True)]
+    assert notation.duration(text) == sum(each, timedelta())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1024", 1024),
+        ("1024B", 1024),
+        ("4MiB", 4 * 1024**2),
+        ("4 MiB", 4 * 1024**2),
+        ("4Mi", 4 * 1024**2),
+        ("500KB", 500_000),
+        ("500K", 500_000),
+        ("2GiB", 2 * 1024**3),
+        ("1TB", 10**12),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    """A size is bytes, or says its unit: KiB are 1024 bytes, KB 1000."""
+    assert notation.size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "MiB", "-1", "1.5MiB", "4 mib", "4XB", "4iB", "1e6", "0x10", "4MiB\n", "٣", "4MiBs"]
+)
+def test_no_sizes(text: str) -> None:
+    """Anything else is refused with how a size is written."""
+    with pytest.raises(ValueError, match="a size is written like"):
+        notation.size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "is_loopback"),
+    [
+        ("127.0.0.1:10464", Address("127.0.0.1", 10464), True),
+        ("127.9.9.9:1", Address("127.9.9.9", 1), True),
+        ("[::1]:10464", Address("::1", 10464), True),
+        ("localhost:0", Address("localhost", 0), True),
+        (":10464", Address("", 10464), False),
+        ("0.0.0.0:65535", Address("0.0.0.0", 65535), False),
+        ("[::]:80", Address("::", 80), False),
+        ("192.0.2.7:80", Address("192.0.2.7", 80), False),
+        ("[2001:db8::7]:80", Address("2001:db8::7", 80), False),
+        ("exporter.example:80", Address("exporter.example", 80), False),
+        ("localhost.example:80", Address("localhost.example", 80), False),
+        ("127.0.0.1.example:80", Address("127.0.0.1.example", 80), False),
+    ],
+)
+def test_addresses(text: str, address: Address, is_loopback: bool) -> None:
+    """An address is a host and a port, and knows whether only this machine can reach it."""
+    assert notation.address(text) == address
+    assert notation.address(text).is_loopback is is_loopback
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("10464", id="port-alone"),
+        pytest.param("localhost", id="host-alone"),
+        pytest.param("127.0.0.1:", id="no-port"),
+        pytest.param("127.0.0.1:65536", id="port-too-large"),
+        pytest.param("127.0.0.1:-1", id="negative-port"),
+        pytest.param("127.0.0.1:http", id="named-port"),
+        pytest.param("127.0.0.1:٣", id="digits-of-another-script"),
+        pytest.param("::1:80", id="ipv6-without-brackets"),
+        pytest.param("[::1]", id="ipv6-without-port"),
+        pytest.param("[::1:80", id="bracket-not-closed"),
+        pytest.param("[:80", id="bracket-alone"),
+        pytest.param("[]:80", id="nothing-in-brackets"),
+        pytest.param("[zz]:80", id="no-ipv6-in-brackets"),
+        pytest.param(" 127.0.0.1:80", id="blank-before"),
+        pytest.param("127.0.0.1:80 ", id="blank-after"),
+        pytest.param("http://127.0.0.1:80", id="url"),
+        pytest.param("127.0.0.1:80/metrics", id="path"),
+    ],
+)
+def test_no_addresses(text: str) -> None:
+    """Anything else is refused with how an address is written."""
+    with pytest.raises(ValueError, match="an address is written like"):
+        notation.address(text)
+
+
+@given(
+    st.ip_addresses().map(str) | st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?(\.[a-z]{1,5})?", fullmatch=True),
+    st.integers(0, 65535),
+)
+def test_an_address_is_read_as_it_is_shown(host: str, port: int) -> None:
+    """What an address looks like is what it is read from."""
+    assert notation.address(str(Address(host, port))) == Address(host, port)
+
+
+@pytest.mark.parametrize("text", ["/metrics", "/a/b.c~d_e-f", "/1"])
+def test_paths(text: str) -> None:
+    """A route's path is kept as it is."""
+    assert notation.url_path(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "metrics", "/metrics/", "/a b", "/a?b", "/a#b", "/a=b", "/{token}", "/%41", "/é", "/a\n"]
+)
+def test_no_paths(text: str) -> None:
+    """What is no plain path, or means something to a router, is refused."""
+    with pytest.raises(ValueError, match="a path is written like"):
+        notation.url_path(text)
+
+
+def test_booleans() -> None:
+    """Yes is `true` and no is `false`; a word that might mean either is refused."""
+    assert notation.boolean("true") is True
+    assert notation.boolean("false") is False
+    for text in ("", "1", "0", "yes", "no", "True", "FALSE", " true"):
+        with pytest.raises(ValueError, match="say true or false"):
+            notation.boolean(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 16, "AZaz09._~-AZaz09", "0123456789abcdef" * 8])
+def test_tokens(text: str) -> None:
+    """A token is what can stand in a path, long enough not to be guessed."""
+    assert notation.token(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x" * 15, "x" * 16 + "/", "x" * 16 + " ", "x" * 16 + "\n", "x" * 16 + "é", "x" * 16 + "%2F"]
+)
+def test_no_tokens(text: str) -> None:
+    """What is short or can't stand in a path is refused."""
+    with pytest.raises(ValueError, match="a token has at least 16 characters"):
+        notation.token(text)
+
+
+@pytest.mark.parametrize("text", ["sqlite:///data/ledger.db", "sqlite:////var/lib/a=b.db"])
+def test_ledger_urls(text: str) -> None:
+    """A ledger's URL is kept as it is."""
+    assert notation.ledger_url(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "data/ledger.db", "sqlite://ledger.db", "sqlite:///", "sqlite:///data/", "mysql://db/x"]
+)
+def test_no_ledger_urls(text: str) -> None:
+    """What names no ledger is refused with how its URL is written."""
+    with pytest.raises(ValueError, match="a ledger's URL is"):
+        notation.ledger_url(text)
+
+
+def test_files(tmp_path: Path) -> None:
+    """A file that is there is its path; a folder, a name too long or nothing at all is refused."""
+    file = tmp_path / "token"
+    file.touch()
+    assert notation.existing_file(str(file)) == file
+    for text in ("", str(tmp_path), str(tmp_path / "none"), str(file / "below"), str(tmp_path / ("x" * 300)), "nul\0"):
+        with pytest.raises(ValueError, match="file"):
+            notation.existing_file(text)
+
+
+NOTATIONS: list[Callable[[str], object]] = [
+    notation.duration,
+    notation.size,
+    notation.address,
+    notation.url_path,
+    notation.boolean,
+    notation.ledger_url,
+    notation.token,
+    notation.existing_file,
+]
+
+
+def refusal(notation_: Callable[[str], object], text: str) -> str:
+    """Why a text is refused; nothing where it is not."""
+    try:
+        notation_(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("notation_", NOTATIONS, ids=lambda notation_: notation_.__name__)
+@given(before=st.text(max_size=20), after=st.text(max_size=20))
+def test_a_refusal_says_nothing_of_what_it_refuses(notation_: Callable[[str], object], before: str, after: str) -> None:
+    """Whatever is written is taken, or refused by a ValueError that repeats nothing of it: it may be a secret."""
+    assert "s3cret" not in refusal(notation_, f"{before}s3cret{after}")
