@@ -37,12 +37,6 @@ class WrongTokenError(ExporterError):
     reason = "token"
 
 
-class UnauthenticatedWebhookError(ExporterError):
-    """The webhook would take anybody's word on an address that others can reach."""
-
-    reason = "unauthenticated_webhook"
-
-
 class QueueFullError(ExporterError):
     """Too many deliveries wait to be committed."""
 

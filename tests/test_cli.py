@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
 import runpy
 import shutil
@@ -218,6 +219,12 @@ def test_replay_to_another_ledger(said: Any, folder: Path, monkeypatch: pytest.M
     assert said("replay", "--ledger.url", f"sqlite:///{folder}/by-flag.db", "a.json").status == 0
     assert len(kept(Path("by-variable.db"))) == len(kept(Path("by-flag.db"))) == 1
     assert not LEDGER.exists()
+
+
+def test_logs_as_asked_for(said: Any) -> None:
+    """A command logs at the level that it is told."""
+    assert said("replay", "--log.level=error", write("a.json", run(1))).status == 0
+    assert logging.getLogger().level == logging.ERROR
 
 
 def standard_input(content: bytes) -> io.TextIOWrapper:

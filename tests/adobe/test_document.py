@@ -84,6 +84,22 @@ def test_too_deep(depth: int, bracket: str, start: bytes) -> None:
     assert not (decoded.pruned and depth < MAX_DEPTH)
 
 
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, 1000, 20_000])
+def test_what_is_not_too_deep_stays(depth: int) -> None:
+    """Of what is nested too deep, everything less deep stays, before it and behind it."""
+    decoded = decode(BOM + b"[1, " * depth + b"0" + b", 2]" * depth)
+    assert decoded is not None
+    value = decoded.value
+    levels = 0
+    while isinstance(value, list):
+        assert (value[0], value[2]) == (1, 2)
+        value = value[1]
+        levels += 1
+    assert levels == min(depth, MAX_DEPTH)
+    assert value == (None if decoded.pruned else 0)
+    assert decoded.pruned is (depth > MAX_DEPTH)
+
+
 @pytest.mark.parametrize(
     "leaf",
     [DEEP, b'"' + b"[" * 10_000 + b'\\""', DEEP + b"," + DEEP, b"[" + DEEP + b", 1, " + DEEP + b"]"],

@@ -386,10 +386,10 @@ def test_too_many_broken_elements() -> None:
 
 
 @pytest.mark.parametrize("source", list(Source))
-def test_a_document_says_whence_it_came(source: Source) -> None:
+@pytest.mark.parametrize("body", [*map(sample, NAMES), b"ahoy", b"{}", b"[]", b'[{"a" 1}]'], ids=[*NAMES, *"1234"])
+def test_a_document_says_whence_it_came(source: Source, body: bytes) -> None:
     """A page or a file is read as a request is, by another name."""
-    delivery = read_document(sample("journal-page"), source, NOW)
-    assert delivery == Delivery(source=source, events=opened(sample("journal-page")))
+    assert read_document(body, source, NOW) == Delivery(source=source, events=opened(body))
 
 
 @given(st.binary() | st.lists(st.binary()).map(lambda parts: b"[" + b",".join(parts) + b"]"))

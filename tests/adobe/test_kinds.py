@@ -88,6 +88,7 @@ def test_kind_of_run(
         ({"inheritedAttributes": {"properties": {"isSourceFlow": True}}}, Kind.SOURCE),
         ({"inheritedAttributes": {"properties": {"isDestinationFlow": True}}}, Kind.DESTINATION),
         ({"inheritedAttributes": {"properties": {"isDestinationFlow": False}}}, Kind.UNKNOWN),
+        ({"inheritedAttributes": {"properties": {"isSourceFlow": "false"}}}, Kind.UNKNOWN),
         ({"inheritedAttributes": {"properties": []}}, Kind.UNKNOWN),
         ({"inheritedAttributes": "x"}, Kind.UNKNOWN),
         ({}, Kind.UNKNOWN),

@@ -1,4 +1,5 @@
 import math
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -108,6 +109,17 @@ def test_a_moment_that_makes_no_sense(value: object) -> None:
         leaves.moment(value, NOW)
 
 
+@pytest.mark.parametrize("place", ["Asia/Tokyo", "America/New_York"])
+def test_a_time_is_the_same_everywhere(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time without a time zone is UTC, wherever this machine stands."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", place)
+        time.tzset()
+        told = leaves.moment("2025-10-08T11:42:07", NOW)
+    time.tzset()
+    assert told == 1759923727000
+
+
 @pytest.mark.parametrize(
     ("value", "count"),
     [
@@ -205,6 +217,7 @@ def test_a_name_that_makes_no_sense(value: object) -> None:
     [
         ("It rained.", "It rained."),
         (" It\nrained\x00. ", "It rained ."),
+        ("rain" * 1000, "rain" * 500),
         ("", None),
         (" ", None),
         (None, None),
@@ -212,10 +225,10 @@ def test_a_name_that_makes_no_sense(value: object) -> None:
         ({}, None),
         ([], None),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:20],
 )
 def test_message(value: object, message: str | None) -> None:
-    """A message is text on one line."""
+    """A message is text on one line, of at most 2,000 characters."""
     assert leaves.message(value) == message
 
 

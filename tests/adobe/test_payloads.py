@@ -371,12 +371,18 @@ def test_status_comes_from_the_metrics() -> None:
         {"metrics": {"statusSummary": "failed"}},
         {"metrics": [{"statusSummary": {"status": "failed"}}]},
         {"metrics": None},
+        {"metrics": None, "name": "Tide tables", "flowSpec": {"id": "s"}},
     ],
     ids=repr,
 )
 def test_is_no_run_without(lacking: dict[str, object]) -> None:
     """A run without run id, flow id or status is unsupported; its sandbox is still told."""
     assert read(encoded(a_run(sandboxName="harbour") | lacking), NOW) == Unsupported(sandbox="harbour")
+
+
+def test_a_list_is_no_fact() -> None:
+    """Several facts are told one by one: a body that holds several is none of them."""
+    assert read(sample("flow-service-runs"), NOW) == Unsupported()
 
 
 @pytest.mark.parametrize("body", [b"", b"nul", b"[]", b"1", b'"text"', b"{", b"\xff", b"\x00"], ids=repr)
@@ -583,6 +589,9 @@ def test_a_prefixed_twin_hides_nothing(key: str, garbage: object, first: bool) -
             {"status": "INACTIVE", "createdAt": START - 9, "resolvedAt": START}, START, "a", "", id="over when resolved"
         ),
         pytest.param({"status": "INACTIVE", "createdAt": START}, START, "a", "", id="resolved at no time"),
+        pytest.param(
+            {"status": "FIRING", "createdAt": START, "resolvedAt": START - 9}, START, "a", "", id="firing once more"
+        ),
         pytest.param({"status": "FIRING", "createdAt": "soon"}, None, "a", "", id="a time that makes no sense"),
         pytest.param({"status": "FIRING", "flowRunId": "r"}, None, "a", "r", id="about a run"),
         pytest.param({"status": "FIRING", "id": 12}, None, "12", "", id="a number for an id"),
