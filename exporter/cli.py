@@ -4,6 +4,7 @@ Exit status: 0 done, 1 it could not be done, 2 it was asked for wrongly. What is
 """
 
 import asyncio
+import errno
 import os
 import platform
 import stat
@@ -59,11 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        # What can't be written to standard output; the interpreter would try again at exit.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - closed at exit
-        if not isinstance(error, BrokenPipeError):
-            _complain(f"the result can't be written ({error.strerror})")
+    except _OutputError as error:
+        if str(error):
+            _complain(str(error))
         return 1
     return 0
 
@@ -72,7 +71,7 @@ def _run(command: str, values: Settings, words: list[str]) -> int:
     logs.configure(values.log_level, values.log_format)
     if command == SERVE:
         if words:
-            raise SettingsError(f"{SERVE} takes flags only, and {len(words)} other words were given")
+            raise SettingsError(f"{SERVE} takes flags only; words that are none: {len(words)}")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(values))
         return 0
@@ -115,7 +114,11 @@ def _is_there(name: str) -> bool:
 
 
 def _opened(name: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb")
+    if name != "-":
+        return Path(name).open("rb")
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "there is no standard input")
+    return nullcontext(sys.stdin.buffer)
 
 
 def _progress(name: str) -> Callable[[Mapping[Result, int]], None]:
@@ -156,11 +159,22 @@ def _help(command: str) -> str:
     return "\n".join(lines)
 
 
+class _OutputError(Exception):
+    """What was to be said can't be written; without a text where there is nobody to tell."""
+
+
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    try:
+        if sys.stdout is None:
+            raise _OutputError("there is no standard output to write to")
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter would try again at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - closed at exit
+        has_left = isinstance(error, BrokenPipeError)
+        raise _OutputError("" if has_left else f"the result can't be written ({error.strerror})") from error
 
 
 def _complain(text: str) -> None:
-    lines = text.splitlines()
-    sys.stderr.write("".join(f"{PROGRAM}: {line}\n" for line in lines))
+    sys.stderr.write("".join(f"{PROGRAM}: {line}\n" for line in text.splitlines()))

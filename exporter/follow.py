@@ -54,6 +54,7 @@ class Follower:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
         self._error: LedgerUnavailableError | None = None
         self._is_caught_up = False
+        self._is_closing = False
 
     def check(self) -> None:
         """Raise what keeps the metrics from the ledger's head: NotCaughtUpError or LedgerUnavailableError."""
@@ -85,10 +86,12 @@ class Follower:
             await asyncio.sleep(BEAT)
 
     def catch_up(self) -> int:
-        """Fold every entry above the position reached so far; how many there were. Blocking."""
+        """Fold every entry up to the head as it is now; how many there were. Blocking."""
         count = 0
         try:
-            while entries := self._ledger.read(self._position, _PAGE):
+            head = self._ledger.head()
+            while self._position < head and not self._is_closing:
+                entries = self._ledger.read(self._position, _PAGE)
                 for entry in entries:
                     self._fold.apply(self._recorded(entry))
                     self._position = entry.position
@@ -101,11 +104,12 @@ class Follower:
         if self._error is not None:
             _log.info("the ledger can be read again")
         self._error = None
-        self._is_caught_up = True
+        self._is_caught_up = not self._is_closing
         return count
 
     def close(self) -> None:
-        """End the fold's thread. Blocking."""
+        """End the fold's thread, in the middle of a catch-up if need be. Blocking."""
+        self._is_closing = True
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _recorded(self, entry: Entry) -> RecordedFact:

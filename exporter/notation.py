@@ -85,8 +85,10 @@ def _is_ipv6(text: str) -> bool:
 
 def url_path(text: str) -> str:
     """The path of a route: `/metrics`."""
-    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]", text):
-        raise ValueError("a path is written like /metrics: it begins with / and does not end with it")
+    if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+", text) or text.startswith("/-/"):
+        raise ValueError(
+            "a path is written like /metrics: it begins with /, does not end with it, and is not below /-/"
+        )
     return text
 
 
@@ -111,11 +113,10 @@ def token(text: str) -> str:
     return text
 
 
-def existing_file(text: str) -> Path:
-    """A file that can be read."""
-    path = Path(text)
+def token_file(text: str) -> str:
+    """The token that a file holds; read here and never again, so that it may be a pipe."""
     try:
-        with path.open("rb"):
-            return path
+        content = Path(text).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        raise ValueError("there is no such file, or it can't be read") from None
+        raise ValueError("there is no such file, or it can't be read as text") from None
+    return token(content.strip())

@@ -13,7 +13,8 @@ from exporter.adobe.envelope import read_document
 from exporter.flowrun import Delivery, Event, Result, Source
 
 _BATCH: Final = 500
-"""Events of one transaction."""
+"""Events of one transaction, if they are not large."""
+_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 Progress = Callable[[Mapping[Result, int]], None]
 """Told the counts so far, after each batch."""
@@ -34,14 +35,16 @@ def documents(file: BinaryIO) -> Iterator[bytes]:
 
 def _in_lines(first: bytes, rest: bytes) -> list[bytes] | None:
     """The lines of a file whose first line is damaged; None where the file is one text over several lines."""
-    lines = [first, *(line for line in rest.splitlines() if line.strip())]
-    is_whole = document.decode(first + rest) is not None or first.strip() in {b"[", b"{"}
-    return None if is_whole or all(map(_is_no_container, lines[1:])) else lines
+    lines = [line for line in rest.splitlines() if line.strip()]
+    if first.lstrip().startswith(b"[") or document.decode(first + rest) is not None:
+        return None
+    readable = sum(map(_is_container, lines))
+    return [first, *lines] if readable > len(lines) / 2 else None
 
 
-def _is_no_container(line: bytes) -> bool:
+def _is_container(line: bytes) -> bool:
     decoded = document.decode(line)
-    return decoded is None or not isinstance(decoded.value, dict | list)
+    return decoded is not None and isinstance(decoded.value, dict | list)
 
 
 def events(file: BinaryIO, clock: Callable[[], int]) -> Iterator[Event]:
@@ -54,6 +57,7 @@ async def replay(file: BinaryIO, record: Record, clock: Callable[[], int], progr
     """Record every event of a file; counts by result."""
     total: Counter[Result] = Counter()
     batch: list[Event] = []
+    size = 0
 
     async def flush() -> None:
         total.update(await record([Delivery(source=Source.REPLAY, events=tuple(batch))]))
@@ -62,8 +66,10 @@ async def replay(file: BinaryIO, record: Record, clock: Callable[[], int], progr
 
     for event in events(file, clock):
         batch.append(event)
-        if len(batch) == _BATCH:
+        size += len(event.body)
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
             await flush()
+            size = 0
     if batch:
         await flush()
     return total

@@ -38,6 +38,8 @@ from exporter.web.webhook import AUTHENTICATION_FAILURES, Webhook
 _GRACE: Final = 8
 """Seconds that requests under way get to end after SIGTERM; a commit takes no longer."""
 _BACKLOG: Final = 1024
+_LARGEST_BATCH: Final = 2_000_000
+"""Bytes of the largest batch that Adobe sends (adobe.md A5)."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("service")
 
@@ -65,7 +67,7 @@ class Program:
         self._socket = listen(settings.web_listen_address)
         try:
             self._ledger = open_ledger(settings.ledger_url)
-        except ExporterError:
+        except BaseException:
             self._socket.close()
             raise
         telemetry = Telemetry(
@@ -104,6 +106,8 @@ class Program:
             )
         )
         self._settings = settings
+        if settings.webhook_max_body < _LARGEST_BATCH:
+            _log.warning("--webhook.max-body is below the 2 MB of Adobe's largest batch: such a batch would be lost")
 
     @property
     def address(self) -> Address:

@@ -11,7 +11,6 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
@@ -31,7 +30,7 @@ UrlPath = Annotated[str, BeforeValidator(notation.url_path)]
 Boolean = Annotated[bool, BeforeValidator(notation.boolean)]
 LedgerUrl = Annotated[str, BeforeValidator(notation.ledger_url)]
 Token = Annotated[SecretStr, BeforeValidator(notation.token)]
-ExistingFile = Annotated[Path, BeforeValidator(notation.existing_file)]
+TokenFile = Annotated[SecretStr, BeforeValidator(notation.token_file)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Settings(BaseModel):
     webhook_token: Token | None = _setting(
         "webhook.token", None, "Secret that the path must end in: /webhook/<token>.", may_hold_secret=True
     )
-    webhook_token_file: ExistingFile | None = _setting(
+    webhook_token_file: TokenFile | None = _setting(
         "webhook.token-file", None, "File that holds the token, instead of the flag."
     )
     webhook_max_body: Size = _setting("webhook.max-body", "4MiB", "Largest delivery that is read.")
@@ -108,11 +107,8 @@ class Settings(BaseModel):
     @property
     def token(self) -> str | None:
         """The token, wherever it was given; None where senders need none."""
-        if self.webhook_auth == "none":
-            return None
-        if self.webhook_token_file is not None:
-            return _token_in(self.webhook_token_file)
-        return self.webhook_token.get_secret_value() if self.webhook_token is not None else None
+        secret = self.webhook_token or self.webhook_token_file
+        return secret.get_secret_value() if secret is not None else None
 
 
 class Declared(NamedTuple):
@@ -198,6 +194,10 @@ def _from_flags(
             flag, *more = name.split() or [name]
             hint = ": leave its value out of the quotes" if more else _did_you_mean(flag, by_flag)
             mistakes.append(f"unknown flag {flag}{hint}")
+        elif known.field in raw:
+            mistakes.append(f"{name} is given more than once")
+            if not equals and not known.is_boolean and pending and not pending[0].startswith("--"):
+                pending.pop(0)
         elif equals:
             raw[known.field] = (value, name)
         elif known.is_boolean:
@@ -239,14 +239,6 @@ def _reasons(error: ValidationError) -> str:
     return "; ".join(found)
 
 
-def _token_in(file: Path) -> str:
-    """The token that a file holds; raises ValueError with what is wrong with it."""
-    try:
-        return notation.token(file.read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeError):
-        raise ValueError("the file can't be read as text") from None
-
-
 def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong between settings that are each right; none is judged by a setting that was refused."""
     if {"webhook_auth", "webhook_token", "webhook_token_file"} <= values.keys():
@@ -268,11 +260,6 @@ def _conflicts_of_authentication(values: Mapping[str, Any]) -> Iterator[str]:
         yield "--webhook.auth=token needs --webhook.token or --webhook.token-file"
     if auth == "none" and has_token:
         yield "--webhook.auth=none ignores the token that is set: drop one of the two"
-    if file is not None:
-        try:
-            _token_in(file)
-        except ValueError as error:
-            yield f"--webhook.token-file: {error}"
     listen = values.get("web_listen_address")
     is_open = auth == "none" or (auth is None and not has_token)
     if is_open and listen is not None and not listen.is_loopback and not values.get("webhook_allow_unauthenticated"):

@@ -82,7 +82,7 @@ def record(
     return asyncio.run(Intake(ledger, lambda: NOW, retention).record(deliveries, cursor))
 
 
-IDS = ("a", "a:failed", "event:a", "1")
+IDS = ("a", "a:failed", "event:a", "run:a:failed")
 FACTS: list[Fact] = [
     *(FlowRun(run_id=id_, flow_id="f", status=status) for id_ in IDS for status in Status),
     *(

@@ -213,14 +213,18 @@ def test_no_ledger_urls(text: str) -> None:
         notation.ledger_url(text)
 
 
-def test_files(tmp_path: Path) -> None:
-    """A file that is there is its path; a folder, a name too long or nothing at all is refused."""
+def test_token_files(tmp_path: Path) -> None:
+    """A file gives the token it holds; a folder, a name too long, no text or nothing at all is refused."""
     file = tmp_path / "token"
-    file.touch()
-    assert notation.existing_file(str(file)) == file
+    file.write_text("0123456789abcdef\n")
+    assert notation.token_file(str(file)) == "0123456789abcdef"
     for text in ("", str(tmp_path), str(tmp_path / "none"), str(file / "below"), str(tmp_path / ("x" * 300)), "nul\0"):
         with pytest.raises(ValueError, match="file"):
-            notation.existing_file(text)
+            notation.token_file(text)
+    for content in (b"", b"too short", b"\xff" * 20, b"two lines of\ntext in one file"):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"token has|read as text"):
+            notation.token_file(str(file))
 
 
 NOTATIONS: list[Callable[[str], object]] = [
@@ -231,7 +235,7 @@ NOTATIONS: list[Callable[[str], object]] = [
     notation.boolean,
     notation.ledger_url,
     notation.token,
-    notation.existing_file,
+    notation.token_file,
 ]
 
 

@@ -157,6 +157,28 @@ def test_damage_in_a_leaf_costs_the_leaf(damage: bytes) -> None:
     assert replayed(damaged + lines(run(2))).facts == TWO
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(json.dumps([run(1), run(2)])[:-1], id="in-one-line"),
+        pytest.param(json.dumps([run(1), run(2)], indent=2).removesuffix("\n]"), id="pretty-printed"),
+        pytest.param(
+            json.dumps([run(1), run(2)], indent=2).replace("[\n  {", "[{").removesuffix("]"), id="of-javascript"
+        ),
+        pytest.param(f"[\n{json.dumps(run(1))},\n{json.dumps(run(2))}\n", id="an-element-per-line"),
+        pytest.param(f"[{json.dumps(run(1))},\n{json.dumps(run(2))}\n", id="the-first-beside-the-bracket"),
+    ],
+)
+def test_an_array_that_was_cut_off(file: str) -> None:
+    """An array without its end, as a full disk leaves it, gives the elements that are there, in any layout."""
+    assert replayed(file.encode()).facts == TWO
+
+
+def test_what_is_no_json_is_kept_once() -> None:
+    """A file of another kind is one unreadable event, though a line of it may look like JSON by chance."""
+    assert replayed(b"\x7fELF\x02\xff of another program\n" * 1_000 + b"[]\n").facts == ["unreadable"]
+
+
 @given(st.lists(st.lists(st.integers(0, 99), max_size=3), max_size=6), st.sampled_from([None, 1]))
 def test_layout_changes_nothing(groups: list[list[int]], indent: int | None) -> None:
     """The same runs in one array or in an array per line are the same events in the same order."""

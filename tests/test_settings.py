@@ -1,5 +1,6 @@
 """Flags and variables to settings, and every mistake in one message."""
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "webhook.path": ("/webhook", "/adobe/events", "/adobe/events"),
     "webhook.auth": ("", "none", "none"),
     "webhook.token": ("", SECRET, SecretStr(SECRET)),
-    "webhook.token-file": ("", TOKEN_FILE, Path(TOKEN_FILE)),
+    "webhook.token-file": ("", TOKEN_FILE, SecretStr(SECRET)),
     "webhook.max-body": ("4MiB", "3MiB", 3 * 1024**2),
     "webhook.allow-unauthenticated": ("false", "true", True),
     "ledger.url": ("sqlite:///data/ledger.db", "sqlite:////var/lib/a=b.db", "sqlite:////var/lib/a=b.db"),
@@ -281,6 +282,17 @@ def test_a_token_file_holds_a_token(folder: Path, text: str) -> None:
     """What stands around the token in its file is not part of it: editors add it."""
     (folder / TOKEN_FILE).write_text(text, encoding="utf-8")
     assert load(SERVE, [f"--webhook.token-file={TOKEN_FILE}"], {})[0].token == SECRET
+
+
+def test_a_token_comes_through_a_pipe() -> None:
+    """What a shell's <(...) gives, which can be read once, is a token file like any other."""
+    reading, writing = os.pipe()
+    os.write(writing, SECRET.encode())
+    os.close(writing)
+    try:
+        assert load(SERVE, [f"--webhook.token-file=/dev/fd/{reading}"], {})[0].token == SECRET
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ def _split(text: bytes) -> list[bytes]:
     found: list[bytes] = []
     depth = start = 1
     end = len(text)
+    last_opening = max(text.rfind(b"["), text.rfind(b"{"))
     for token in _BRACKETS_AND_COMMAS.finditer(text, 1):
         first = text[token.start()]
         if first in b"[{":
@@ -134,8 +135,9 @@ def _split(text: bytes) -> list[bytes]:
         elif first in b"]}":
             if depth > 1:
                 depth -= 1
-            elif first == ord("]") and token.end() == len(text):
+            elif first == ord("]") and token.start() > last_opening:
                 end = token.start()
+                break
         elif first == ord(",") and depth == 1:
             found.append(text[start : token.start()].strip())
             start = token.end()

@@ -8,13 +8,14 @@ the body names none.
 Sans-I/O: no clock (the time of reading is passed in), no client, no async.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl
 
 from exporter.adobe import document, leaves, payloads
-from exporter.adobe.wrappers import Node, Wrapping, unwrap
+from exporter.adobe.wrappers import Node, Unwrapped, Wrapping, unwrap
 from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.flowrun import Delivery, Event, Fact, Source, Unreadable, Unsupported
 
@@ -27,6 +28,8 @@ MAX_EVENTS: Final = 10_000
 _EVENT_ID_HEADER: Final = b"x-adobe-event-id"
 _EVENT_CODE_HEADER: Final = b"x-adobe-event-code"
 _MAX_NESTED_LISTS: Final = 4
+_MAX_VALIDATION: Final = 4096
+"""Bytes of a body that holds a validation address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,54 +52,39 @@ def challenge(query_string: bytes) -> str:
 
 def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery | Validation:
     """Read a webhook request's body; raises TooManyEventsError."""
-    elements = document.elements(body)
-    if elements is None:
-        decoded = document.decode(body)
-        value = decoded.value if decoded else None
-        if isinstance(value, dict):
-            url = value.get("validationUrl")
-            if isinstance(url, str) and len(value) == 1:
-                return Validation(leaves.clean(url))
-            elements = _page(body, value) or [body]
-        else:
-            elements = [body]
-    return Delivery(
-        source=Source.WEBHOOK,
-        events=read_elements(
-            elements,
-            received_at,
-            single=Wrapping(
-                event_id=_header(headers, _EVENT_ID_HEADER),
-                event_code=_header(headers, _EVENT_CODE_HEADER),
-            ),
-            limit=MAX_EVENTS,
-        ),
-    )
+    validation = _validation(body)
+    if validation is not None:
+        return validation
+    single = Wrapping(event_id=_header(headers, _EVENT_ID_HEADER), event_code=_header(headers, _EVENT_CODE_HEADER))
+    return Delivery(source=Source.WEBHOOK, events=_read(body, received_at, single, MAX_EVENTS))
 
 
 def read_document(body: bytes, source: Source, received_at: int) -> Delivery:
     """Read a journal page, an answer of the Flow Service or a saved notification."""
+    return Delivery(source=source, events=_read(body, received_at, Wrapping(), None))
+
+
+def _validation(body: bytes) -> Validation | None:
+    """The address to be opened, where a body holds that and nothing else."""
+    if len(body) > _MAX_VALIDATION or b"validationUrl" not in body:
+        return None
+    decoded = document.decode(body)
+    value = decoded.value if decoded else None
+    url = value.get("validationUrl") if isinstance(value, dict) and len(value) == 1 else None
+    return Validation(leaves.clean(url)) if isinstance(url, str) else None
+
+
+def _read(body: bytes, received_at: int, single: Wrapping, limit: int | None) -> tuple[Event, ...]:
+    """Every event of a delivery; `single` is what the request says of a delivery of one element."""
     elements = document.elements(body)
     if elements is None:
         decoded = document.decode(body)
-        elements = (_page(body, decoded.value) if decoded and isinstance(decoded.value, dict) else None) or [body]
-    return Delivery(source=source, events=read_elements(elements, received_at))
-
-
-def read_elements(
-    elements: list[bytes], received_at: int, *, single: Wrapping | None = None, limit: int | None = None
-) -> tuple[Event, ...]:
-    """The events of a delivery's elements; `single` is what the request says of a delivery of one."""
-    outer = single if single is not None and len(elements) == 1 else Wrapping()
-    events: list[Event] = []
-    for element in elements:
-        # An element holds an event or more, so a delivery of too many elements is seen before it is read whole.
-        if limit is not None and len(events) + 1 > limit:
-            raise TooManyEventsError(f"more than {limit} events in one delivery")
-        events += _numbered(_events(element, outer, received_at, _MAX_NESTED_LISTS))
-    if limit is not None and len(events) > limit:
-        raise TooManyEventsError(f"more than {limit} events in one delivery")
-    return tuple(events)
+        page = _page(body, decoded.value) if decoded and isinstance(decoded.value, dict) else None
+        elements = [body] if page is None else page
+    reading = _Reading(received_at, limit)
+    reading.expect(len(elements))
+    outer = single if len(elements) == 1 else Wrapping()
+    return tuple(event for element in elements for event in _numbered(reading.events(element, outer)))
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
@@ -111,22 +99,41 @@ def _page(body: bytes, node: Node) -> list[bytes] | None:
     return None
 
 
-def _events(element: bytes, outer: Wrapping, received_at: int, lists_left: int) -> list[Event]:
-    """The events that lie in one element."""
-    decoded = document.decode(element)
-    if decoded is None or not isinstance(decoded.value, dict):
-        return [_event(element, outer, Unreadable())]
-    unwrapped = unwrap(decoded.value, outer)
-    if isinstance(unwrapped.inner, list):
+class _Reading:
+    """One delivery on its way from elements to events."""
+
+    def __init__(self, received_at: int, limit: int | None) -> None:
+        self._received_at = received_at
+        self._limit = limit
+        self._expected = 0
+
+    def expect(self, count: int) -> None:
+        """So many events more, or more than that: refuse a delivery of too many before it is read whole."""
+        self._expected += count
+        if self._limit is not None and self._expected > self._limit:
+            raise TooManyEventsError(f"more than {self._limit} events in one delivery")
+
+    def events(self, element: bytes, outer: Wrapping, lists_left: int = _MAX_NESTED_LISTS) -> list[Event]:
+        """The events that lie in one element."""
+        decoded = document.decode(element)
+        if decoded is None or not isinstance(decoded.value, dict):
+            return [_event(element, outer, Unreadable())]
+        unwrapped = unwrap(decoded.value, outer)
+        if isinstance(unwrapped.inner, list):
+            return self._events_of_list(element, unwrapped, lists_left)
+        fact = payloads.interpret(unwrapped.inner, unwrapped.wrapping, self._received_at)
+        if decoded.pruned and isinstance(fact, Unsupported):
+            fact = Unreadable()
+        return [_event(element, unwrapped.wrapping, fact)]
+
+    def _events_of_list(self, element: bytes, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
+        """Those of a list within; the element itself where nothing in it is recognised."""
         parts = (document.elements_at(element, unwrapped.path) or []) if lists_left else []
-        found = [event for part in parts for event in _events(part, unwrapped.wrapping, received_at, lists_left - 1)]
+        self.expect(len(parts) - 1)
+        found = [event for part in parts for event in self.events(part, unwrapped.wrapping, lists_left - 1)]
         if any(not isinstance(event.fact, Unsupported | Unreadable) for event in found):
             return found
         return [_event(element, unwrapped.wrapping, Unsupported())]
-    fact = payloads.interpret(unwrapped.inner, unwrapped.wrapping, received_at)
-    if decoded.pruned and isinstance(fact, Unsupported):
-        fact = Unreadable()
-    return [_event(element, unwrapped.wrapping, fact)]
 
 
 def _event(body: bytes, wrapping: Wrapping, fact: Fact) -> Event:
@@ -140,12 +147,10 @@ def _event(body: bytes, wrapping: Wrapping, fact: Fact) -> Event:
 
 def _numbered(events: list[Event]) -> list[Event]:
     """Tell the facts of one event apart: each that shares its id with another gets a number."""
-    shared = len(events) > 1 and len({event.event_id for event in events}) < len(events)
-    if not shared:
-        return events
+    shared = Counter(event.event_id for event in events)
     return [
-        Event(fact=event.fact, body=event.body, event_code=event.event_code, event_id=f"{event.event_id}#{number}")
-        if event.event_id
+        replace(event, event_id=f"{event.event_id}#{number}")
+        if event.event_id and shared[event.event_id] > 1
         else event
         for number, event in enumerate(events, start=1)
     ]

@@ -67,7 +67,8 @@ _KINDS_BY_CLIENT: Final = {
 
 def activity_name(node: Node) -> str:
     """An activity's name, one of flowrun.ACTIVITIES."""
-    known = _ACTIVITIES.get(str(node.get("id")))
+    activity_id = node.get("id")
+    known = _ACTIVITIES.get(activity_id) if isinstance(activity_id, str) else None
     if known:
         return known
     told = node.get("name")
@@ -78,7 +79,8 @@ def activity_name(node: Node) -> str:
 def kind_of_run(node: Node, activities: Sequence[Node], event_code: str) -> Kind:
     """The kind of flow a run belongs to."""
     names = {activity_name(activity) for activity in activities}
-    client = _KINDS_BY_CLIENT.get(str(node.get("createdClient")))
+    created_by = node.get("createdClient")
+    client = _KINDS_BY_CLIENT.get(created_by) if isinstance(created_by, str) else None
     # Looked for first, whatever the code says: a query's name can be its SQL, and must not become a label.
     if "query" in names or client is Kind.QUERY:
         return Kind.QUERY

@@ -10,6 +10,7 @@ Sans-I/O: no clock (the time of recording is passed in), no client, no async.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from exporter.adobe import document, leaves
@@ -49,6 +50,10 @@ ANOMALY_FIELDS: Final = (
 )
 """Every field that `FlowRun.anomalies` can name."""
 
+_MAX_ACTIVITIES: Final = 1000
+_MAX_ENTRIES: Final = 50_000
+"""Error entries looked at in one run."""
+_MAX_ANOMALIES: Final = 100
 _MAX_ERRORS: Final = 1000
 """Errors kept of one run, of all places together."""
 _MAX_MESSAGES: Final = 20
@@ -185,15 +190,17 @@ class _Reading:
         """The errors of a run and its activities, each that says the same once; of one code not all of its messages."""
         found: dict[RunError, None] = {}
         by_code: Counter[str] = Counter()
-        for error in (self._error(entry) for part in parts for entry in _error_entries(part)):
+        entries = islice((entry for part in parts for entry in _error_entries(part)), _MAX_ENTRIES)
+        for error in map(self._error, entries):
             if error not in found and by_code[error.code] < _MAX_MESSAGES and len(found) < _MAX_ERRORS:
                 by_code[error.code] += 1
                 found[error] = None
         return tuple(found)
 
-    def _error(self, entry: object) -> RunError:
-        if not isinstance(entry, dict):
-            return RunError(code=OTHER, message=leaves.message(entry))
+    def _error(self, told_error: object) -> RunError:
+        if not isinstance(told_error, dict):
+            return RunError(code=OTHER, message=leaves.message(told_error))
+        entry = _plain(told_error)
         told = entry.get("code")
         code = leaves.identifier(told)
         if not is_error_code(code):
@@ -201,7 +208,7 @@ class _Reading:
                 self.anomalies.append("error_code")
             code = OTHER
         try:
-            amount = leaves.count(entry.get("recordCount", entry.get("count")))
+            amount = leaves.count(entry["recordCount"] if entry.get("recordCount") is not None else entry.get("count"))
         except leaves.Nonsense:
             amount = None
         return RunError(
@@ -232,7 +239,7 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
     if not run_id or not flow_id or status is None:
         return Unsupported(sandbox=sandbox)
     started_at, completed_at = reading.ends(_section(metrics, "durationSummary"))
-    activities = tuple(_objects(node.get("activities")))
+    activities = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
     return FlowRun(
         run_id=run_id,
         flow_id=flow_id,
@@ -251,7 +258,7 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
         files=reading.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
         errors=reading.errors((metrics, *activities)),
         activities=tuple(_activity(activity, reading) for activity in activities),
-        anomalies=tuple(reading.anomalies),
+        anomalies=tuple(reading.anomalies[:_MAX_ANOMALIES]),
     )
 
 
@@ -277,7 +284,7 @@ def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
         flow_id=flow_id,
         run_id=run_id,
         changed_at=resolved_at if resolved_at is not None else reading.moment(node.get("createdAt"), "created_at"),
-        anomalies=tuple(reading.anomalies),
+        anomalies=tuple(reading.anomalies[:_MAX_ANOMALIES]),
     )
 
 

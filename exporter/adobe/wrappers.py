@@ -85,9 +85,10 @@ def looks_like_run(node: Node) -> bool:
 
 
 def looks_like_alert(node: Node) -> bool:
-    """Whether the object is one of Adobe's alerts: these have a state of their own, and no metrics."""
+    """Whether the object is one of Adobe's alerts: these have a state, a name and a severity, and no metrics."""
     status = node.get("status")
-    return isinstance(status, str) and status.strip().upper() in {"FIRING", "INACTIVE"}
+    is_state = isinstance(status, str) and status.strip().upper() in {"FIRING", "INACTIVE"}
+    return is_state and bool(node.get("name") or node.get("severity"))
 
 
 def _with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:

@@ -86,10 +86,14 @@ class Ledger(Protocol):
         ...
 
     def read(self, after: int, limit: int) -> list[Entry]:
-        """Up to `limit` entries above a position, in order. Blocking.
+        """Up to `limit` entries above a position, in order; fewer where they are large, but one if there is one.
 
-        Complete: once an entry was read, none will appear below it. Raises LedgerUnavailableError.
+        Complete: once an entry was read, none will appear below it. Blocking; raises LedgerUnavailableError.
         """
+        ...
+
+    def head(self) -> int:
+        """The position of the last entry; 0 where there is none. Blocking; raises LedgerUnavailableError."""
         ...
 
     def cursor(self, name: str) -> str | None:

@@ -40,6 +40,8 @@ SELECT :event_id, :fact_key, :source, :received_at, :kind, :event_code,
  WHERE true
 ON CONFLICT DO NOTHING RETURNING position
 """
+_READ_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of bodies after which a page ends."""
 _LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
 _SET_CURSOR: Final = (
     "INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -83,22 +85,35 @@ class SqliteLedger:
 
     def read(self, after: int, limit: int) -> list[Entry]:
         """Up to `limit` entries above a position, in order."""
-        return [
-            Entry(
-                position=position,
-                received_at=received_at,
-                source=Source(source),
-                kind=kind,
-                event_code=event_code,
-                counts=bool(counts),
-                sandbox=sandbox,
-                completed_at=completed_at,
-                body=body,
-            )
-            for position, received_at, source, kind, event_code, counts, sandbox, completed_at, body in self._query(
-                _READ, (after, limit)
-            )
-        ]
+        entries: list[Entry] = []
+        size = 0
+        try:
+            rows = self._reader().execute(_READ, (after, limit))
+            for position, received_at, source, kind, event_code, counts, sandbox, completed_at, body in rows:
+                entries.append(
+                    Entry(
+                        position=position,
+                        received_at=received_at,
+                        source=Source(source),
+                        kind=kind,
+                        event_code=event_code,
+                        counts=bool(counts),
+                        sandbox=sandbox,
+                        completed_at=completed_at,
+                        body=body,
+                    )
+                )
+                size += len(body)
+                if size > _READ_BYTES:
+                    break
+            rows.close()
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+        return entries
+
+    def head(self) -> int:
+        """The position of the last entry."""
+        return int(self._query("SELECT coalesce(max(position), 0) FROM entry", ())[0][0])
 
     def cursor(self, name: str) -> str | None:
         """The cursor's last committed value."""
@@ -129,7 +144,10 @@ class SqliteLedger:
         try:
             return self._reader().execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise LedgerUnavailableError(_trouble(error)) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailableError:
+        return LedgerUnavailableError(f"{self._path} can't be used now: {_trouble(error)}")
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's connection."""
@@ -164,7 +182,7 @@ class SqliteLedger:
             if isinstance(error, _DATA_REFUSED):
                 raise DataRefusedError from error
             if isinstance(error, sqlite3.Error):
-                raise LedgerUnavailableError(_trouble(error)) from error
+                raise self._unavailable(error) from error
             raise
         return receipts
 
@@ -173,7 +191,7 @@ class SqliteLedger:
             try:
                 self._writer.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise LedgerUnavailableError(_trouble(error)) from error
+                raise self._unavailable(error) from error
 
     def _insert(self, draft: Draft, received_at: int) -> Receipt:
         row = self._writer.execute(
@@ -218,6 +236,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _open(path: Path) -> sqlite3.Connection:
     """The writer's connection to a file that is ours and up to date."""
     try:
+        if path.exists() and not path.is_file():
+            raise LedgerUnusableError(f"{path} is no file: give --ledger.url the path of one")
         path.parent.mkdir(parents=True, exist_ok=True)
         # Bodies name flows, people and files: the ledger is for its owner's eyes.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

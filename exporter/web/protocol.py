@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_DEADLINE: Final = 10.0
 """Seconds from a request's first byte to its last."""
+LAST_MOMENT: Final = 4.0
+"""Seconds of it that are left when the program is asked to end."""
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -38,6 +40,13 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Stop the clock: the request is here."""
         self._stop_clock()
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The program ends: a request that is still arriving gets a moment to do so, and is closed after that."""
+        super().shutdown()
+        if self._deadline is not None:
+            self._stop_clock()
+            self._deadline = self.loop.call_later(LAST_MOMENT, self._too_late)
 
     def _start_clock(self) -> None:
         if self._deadline is None:

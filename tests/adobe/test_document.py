@@ -10,6 +10,8 @@ from exporter.adobe.document import MAX_DEPTH, Decoded, decode, elements, elemen
 from tests.adobe import DEEP, encoded
 
 BOM = b"\xef\xbb\xbf"
+HALF = b'"\\ud83d"'
+"""Half an emoji: the fast decoder refuses what holds one."""
 
 values = st.recursive(
     st.none()
@@ -23,11 +25,19 @@ values = st.recursive(
 )
 
 
-@given(values, st.sampled_from([b"", BOM]), st.booleans())
-def test_is_json(value: object, start: bytes, ascii_only: bool) -> None:
+def _as_json(value: list[object]) -> list[object]:
+    """The same as JSON has it (halves of an emoji that meet are one)."""
+    read: list[object] = json.loads(json.dumps(value))
+    return read
+
+
+@given(values, st.booleans())
+def test_is_json(value: object, ascii_only: bool) -> None:
     """What is valid JSON is read as Python's own decoder reads it, in the fast way and in the forgiving one."""
     raw = json.dumps(value, ensure_ascii=ascii_only).encode(errors="replace")
-    assert decode(start + raw) == Decoded(json.loads(raw))
+    expected = json.loads(raw)
+    assert decode(raw) == decode(BOM + raw) == Decoded(expected)
+    assert decode(b"[" + HALF + b", " + raw + b"]") == Decoded(["\ud83d", expected])
 
 
 @pytest.mark.parametrize(
@@ -71,12 +81,13 @@ def test_a_number_of_any_length(digits: bytes) -> None:
     assert decoded.value["next"] == 1
 
 
-@given(st.integers(1, 3 * MAX_DEPTH), st.sampled_from(["[", "{"]), st.sampled_from([b"", BOM]))
-def test_too_deep(depth: int, bracket: str, start: bytes) -> None:
+@given(st.integers(1, 3 * MAX_DEPTH), st.sampled_from(["[", "{"]), st.sampled_from([b"0", HALF]))
+def test_too_deep(depth: int, bracket: str, beside: bytes) -> None:
     """What is nested deeper than MAX_DEPTH may be left out, and then says so; what stands around it stays."""
     opening, closing = ("[", "]") if bracket == "[" else ('{"a":', "}")
     leaf = opening * depth + "1" + closing * depth
-    decoded = decode(start + f'{{"before": [1], "leaf": {leaf}, "after": {{"b": 2}}}}'.encode())
+    rest = b', "before": [1], "leaf": ' + leaf.encode() + b', "after": {"b": 2}}'
+    decoded = decode(b'{"beside": ' + beside + rest)
     assert decoded is not None
     assert isinstance(decoded.value, dict)
     assert (decoded.value["before"], decoded.value["after"]) == ([1], {"b": 2})
@@ -84,20 +95,21 @@ def test_too_deep(depth: int, bracket: str, start: bytes) -> None:
     assert not (decoded.pruned and depth < MAX_DEPTH)
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, 1000, 20_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, 1000, 20_000])
 def test_what_is_not_too_deep_stays(depth: int) -> None:
     """Of what is nested too deep, everything less deep stays, before it and behind it."""
-    decoded = decode(BOM + b"[1, " * depth + b"0" + b", 2]" * depth)
+    decoded = decode(b"[" + HALF + b", " + b"[1, " * depth + b"0" + b", 2]" * depth + b", 2]")
     assert decoded is not None
-    value = decoded.value
-    levels = 0
+    assert isinstance(decoded.value, list)
+    value = decoded.value[1]
+    levels = 1
     while isinstance(value, list):
         assert (value[0], value[2]) == (1, 2)
         value = value[1]
         levels += 1
-    assert levels == min(depth, MAX_DEPTH)
+    assert levels == min(depth + 1, MAX_DEPTH)
     assert value == (None if decoded.pruned else 0)
-    assert decoded.pruned is (depth > MAX_DEPTH)
+    assert decoded.pruned is (depth + 1 > MAX_DEPTH)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +124,14 @@ def test_brackets_belong_to_their_leaf(leaf: bytes) -> None:
     assert decode(texts[-1]) == Decoded({"a": 1})
 
 
-@given(st.lists(values, max_size=6), st.booleans())
-def test_elements_are_the_elements(array: list[object], with_mark: bool) -> None:
-    """An array's elements, each by itself, are what the array holds."""
-    texts = elements((BOM if with_mark else b"") + encoded(array))
+@given(st.lists(values, max_size=6), st.sampled_from([b"[", BOM + b"["]), st.sampled_from([b"", HALF, b"nul"]))
+def test_elements_are_the_elements(array: list[object], start: bytes, last: bytes) -> None:
+    """An array's elements, each by itself, are what the array holds, in the fast way and in the forgiving one."""
+    written = [encoded(element) for element in array] + [last] * bool(last)
+    texts = elements(start + b", ".join(written) + b"]")
     assert texts is not None
-    assert [decode(text) for text in texts] == [Decoded(element) for element in json.loads(json.dumps(array))]
+    assert [decode(text) for text in texts] == [decode(text) for text in written]
+    assert [decode(text) for text in texts][: len(array)] == [Decoded(element) for element in _as_json(array)]
 
 
 @pytest.mark.parametrize(
@@ -143,9 +157,18 @@ def test_has_no_elements(raw: bytes) -> None:
     assert elements(raw) is None
 
 
-def test_no_byte_is_lost() -> None:
-    """A bracket too many in one element loses nothing of those behind it: unreadable bodies are kept."""
-    texts = elements(b'[{"a": 1}}, {"b": 2}, {"c": 3}]')
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b'[{"a": 1}}, {"b": 2}, {"c": 3}]', id="a brace"),
+        pytest.param(b'[{"a": 1}], {"b": 2}, {"c": 3}]', id="a bracket"),
+        pytest.param(b'[{"a": 1}, {"b": 2}], {"c": 3}', id="the array's own"),
+        pytest.param(b'[{"a": 1}, {"b": 2}][{"c": 3}]', id="another array"),
+    ],
+)
+def test_no_byte_is_lost(raw: bytes) -> None:
+    """A bracket too many loses nothing of what is behind it: unreadable bodies are kept."""
+    texts = elements(raw)
     assert texts is not None
     assert all(part in b"".join(texts) for part in (b'{"a": 1}', b'{"b": 2}', b'{"c": 3}'))
 

@@ -184,6 +184,7 @@ def test_a_long_identifier_is_cut() -> None:
     assert len(set(ids)) == 3
     assert all(identifier.startswith("a" * 100) for identifier in ids)
     assert len({leaves.identifier(10**400), leaves.identifier(10**400 + 1)}) == 2
+    assert len(leaves.identifier(-(10**9999))) <= 128
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe import payloads
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
 from exporter.flowrun import (
     Activity,
@@ -478,7 +477,14 @@ def test_no_code_is_hidden_by_the_messages_of_another() -> None:
     )
     assert isinstance(fact, FlowRun)
     assert set(fact.error_codes) == {"MAPPER-3700-400", "2200"}
-    assert len(fact.errors) <= 1000
+
+
+def test_the_errors_of_a_run_are_bounded() -> None:
+    """Of a run that reports thousands of codes and messages, not all are kept."""
+    rows = [{"code": str(100_000 + row % 5000), "message": f"Row {row} is bad."} for row in range(10_000)]
+    fact = run_of({"statusSummary": {"status": "failed", "errors": rows}})
+    assert isinstance(fact, FlowRun)
+    assert 20 <= len(fact.errors) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -579,6 +585,15 @@ def test_a_prefixed_twin_hides_nothing(key: str, garbage: object, first: bool) -
     twin = {f"xdm:{key}": garbage}
     body = {**twin, **a_run()} if first else {**a_run(), **twin}
     assert read(encoded(body), NOW) == read(encoded(a_run()), NOW)
+
+
+@pytest.mark.parametrize("name", ["source-failure-every-place", "source-start", "destination-skipped", "query-sql"])
+def test_prefixed(name: str) -> None:
+    """The prefix of XDM fields on a run's members changes nothing, even beside members without it that are null."""
+    run = json.loads(sample(name))
+    told = {f"xdm:{key}": value for key, value in run.items() if key != "header"}
+    for body in (told, told | dict.fromkeys(run), dict.fromkeys(run) | told):
+        assert facts(encoded(body)) == list(FACTS[name])
 
 
 @pytest.mark.parametrize(
@@ -694,11 +709,20 @@ def test_any_bytes_read_as_something(body: bytes) -> None:
     assert_keepable(read(body, NOW))
 
 
-@pytest.mark.parametrize("depth", [100, 480, 700, 990, 20_000])
-@pytest.mark.parametrize("key", ["xdm:any", "createdClient", "providerRefId", "activities", "id", "header"])
-def test_depth_is_no_crash(key: str, depth: int) -> None:
-    """However deep a member is nested, what holds it is read."""
-    leaf = b'{"a":' * depth + b"1" + b"}" * depth
-    fact = payloads.read(encoded(a_run(flowRunId="r")).replace(b"{", b'{"%s": %s, ' % (key.encode(), leaf), 1), NOW)
-    assert isinstance(fact, FlowRun)
-    assert fact.run_id == "r"
+@pytest.mark.parametrize(
+    "member",
+    [
+        *(b'"xdm:any": %s', b'"createdClient": %s', b'"providerRefId": %s', b'"activities": %s', b'"header": %s'),
+        *(b'"id": %s', b'"activities": [{"id": %s}]', b'"activities": [{"name": %s}]', b'"metrics": %s'),
+    ],
+    ids=bytes.decode,
+)
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")], ids=["arrays", "objects"])
+def test_depth_is_no_crash(member: bytes, opening: bytes, closing: bytes) -> None:
+    """However deep a member is nested, to the last bracket that Python bears and beyond, what holds it is read."""
+    run = encoded(a_run(flowRunId="r")).removeprefix(b"{")
+    for depth in (100, 480, 700, *range(850, 1000), 20_000):
+        leaf = opening * depth + b"1" + closing * depth
+        fact = read(b"{" + member % leaf + b", " + run, NOW)
+        assert isinstance(fact, FlowRun), depth
+        assert fact.run_id == "r", depth

@@ -122,15 +122,16 @@ def test_the_request_speaks_last() -> None:
         ({"metrics": []}, False, False),
         ({"metrics": None}, False, False),
         ({}, False, False),
-        ({"status": "FIRING"}, False, True),
-        ({"status": "INACTIVE"}, False, True),
+        ({"status": "FIRING", "name": "n"}, False, True),
+        ({"status": "INACTIVE", "severity": "high"}, False, True),
+        ({"status": "FIRING"}, False, False),
         ({"status": "failed"}, False, False),
         ({"status": 1}, False, False),
     ],
     ids=repr,
 )
 def test_signs(node: dict[str, object], is_run: bool, is_alert: bool) -> None:
-    """Only runs have metrics; only alerts are firing or inactive."""
+    """Only runs have metrics; only alerts are firing or inactive, under a name or with a severity."""
     assert (looks_like_run(node), looks_like_alert(node)) == (is_run, is_alert)
 
 

@@ -5,7 +5,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.errors import LedgerUnavailableError
-from exporter.ledger import Entry
 from exporter.metrics.catalogue import EXPORTER_METRICS, FLOW_METRICS, FLOWS_LIMIT, JOURNAL_LAG
 from exporter.metrics.exposition import Format
 from tests.web.conftest import Application
@@ -152,10 +151,10 @@ class TestWithoutALedger:
         """An application whose ledger stopped being readable."""
         assert "aep_exporter_ledger_up 1.0" in filled.metrics()
 
-        def read(after: int, limit: int) -> list[Entry]:
+        def head() -> int:
             raise LedgerUnavailableError("the disk is gone")
 
-        monkeypatch.setattr(filled.ledger, "read", read)
+        monkeypatch.setattr(filled.ledger, "head", head)
         return filled
 
     def test_flows_alone_are_503(self, broken: Application) -> None:
@@ -208,13 +207,13 @@ def test_an_answer_in_time_or_none(application: Application, monkeypatch: pytest
     import threading
 
     monkeypatch.setattr("exporter.web.scrape._PATIENCE", 0.05)
-    gate, read = threading.Event(), application.ledger.read
+    gate, head = threading.Event(), application.ledger.head
 
-    def slow(after: int, limit: int) -> list[Entry]:
+    def slow() -> int:
         gate.wait()
-        return read(after, limit)
+        return head()
 
-    monkeypatch.setattr(application.ledger, "read", slow)
+    monkeypatch.setattr(application.ledger, "head", slow)
     response = application.request("GET", "/metrics?collect[]=flows")
     assert response.status_code == 503
     gate.set()
