@@ -98,6 +98,19 @@ def test_what_was_accepted_is_answered(exporter: Exporter) -> None:
     ledger.close()
 
 
+def test_a_sender_that_trickles_does_not_hold_up_the_end(exporter: Exporter) -> None:
+    """What never arrives whole is closed without an answer when the program ends, and no error is logged."""
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        until(lambda: exporter.get("/-/healthy").status_code == 200, "an answer")
+        exporter.send(signal.SIGTERM)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+    assert exporter.wait() == 0
+    assert "level=error" not in exporter.output()
+    assert "Traceback" not in exporter.output()
+
+
 def test_a_sender_that_trickles_is_closed_without_an_answer(exporter: Exporter) -> None:
     """A request that has not arrived after ten seconds is no delivery: the connection closes and nothing is said."""
     with (
