@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(VENV)/.installed ## Start the exporter on a ledger in ./data, on loopback
+run: $(VENV)/.installed ## Start the exporter on a ledger in ./data, on loopback; FLAGS=... adds flags
 	@echo 'Once it listens, try in another terminal:'
 	@echo '  curl -d @tests/samples/source-failure-messages.json http://127.0.0.1:10464/webhook'
 	@echo '  curl -s http://127.0.0.1:10464/metrics | grep ^aep_flow'
-	@exec $(BIN)/aep-flow-exporter serve
+	@exec $(BIN)/aep-flow-exporter serve $(FLAGS)
 
 test: $(VENV)/.developing ## Run all tests; those with real servers skip where these are not installed
 	$(BIN)/pytest --cov

@@ -67,6 +67,12 @@ class NotCaughtUpError(ExporterError):
     reason = "not_caught_up"
 
 
+class DefectError(ExporterError):
+    """Something failed in a way nobody foresaw; the log has it."""
+
+    reason = "defect"
+
+
 class SettingsError(ExporterError):
     """Settings that can't be used; the message names every one of them."""
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from exporter.errors import LedgerUnavailableError, NotCaughtUpError
+from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
 from exporter.flowrun import Fact, FlowRun, RecordedFact, Unreadable, Unsupported
 from exporter.ledger import Entry, Ledger
 from exporter.metrics.fold import Fold
@@ -40,6 +40,8 @@ class Standing:
     flows: int
     series: int
     ledger_bytes: int
+    skipped: int
+    """Entries that could not be folded."""
 
 
 class Follower:
@@ -55,6 +57,7 @@ class Follower:
         self._error: LedgerUnavailableError | None = None
         self._is_caught_up = False
         self._is_closing = False
+        self._skipped = 0
 
     def check(self) -> None:
         """Raise what keeps the metrics from the ledger's head: NotCaughtUpError or LedgerUnavailableError."""
@@ -64,15 +67,25 @@ class Follower:
             raise NotCaughtUpError("the metrics are being brought to the ledger's head")
 
     async def at_head(self, use: Callable[[Series, Standing], _Result]) -> _Result:
-        """Catch up, then do something with the series before they move again; raises LedgerUnavailableError."""
+        """Catch up, then do something with the series before they move again.
+
+        Raises LedgerUnavailableError or DefectError.
+        """
 
         def work() -> _Result:
             self.catch_up()
             fold = self._fold
             fold.advance(self._ledger.now())
-            return use(fold.series, Standing(self._position, fold.flows, len(fold.series), self._ledger.size()))
+            standing = Standing(self._position, fold.flows, len(fold.series), self._ledger.size(), self._skipped)
+            return use(fold.series, standing)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except ExporterError:
+            raise
+        except Exception as error:
+            _log.exception("the metrics could not be worked out")
+            raise DefectError("the metrics could not be worked out") from error
 
     async def keep_up(self) -> None:
         """Catch up at once and then at every beat, until cancelled; a ledger that can't be read is tried again."""
@@ -93,7 +106,7 @@ class Follower:
             while self._position < head and not self._is_closing:
                 entries = self._ledger.read(self._position, _PAGE)
                 for entry in entries:
-                    self._fold.apply(self._recorded(entry))
+                    self._apply(entry)
                     self._position = entry.position
                 count += len(entries)
         except LedgerUnavailableError as error:
@@ -111,6 +124,14 @@ class Follower:
         """End the fold's thread, in the middle of a catch-up if need be. Blocking."""
         self._is_closing = True
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _apply(self, entry: Entry) -> None:
+        """Fold one entry; one that fails is told and left out, because standing still would hide all that follow."""
+        try:
+            self._fold.apply(self._recorded(entry))
+        except Exception:  # noqa: BLE001 - a defect of ours: seen in the log and in aep_exporter_ledger_errors_total
+            self._skipped += 1
+            _log.exception("an entry could not be folded, and is left out of the metrics", position=entry.position)
 
     def _recorded(self, entry: Entry) -> RecordedFact:
         fact: Fact

@@ -31,7 +31,7 @@ from exporter.settings import Settings
 from exporter.web.app import routes
 from exporter.web.health import Ready
 from exporter.web.pages import Landing
-from exporter.web.protocol import DeadlineProtocol
+from exporter.web.protocol import BoundedProtocol
 from exporter.web.scrape import Scrape
 from exporter.web.webhook import AUTHENTICATION_FAILURES, Webhook
 
@@ -94,7 +94,7 @@ class Program:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=DeadlineProtocol,
+                http=BoundedProtocol,
                 loop="uvloop",
                 lifespan="off",
                 ws="none",

@@ -8,6 +8,7 @@ argparse ends at the first mistake, so flags are taken apart here; values are py
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,8 @@ from exporter import notation
 from exporter.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "AEP_EXPORTER_"
+# What Kubernetes puts into every container for a Service of this name.
+_SERVICE_LINK = re.compile(ENVIRONMENT_PREFIX + r"(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_.*)?)")
 SERVE: Final = "serve"
 REPLAY: Final = "replay"
 
@@ -73,7 +76,7 @@ class Settings(BaseModel):
         "webhook.token", None, "Secret that the path must end in: /webhook/<token>.", may_hold_secret=True
     )
     webhook_token_file: TokenFile | None = _setting(
-        "webhook.token-file", None, "File that holds the token, instead of the flag."
+        "webhook.token-file", None, "File that holds the token, instead of the flag.", may_hold_secret=True
     )
     webhook_max_body: Size = _setting("webhook.max-body", "4MiB", "Largest delivery that is read.")
     webhook_allow_unauthenticated: Boolean = _setting(
@@ -140,31 +143,33 @@ def load(command: str, flags: Sequence[str], environment: Mapping[str, str]) -> 
     """
     settings = declared()
     mistakes: list[str] = []
-    raw = _from_environment(settings, command, environment, mistakes)
+    raw = _from_environment(settings, environment, mistakes)
     given, words = _from_flags([each for each in settings if command in each.flag.commands], flags, mistakes)
     raw.update(given)
     values = _validated(settings, raw, mistakes)
+    own = {each.field for each in settings if command in each.flag.commands}
+    values = {field: value for field, value in values.items() if field in own}
     mistakes += _conflicts(values)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
-    return Settings.model_construct(**values), words
+    return Settings.model_construct(**{**_validated(settings, {}, []), **values}), words
 
 
 def _from_environment(
-    settings: list[Declared], command: str, environment: Mapping[str, str], mistakes: list[str]
+    settings: list[Declared], environment: Mapping[str, str], mistakes: list[str]
 ) -> dict[str, tuple[str, str]]:
-    """Field to value and where it came from. Variables of other commands' settings are no mistakes."""
+    """Field to value and where it came from; variables of other commands' settings are judged too, and not used."""
     by_variable = {each.flag.variable: each for each in settings}
     raw: dict[str, tuple[str, str]] = {}
     for variable, value in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or _SERVICE_LINK.fullmatch(variable):
             continue
         known = by_variable.get(variable)
         if known is None:
             mistakes.append(f"unknown variable {variable}{_did_you_mean(variable, by_variable)}")
         elif not value:
             mistakes.append(f"{variable} is empty: give it a value or unset it")
-        elif command in known.flag.commands:
+        else:
             raw[known.field] = (value, variable)
     return raw
 
@@ -190,14 +195,7 @@ def _from_flags(
         if known is None and negated is not None and negated.is_boolean and not equals:
             raw[negated.field] = ("false", name)
         elif known is None:
-            # What follows a blank may be a secret that was quoted together with its flag.
-            flag, *more = name.split() or [name]
-            hint = ": leave its value out of the quotes" if more else _did_you_mean(flag, by_flag)
-            mistakes.append(f"unknown flag {flag}{hint}")
-        elif known.field in raw:
-            mistakes.append(f"{name} is given more than once")
-            if not equals and not known.is_boolean and pending and not pending[0].startswith("--"):
-                pending.pop(0)
+            mistakes.append(_unknown_flag(name, by_flag))
         elif equals:
             raw[known.field] = (value, name)
         elif known.is_boolean:
@@ -207,6 +205,16 @@ def _from_flags(
         else:
             mistakes.append(f"{name} needs a value: {name}={known.flag.shown or '...'}")
     return raw, rest
+
+
+def _unknown_flag(name: str, known: Mapping[str, Declared]) -> str:
+    """What to say of a flag that there is not, without a secret that was run together with it."""
+    flag, *more = name.split() or [name]
+    for each in known.values():
+        secret = "--" + each.flag.name
+        if each.flag.may_hold_secret and flag != secret and flag.startswith(secret):
+            return f"unknown flag that begins with {secret}: write {secret}=..."
+    return f"unknown flag {flag}{': leave its value out of the quotes' if more else _did_you_mean(flag, known)}"
 
 
 def _validated(settings: list[Declared], raw: Mapping[str, tuple[str, str]], mistakes: list[str]) -> dict[str, Any]:
@@ -244,8 +252,8 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     if {"webhook_auth", "webhook_token", "webhook_token_file"} <= values.keys():
         yield from _conflicts_of_authentication(values)
     telemetry, webhook = values.get("web_telemetry_path"), values.get("webhook_path")
-    if telemetry is not None and telemetry == webhook:
-        yield "--web.telemetry-path and --webhook.path are the same: change one"
+    if telemetry is not None and webhook is not None and f"{telemetry}/".startswith(f"{webhook}/"):
+        yield "--web.telemetry-path is the webhook's path or below it: change one"
     retention = values.get("ledger_retention")
     if retention is not None and retention < timedelta(days=8):
         yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"

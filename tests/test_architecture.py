@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.intake",
             "exporter.metrics",
         },
-        {"starlette", "structlog", "uvicorn"},
+        {"httptools", "starlette", "structlog", "uvicorn"},
     ),
     "exporter.service": ({"exporter"}, {"structlog", "uvicorn"}),
     "exporter.cli": (

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.adobe.payloads import read
-from exporter.errors import LedgerUnavailableError, NotCaughtUpError
-from exporter.flowrun import Source
+from exporter.errors import DefectError, LedgerUnavailableError, NotCaughtUpError
+from exporter.flowrun import RecordedFact, Source
 from exporter.follow import Follower
 from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
@@ -113,6 +113,46 @@ def test_two_looks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
 
     try:
         assert asyncio.run(story()) == [3] * 5
+    finally:
+        follower.close()
+        ledger.close()
+
+
+def test_one_entry_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that can't be folded is left out, counted and told of; those behind it are in the metrics."""
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    fold = Fold(0)
+    follower = Follower(ledger, fold, read)
+    apply = fold.apply
+
+    def failing(recorded: RecordedFact) -> None:
+        if recorded.position == 2:
+            raise RuntimeError("a defect")
+        apply(recorded)
+
+    monkeypatch.setattr(fold, "apply", failing)
+    try:
+        asyncio.run(append(ledger, 0, 3))
+        standing = asyncio.run(follower.at_head(lambda _series, standing: standing))
+    finally:
+        follower.close()
+        ledger.close()
+    assert (standing.position, standing.skipped) == (3, 1)
+
+
+def test_gauges_that_fail_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the metrics can't be worked out, those who ask get an error that is known."""
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    fold = Fold(0)
+    follower = Follower(ledger, fold, read)
+
+    def failing(now: int) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(fold, "advance", failing)
+    try:
+        with pytest.raises(DefectError):
+            asyncio.run(follower.at_head(lambda _series, standing: standing))
     finally:
         follower.close()
         ledger.close()

@@ -171,7 +171,7 @@ def test_all_mistakes_in_one_message() -> None:
         "unknown flag --nonsense",
         "--log.level=loud",
         "--series.hold=-5s",
-        "--web.telemetry-path and --webhook.path are the same",
+        "--web.telemetry-path is the webhook's path or below it",
         "--webhook.max-body needs a value",
         "--webhook.auth=none ignores the token",
         "AEP_EXPORTER_LOG_FORMAT=xml",
@@ -234,7 +234,7 @@ def test_settings_of_other_commands() -> None:
         pytest.param([f"--webhook.token={SECRET}", f"--webhook.token-file={TOKEN_FILE}"], "keep one", id="two-tokens"),
         pytest.param(["--webhook.auth=none", f"--webhook.token={SECRET}"], "ignores the token", id="token-unused"),
         pytest.param(["--webhook.auth=none", f"--webhook.token-file={TOKEN_FILE}"], "ignores", id="file-unused"),
-        pytest.param(["--webhook.path=/metrics"], "are the same", id="same-paths"),
+        pytest.param(["--webhook.path=/metrics"], "or below it", id="same-paths"),
     ],
 )
 def test_conflicts(words: list[str], message: str) -> None:
@@ -346,7 +346,11 @@ def test_settings_tell_no_secret() -> None:
 
 def test_secrets_are_known_as_such() -> None:
     """The token is secret, and a ledger's URL may hold a password."""
-    assert [each.flag.name for each in declared() if each.flag.may_hold_secret] == ["webhook.token", "ledger.url"]
+    assert [each.flag.name for each in declared() if each.flag.may_hold_secret] == [
+        "webhook.token",
+        "webhook.token-file",
+        "ledger.url",
+    ]
 
 
 def test_settings_are_fixed() -> None:

@@ -7,6 +7,7 @@ run promotes its result as a source run does, so the query's own activity is loo
 Sans-I/O.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -58,6 +59,12 @@ _KINDS_BY_CODE: Final = (
     ("query", Kind.QUERY),
 )
 
+_SQL = re.compile(
+    r"\s*(?:--|/\*|(?:select|insert|create|update|delete|merge|with|drop|alter|explain|show|copy)\b.*"
+    r"\b(?:from|into|table|view|as|set|using|select|database|schema)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
 _KINDS_BY_CLIENT: Final = {
     "aep_activation_batch": Kind.DESTINATION,
     "AepActivationService": Kind.DESTINATION,
@@ -82,7 +89,7 @@ def kind_of_run(node: Node, activities: Sequence[Node], event_code: str) -> Kind
     created_by = node.get("createdClient")
     client = _KINDS_BY_CLIENT.get(created_by) if isinstance(created_by, str) else None
     # Looked for first, whatever the code says: a query's name can be its SQL, and must not become a label.
-    if "query" in names or client is Kind.QUERY:
+    if "query" in names or client is Kind.QUERY or looks_like_sql(node.get("flowName")):
         return Kind.QUERY
     for word, kind in _KINDS_BY_CODE:
         if event_code.startswith(word):
@@ -99,6 +106,11 @@ def kind_of_run(node: Node, activities: Sequence[Node], event_code: str) -> Kind
         if reference.startswith("M-"):
             return Kind.SOURCE
     return Kind.UNKNOWN
+
+
+def looks_like_sql(name: object) -> bool:
+    """Whether a flow's name is the text of a query."""
+    return isinstance(name, str) and _SQL.match(name[:2000]) is not None
 
 
 def kind_of_flow(node: Node) -> Kind:

@@ -18,7 +18,7 @@ Node = Mapping[str, object]
 
 _MAX_NESTING: Final = 8
 _OBJECTS: Final = ("event", "data", "value")
-_LISTS: Final = ("messages", "items", "event", "data")
+_LISTS: Final = ("messages", "items", "events", "event", "data")
 
 XDM: Final = "xdm:"
 
@@ -87,7 +87,7 @@ def looks_like_run(node: Node) -> bool:
 def looks_like_alert(node: Node) -> bool:
     """Whether the object is one of Adobe's alerts: these have a state, a name and a severity, and no metrics."""
     status = node.get("status")
-    is_state = isinstance(status, str) and status.strip().upper() in {"FIRING", "INACTIVE"}
+    is_state = isinstance(status, str) and status.strip().lower() in {"firing", "inactive"}
     return is_state and bool(node.get("name") or node.get("severity"))
 
 

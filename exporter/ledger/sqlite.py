@@ -77,6 +77,7 @@ class SqliteLedger:
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._writer = _open(path)
+        self._file = _identity(path)
         self._group = GroupCommit(self._commit, self._commit_piecewise)
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
@@ -113,6 +114,7 @@ class SqliteLedger:
 
     def head(self) -> int:
         """The position of the last entry."""
+        self._check_file()
         return int(self._query("SELECT coalesce(max(position), 0) FROM entry", ())[0][0])
 
     def cursor(self, name: str) -> str | None:
@@ -167,6 +169,7 @@ class SqliteLedger:
 
     def _transaction(self, requests: Sequence[Request], insert: Callable[[Draft, int], Receipt]) -> list[list[Receipt]]:
         connection = self._writer
+        self._check_file()
         try:
             connection.execute("BEGIN IMMEDIATE")
             last = connection.execute(_LAST_RECEIVED).fetchone()
@@ -185,6 +188,11 @@ class SqliteLedger:
                 raise self._unavailable(error) from error
             raise
         return receipts
+
+    def _check_file(self) -> None:
+        """A file that was moved away would take everything with it at the next start."""
+        if _identity(self._path) != self._file:
+            raise LedgerUnavailableError(f"{self._path} was moved or deleted: put it back, or start again")
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:
@@ -222,6 +230,14 @@ class SqliteLedger:
             # A statement that fails leaves nothing behind in SQLite; the transaction goes on.
             digest = "sha256:" + hashlib.sha256(draft.body).hexdigest()
             return self._insert(as_unreadable(draft, digest), received_at)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,8 +1,8 @@
 """Adobe's own alerts: which are firing.
 
 An alert is firing while any id of its name, flow and sandbox is FIRING without INACTIVE, in whichever order these came;
-it ends 24 h after its last FIRING was recorded, or when its run ends (contract 4.7). A FIRING about a run that is known
-to have ended counts only if it is about something later than that end.
+it ends 24 h after its last FIRING was recorded, or when its run ends (contract 4.7); a FIRING that is later than its
+run's end is about what the run brought, and does not end with it.
 
 Knows nothing of series; times are milliseconds.
 """
@@ -31,8 +31,13 @@ class _Instance:
     name: str
     told_at: int
     fired_at: int | None = None
+    changed_at: int | None = None
     run_id: str = ""
     is_over: bool = False
+
+    def ends_with(self, run_ended_at: int) -> bool:
+        """Whether its run's end is its end: not when it is about something later, such as what the run brought."""
+        return self.changed_at is None or self.changed_at <= run_ended_at
 
 
 class Alerts:
@@ -61,18 +66,20 @@ class Alerts:
             instance.is_over = True
         else:
             instance.fired_at = received_at
-            if alert.run_id:
+            instance.changed_at = alert.changed_at
+            if alert.run_id and alert.run_id != instance.run_id:
+                _discard(self._by_run, instance.run_id, alert.alert_id)
                 instance.run_id = alert.run_id
                 self._by_run.setdefault(alert.run_id, set()).add(alert.alert_id)
-            if run_ended_at is not None and (alert.changed_at is None or alert.changed_at <= run_ended_at):
+            if run_ended_at is not None and instance.ends_with(run_ended_at):
                 instance.is_over = True
         return instance.place
 
-    def end_run(self, run_id: str) -> set[Place]:
+    def end_run(self, run_id: str, ended_at: int) -> set[Place]:
         """A run ended, and with it the alerts that fire about it; the places where that is so."""
         ended = [self._instances[alert_id] for alert_id in self._by_run.get(run_id, ())]
         for instance in ended:
-            instance.is_over = True
+            instance.is_over |= instance.ends_with(ended_at)
         return {instance.place for instance in ended}
 
     def states(self, place: Place, now: int) -> dict[str, bool]:

@@ -20,7 +20,6 @@ from exporter.flowrun import (
     Flow,
     FlowAlert,
     FlowRun,
-    Kind,
     RecordedFact,
     Source,
     Status,
@@ -144,9 +143,7 @@ class Fold:
                 self.series.touch(catalogue.RUNS, place, (status.value,), at, held=held)
         ended_at = recorded.ended_at if recorded.ended_at is not None else at
         said = (ended_at if run.status.is_outcome else _start_of(run, at), recorded.position)
-        state.name.hear(run.flow_id if run.kind is Kind.QUERY else run.flow_name, said)
-        state.kind.hear("" if run.kind is Kind.UNKNOWN else run.kind.value, said)
-        state.org.hear(run.org, said)
+        state.hear(run.flow_name, run.kind, run.org, said)
         self._changed[place] = None
         if run.status is Status.IN_PROGRESS:
             self._start(recorded, run, place)
@@ -170,7 +167,7 @@ class Fold:
             self._changed[start.place] = None
         self._ended.pop(run.run_id, None)
         self._ended[run.run_id] = (recorded.received_at, ended_at)
-        for place in self._alerts.end_run(run.run_id):
+        for place in self._alerts.end_run(run.run_id, ended_at):
             self._changed[place] = None
         state.history.add(
             Outcome(
@@ -220,9 +217,7 @@ class Fold:
         place = (flow.flow_id, flow.sandbox)
         state = self._state(place)
         said = (flow.updated_at if flow.updated_at is not None else recorded.received_at, recorded.position)
-        state.name.hear(flow.flow_name, said)
-        state.kind.hear("" if flow.kind is Kind.UNKNOWN else flow.kind.value, said)
-        state.org.hear(flow.org, said)
+        state.hear(flow.flow_name, flow.kind, flow.org, said)
         state.enabled.hear("" if flow.enabled is None else str(flow.enabled), said)
         self._changed[place] = None
 
@@ -251,7 +246,7 @@ class Fold:
     def _put_gauges(self, place: Place, in_progress: Sequence[int]) -> None:
         state = self._flows.get(place)
         if state is not None:
-            for metric, values in gauges(state, in_progress):
+            for metric, values in gauges(place[0], state, in_progress):
                 self.series.put(metric, place, values)
         alerts = self._alerts.states(place, self.now)
         if alerts:

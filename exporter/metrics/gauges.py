@@ -40,11 +40,21 @@ class FlowState:
     history: History = field(default_factory=History)
     error_codes: set[str] = field(default_factory=set)
     has_run: bool = False
+    is_query: bool = False
+
+    def hear(self, name: str, kind: Kind, org: str, said: tuple[int, int]) -> None:
+        """Take what was said of the flow itself; what was once a query's stays one."""
+        self.name.hear(name, said)
+        self.kind.hear("" if kind is Kind.UNKNOWN else kind.value, said)
+        self.org.hear(org, said)
+        self.is_query |= kind is Kind.QUERY
 
 
-def gauges(state: FlowState, in_progress: Sequence[int]) -> Iterator[Gauge]:
+def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterator[Gauge]:
     """Every gauge of a flow; `in_progress` holds when its runs in progress started."""
-    yield catalogue.INFO, {(state.name.value, state.kind.value or Kind.UNKNOWN.value, state.org.value): 1}
+    # A query's name can be its SQL, and free text is no label.
+    name, kind = (flow_id, Kind.QUERY.value) if state.is_query else (state.name.value, state.kind.value)
+    yield catalogue.INFO, {(name, kind or Kind.UNKNOWN.value, state.org.value): 1}
     yield catalogue.ENABLED, _one({"True": 1, "False": 0}.get(state.enabled.value))
     if state.has_run:
         yield from _of_history(state.history)

@@ -176,7 +176,7 @@ class Cadence:
         """A run completed at this time (milliseconds since 1970)."""
         completions = self._completions
         index = bisect_right(completions, completed_at)
-        if index == 0 and self._is_cut:
+        if index == 0 and self._is_cut and completions:
             return
         completions.insert(index, completed_at)
         if len(completions) == 1:
@@ -199,14 +199,14 @@ class Cadence:
 
     def interval(self) -> int | None:
         """The second longest of the days' longest gaps, in milliseconds; None before three gaps."""
-        if self._gaps < _LEAST_GAPS:
+        if self._gaps < _LEAST_GAPS or not self._days:
             return None
         longest = sorted(self._days[day] for day in self._window())
         return longest[-2] if len(longest) > 1 else longest[-1]
 
     def _window(self) -> list[int]:
         days = sorted(self._days)
-        first = self._completions[-1] // _DAY - _DAYS_OF_WINDOW
+        first = days[-1] - _DAYS_OF_WINDOW
         return [day for rank, day in enumerate(days) if day > first or rank >= len(days) - _LEAST_DAYS]
 
     def _remember(self, moment: int, index: int) -> None:
@@ -225,7 +225,7 @@ class Cadence:
         last = bisect_left(completions, (day + 1) * _DAY)
         longest = max((completions[at] - completions[at - 1] for at in range(first, last)), default=None)
         # Before the first completion that is kept the day may have had others.
-        if self._is_cut and day <= completions[0] // _DAY:
+        if self._is_cut and (not completions or day <= completions[0] // _DAY):
             longest = max(longest or 0, self._days.get(day, 0))
         if longest is None:
             self._days.pop(day, None)

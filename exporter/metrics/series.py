@@ -2,7 +2,8 @@
 
 The rule of the hold: a counter, histogram or summary series is shown at 0 from its birth until birth + hold, then with
 its true value; time decides, not scrapes, so that every Prometheus server sees the zero. Gauges are never held. What is
-shown is a function of the facts folded and of `now`, nothing else.
+born of history is not held, unless it is still 0 when something happens now. What is shown is a function of the facts
+folded and of `now`, nothing else.
 
 Series live in groups (all series of one flow in one family); each group's lines are rendered once and kept until a
 value moves or a hold ends. Sample lines are the same in both exposition formats, so one text serves both. The store is
@@ -33,10 +34,11 @@ class _Cell:
     their sum.
     """
 
-    __slots__ = ("shown_from", "values")
+    __slots__ = ("born_at", "shown_from", "values")
 
-    def __init__(self, size: int, shown_from: int) -> None:
+    def __init__(self, size: int, born_at: int, shown_from: int) -> None:
         self.values: list[Value] = [0] * size
+        self.born_at = born_at
         self.shown_from = shown_from
 
 
@@ -116,12 +118,21 @@ class Series(Collector):
         cells = self._families[metric.name].groups.setdefault(group, _GroupOfCells())
         cell = cells.cells.get(labels)
         if cell is None:
-            shown_from = born_at + self._hold if held and self._hold else 0
-            cell = cells.cells[labels] = _Cell(self._families[metric.name].size, shown_from)
-            if shown_from:
-                heapq.heappush(self._releases, (shown_from, metric.name, group))
+            cell = cells.cells[labels] = _Cell(self._families[metric.name].size, born_at, 0)
+            if held:
+                self._hold_back(metric, group, cell, born_at)
+        elif held and not any(cell.values):
+            # Born of history and still 0: what happens now must be seen to step up from it.
+            self._hold_back(metric, group, cell, born_at)
         cells.text = None
         return cell.values
+
+    def _hold_back(self, metric: Metric, group: Group, cell: _Cell, now: int) -> None:
+        """Show a series at 0 until its birth + hold, if that is yet to come."""
+        until = cell.born_at + self._hold
+        if now < until and cell.shown_from < until:
+            cell.shown_from = until
+            heapq.heappush(self._releases, (until, metric.name, group))
 
     def add(self, metric: Metric, group: Group, labels: Labels, amount: int, born_at: int, *, held: bool) -> None:
         """Add to a counter, or observe in a histogram or summary (in the fold's unit)."""
@@ -210,7 +221,7 @@ class Series(Collector):
 
 
 def _gauge(value: Value) -> _Cell:
-    cell = _Cell(1, 0)
+    cell = _Cell(1, 0, 0)
     cell.values[0] = value
     return cell
 

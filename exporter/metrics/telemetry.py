@@ -25,7 +25,8 @@ from exporter.metrics.exposition import Format
 
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
 REFRESH_OUTCOMES = ("success", "error")
-LEDGER_OPERATIONS = ("append", "read")
+LEDGER_OPERATIONS = ("append", "read", "fold")
+WEBHOOK_CODES = ("200", "400", "401", "405", "413", "503")
 
 
 class Telemetry:
@@ -52,6 +53,8 @@ class Telemetry:
         self.authentication_failures = self._counter(catalogue.AUTHENTICATION_FAILURES)
         self.anomalies = self._counter(catalogue.ANOMALIES)
         self.ledger_up = self._gauge(catalogue.LEDGER_UP)
+        # It was opened a moment ago.
+        self.ledger_up.set(1)
         self.ledger_append_duration = self._histogram(catalogue.LEDGER_APPEND_DURATION)
         self.ledger_errors = self._counter(catalogue.LEDGER_ERRORS)
         self.ledger_position = self._gauge(catalogue.LEDGER_POSITION)
@@ -74,6 +77,8 @@ class Telemetry:
             self.authentication_failures.labels(reason)
         for field in anomaly_fields:
             self.anomalies.labels(field)
+        for code in WEBHOOK_CODES:
+            self.webhook_requests.labels(code)
         for operation in LEDGER_OPERATIONS:
             self.ledger_errors.labels(operation)
         for outcome in JOURNAL_OUTCOMES:

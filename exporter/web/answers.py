@@ -21,6 +21,7 @@ STATUS: Final[dict[type[errors.ExporterError], int]] = {
     errors.CommitTimeoutError: 503,
     errors.LedgerUnavailableError: 503,
     errors.NotCaughtUpError: 503,
+    errors.DefectError: 503,
 }
 
 RETRY_AFTER: Final = b"60"
@@ -38,9 +39,15 @@ Header = tuple[bytes, bytes]
 
 
 async def answer(
-    send: Send, status: int, body: bytes, content_type: bytes = TEXT, headers: tuple[Header, ...] = ()
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = TEXT,
+    headers: tuple[Header, ...] = (),
+    *,
+    without_body: bool = False,
 ) -> None:
-    """Send a whole answer."""
+    """Send a whole answer; to HEAD without its body."""
     retry = [(b"retry-after", RETRY_AFTER)] if status == 503 else []
     await send(
         {
@@ -55,7 +62,7 @@ async def answer(
             ],
         }
     )
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": b"" if without_body else body})
 
 
 async def refuse(send: Send, error: errors.ExporterError) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from exporter.errors import ExporterError, LedgerUnavailableError, NotCaughtUpError
+from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
 from exporter.follow import Follower, Standing
 from exporter.metrics.catalogue import EXPORTER, FLOWS
 from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
@@ -32,6 +32,7 @@ class Scrape:
         """Takes what it renders; renders nothing until it is asked."""
         self._follower = follower
         self._telemetry = telemetry
+        self._skipped = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Answer one scrape."""
@@ -59,9 +60,10 @@ class Scrape:
         await answer(
             send,
             200,
-            b"" if scope["method"] == "HEAD" else body,
+            body,
             format_.content_type.encode(),
             (*encoding, (b"vary", b"accept, accept-encoding")),
+            without_body=scope["method"] == "HEAD",
         )
 
     async def _exposition(self, halves: frozenset[str] | set[str], format_: Format) -> bytes:
@@ -70,9 +72,10 @@ class Scrape:
             # Also for the exporter's half alone: it says how far the metrics are and whether the ledger is up.
             flows, standing = await self._at_head(FLOWS in halves, format_)
             self._note(standing)
-        except (LedgerUnavailableError, NotCaughtUpError):
-            self._telemetry.ledger_errors.labels("read").inc()
-            self._telemetry.ledger_up.set(0)
+        except (LedgerUnavailableError, NotCaughtUpError, DefectError) as error:
+            if isinstance(error, LedgerUnavailableError):
+                self._telemetry.ledger_errors.labels("read").inc()
+                self._telemetry.ledger_up.set(0)
             if EXPORTER not in halves:
                 raise
         if EXPORTER in halves:
@@ -96,6 +99,8 @@ class Scrape:
     def _note(self, standing: Standing) -> None:
         telemetry = self._telemetry
         telemetry.ledger_up.set(1)
+        telemetry.ledger_errors.labels("fold").inc(standing.skipped - self._skipped)
+        self._skipped = standing.skipped
         telemetry.ledger_position.set(standing.position)
         telemetry.flows.set(standing.flows)
         telemetry.series.set(standing.series)

@@ -166,6 +166,16 @@ def test_a_held_series_of_an_old_flow_moves_alone() -> None:
     assert value(fold, "aep_flow_run_errors_total") == 0
 
 
+def test_history_does_not_hide_the_first_failure() -> None:
+    """A flow first seen by an old run and then failing now still shows the step from 0 that increase() needs."""
+    fold = after((T0, ended("r1", SUCCESS, T0 - 26 * HOUR)), (T0 + SECOND, ended("r2", FAILED, T0 + SECOND)), hold=HOLD)
+    assert value(fold, "aep_flow_runs_total", status="success") == 1
+    assert value(fold, "aep_flow_runs_total", status="failed") == 0
+    assert value(fold, "aep_flow_consecutive_failures") == 1
+    fold.advance(T0 + HOLD)
+    assert value(fold, "aep_flow_runs_total", status="failed") == 1
+
+
 def test_now_never_falls() -> None:
     """A clock that goes back puts no series back under its hold."""
     fold = after((T0, ended("r1", FAILED, T0)), now=T0 + HOLD, hold=HOLD)
@@ -260,6 +270,18 @@ def alert(state: AlertState, alert_id: str = "a1", **fields: Any) -> FlowAlert:
             [(0, ended("r1", SUCCESS, T0)), (1, alert(FIRING, changed_at=T0 + 5))], 1, 1, id="about a run's result"
         ),
         pytest.param([(0, alert(FIRING)), (1, alert(INACTIVE, flow_id=""))], 1, 0, id="ends without naming the flow"),
+        pytest.param(
+            [(0, alert(FIRING, changed_at=T0 + 5)), (1, ended("r1", SUCCESS, T0))],
+            1,
+            1,
+            id="about a result, told first",
+        ),
+        pytest.param(
+            [(0, alert(FIRING)), (1, alert(FIRING, run_id="r2")), (2, ended("r1", SUCCESS, T0))], 2, 1, id="moves on"
+        ),
+        pytest.param(
+            [(0, alert(FIRING)), (1, alert(FIRING, run_id="r2")), (2, ended("r2", SUCCESS, T0))], 2, 0, id="moved on"
+        ),
     ],
 )
 def test_adobes_alerts(told: list[tuple[int, Fact]], look: int, firing: int) -> None:
@@ -346,6 +368,30 @@ def test_a_query_is_named_by_its_id() -> None:
     fold = after((T0, run(flow_name="SELECT secret FROM people", kind=Kind.QUERY)))
     assert value(fold, "aep_flow_info", flow_name="f1", kind="query") == 1
     assert "SELECT" not in exposition(fold)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [run("r2", IN_PROGRESS, flow_name="SELECT a FROM b"), run("r2", FAILED, flow_name="SELECT a FROM b")],
+    ids=["a start", "a failure without activities"],
+)
+def test_once_a_query_always_a_query(later: FlowRun) -> None:
+    """A flow that was known as a query keeps its SQL out of labels, whatever a later run lacks."""
+    fold = after((T0, run(flow_name="SELECT a FROM b", kind=Kind.QUERY)), (T0 + 1, later))
+    assert "SELECT" not in exposition(fold)
+    assert value(fold, "aep_flow_info", flow_name="f1", kind="query") == 1
+
+
+def test_an_alert_told_about_two_runs_is_forgotten_whole() -> None:
+    """An alert id that was told about two runs costs nothing when it is forgotten and one of them ends."""
+    fold = after(
+        (T0, alert(FIRING, run_id="r1")),
+        (T0 + 1, alert(FIRING, run_id="r2")),
+        (T0 + 9 * DAY, alert(FIRING, "a2", run_id="")),
+        (T0 + 9 * DAY + 1, ended("r1", SUCCESS, T0 + 9 * DAY)),
+    )
+    assert value(fold, "aep_flow_runs_total", status="success") == 1
+    assert value(fold, "aep_alert_firing") == 1
 
 
 @pytest.mark.parametrize(("enabled", "shown"), [(True, 1), (False, 0), (None, None)])

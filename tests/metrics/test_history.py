@@ -230,3 +230,30 @@ def test_cadence_is_bounded() -> None:
     assert cadence.interval() == MINUTE
     assert len(cadence._completions) <= 2001
     assert len(cadence._days) <= 40
+
+
+_corrected = st.lists(
+    st.tuples(st.integers(0, 12), st.sampled_from([S, F, C]), st.integers(-120, 0), st.integers(0, 3)), max_size=40
+)
+
+
+@given(_corrected)
+def test_any_corrections_are_survived(told_of: list[tuple[int, Status, int, int]]) -> None:
+    """However far corrections move the completions of a flow's runs, its gauges can be told, and go on learning."""
+    history = History()
+    for position, (run_, status, days, updated_at) in enumerate(told_of):
+        history.add(
+            Outcome(
+                ended_at=T0 + days * DAY,
+                position=position,
+                run_id=str(run_),
+                status=status,
+                updated_at=updated_at,
+            )
+        )
+        history.failures()
+        history.interval()
+    for hour in range(5):
+        history.add(outcome(hour * 60 + 1, S, 100 + hour))
+    assert history.interval() is not None
+    assert history.failures() == (0, None)

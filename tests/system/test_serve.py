@@ -126,6 +126,36 @@ def test_a_sender_that_trickles_is_closed_without_an_answer(exporter: Exporter) 
     assert exporter.get("/-/healthy").status_code == 200
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
+def test_an_offer_to_upgrade_costs_nothing(exporter: Exporter, offer: bytes, chunked: bool) -> None:
+    """A delivery that offers another protocol, as some proxies do, is read like any other, and so is the next."""
+    for number in (1, 2):
+        body = delivery(number)[1]
+        sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+        with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
+            head = (
+                b"POST /webhook HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n%s\r\n\r\n"
+            )
+            connection.sendall(head % (offer, framing) + sent[:20])
+            connection.sendall(sent[20:])
+            answer = connection.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"recorded 1" in answer
+
+
+def test_a_head_without_end_is_closed(exporter: Exporter) -> None:
+    """Headers that go on for ever are not collected: the connection closes without an answer."""
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhook HTTP/1.1\r\n")
+        with contextlib.suppress(ConnectionError):
+            for number in range(100_000):
+                connection.sendall(b"x-%d: %s\r\n" % (number, b"y" * 1000))
+            pytest.fail("a hundred megabytes of headers were taken")
+    assert exporter.get("/-/healthy").status_code == 200
+
+
 def test_a_body_that_is_too_large_gets_its_answer(exporter: Exporter) -> None:
     """A body over the bound is answered with 413 also to a client that sends it all before it reads."""
     connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=15)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -208,6 +209,31 @@ def test_a_fault_of_ours_is_retried_by_adobe(
         application.telemetry.registry.get_sample_value("aep_exporter_ledger_errors_total", {"operation": "append"})
         == 1
     )
+
+
+def test_a_defect_of_ours_is_retried_by_adobe(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails in a way nobody foresaw is answered with 503 and counted, without a word of what it was."""
+
+    async def append(drafts: list[Draft], cursor: Cursor | None = None) -> list[Receipt]:
+        raise RuntimeError("secret of the implementation")
+
+    monkeypatch.setattr(application.ledger, "append", append)
+    response = application.post(BODY)
+    assert response.status_code == 503
+    assert "secret" not in response.text
+    counted = application.telemetry.registry.get_sample_value("aep_exporter_webhook_requests_total", {"code": "503"})
+    assert counted == 1
+
+
+def test_a_ledger_that_was_moved_away_takes_nothing(application: Application, tmp_path: Path) -> None:
+    """When the ledger's file is gone nothing is acknowledged into the void, and the probe says why."""
+    application.metrics()
+    (tmp_path / "ledger.db").rename(tmp_path / "elsewhere.db")
+    assert application.post(BODY).status_code == 503
+    application.metrics()
+    assert "moved or deleted" in application.request("GET", "/-/ready").text
+    (tmp_path / "elsewhere.db").rename(tmp_path / "ledger.db")
+    assert application.post(BODY).status_code == 200
 
 
 def test_nothing_is_acknowledged_before_it_is_committed(
