@@ -22,6 +22,9 @@ lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(VENV)/.developing ## Measure the hot paths side by side and print ratios
+	$(BIN)/python -m benchmarks.run
+
 clean: ## Remove what was set up, but no ledger
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -42,4 +45,4 @@ $(VENV)/.developing: $(VENV)/.installed
 	$(BIN)/pip install --quiet --group dev
 	@touch $@
 
-.PHONY: help run test lint clean
+.PHONY: help run test lint bench clean
