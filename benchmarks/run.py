@@ -20,7 +20,7 @@ from prometheus_client import generate_latest
 
 from exporter.adobe.envelope import open_delivery
 from exporter.adobe.payloads import read
-from exporter.flowrun import Delivery, FlowRun, RecordedFact, Source
+from exporter.flowrun import FlowRun, RecordedFact, Source
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, compress, render
@@ -92,9 +92,7 @@ def appends(bodies: list[bytes], folder: Path) -> list[float]:
 
         async def one(raw: bytes) -> None:
             async with gate:
-                opened = open_delivery({}, raw, NOW)
-                if isinstance(opened, Delivery):
-                    await intake.record([opened])
+                await intake.record([open_delivery({}, raw, NOW)])
 
         await asyncio.gather(*map(one, bodies))
 

@@ -37,6 +37,60 @@ class WrongTokenError(ExporterError):
     reason = "token"
 
 
+class SignatureMissingError(ExporterError):
+    """A delivery carries no signature of Adobe's."""
+
+    reason = "signature_missing"
+
+
+class SignatureWrongError(ExporterError):
+    """None of a delivery's signatures is of its bytes."""
+
+    reason = "signature_wrong"
+
+
+class KeyPathError(ExporterError):
+    """A delivery names a key by a path that none of Adobe's keys has."""
+
+    reason = "key_path"
+
+
+class ClientIdError(ExporterError):
+    """A delivery is meant for somebody else."""
+
+    reason = "client_id"
+
+
+class ClientIdMissingError(ExporterError):
+    """A delivery does not say whom it is meant for."""
+
+    reason = "client_id_missing"
+
+
+class KeyUnavailableError(ExporterError):
+    """A public key of Adobe's can't be had now."""
+
+    reason = "key_unavailable"
+
+
+class BadKeyError(ExporterError):
+    """What Adobe's key host gave is no key that signatures are made with today."""
+
+    reason = "bad_key"
+
+
+class OverloadedError(ExporterError):
+    """More is being received than fits."""
+
+    reason = "overloaded"
+
+
+class LedgerFullError(ExporterError):
+    """The ledger has reached `--ledger.max-size`."""
+
+    reason = "ledger_full"
+
+
 class QueueFullError(ExporterError):
     """Too many deliveries wait to be committed."""
 

@@ -244,6 +244,8 @@ class Event:
     body: bytes
     event_id: str | None = None
     event_code: str | None = None
+    client_id: str | None = None
+    """Whom it is meant for, where it says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

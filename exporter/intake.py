@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from exporter.errors import ExporterError
 from exporter.flowrun import (
     Delivery,
     Event,
@@ -33,6 +34,7 @@ class Intake:
         self._ledger = ledger
         self._clock = clock
         self._retention = retention
+        self._trouble: ExporterError | None = None
 
     async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
         """Make every event of the deliveries durable, in one transaction with the cursor; counts by result.
@@ -49,8 +51,22 @@ class Intake:
                 else:
                     drafts.append(draft(delivery.source, event))
         if drafts or cursor is not None:
-            results.update(_result(receipt) for receipt in await self._ledger.append(drafts, cursor))
+            results.update(_result(receipt) for receipt in await self._append(drafts, cursor))
         return results
+
+    async def check(self) -> None:
+        """Raise what keeps deliveries from the ledger; after trouble, find out by writing whether it is over."""
+        if self._trouble is not None:
+            await self._append([], Cursor(name="probe", value=str(self._clock())))
+
+    async def _append(self, drafts: Sequence[Draft], cursor: Cursor | None) -> list[Receipt]:
+        try:
+            receipts = await self._ledger.append(drafts, cursor)
+        except ExporterError as error:
+            self._trouble = error
+            raise
+        self._trouble = None
+        return receipts
 
     def _has_expired(self, source: Source, fact: Fact) -> bool:
         return (

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 
 import structlog
 
@@ -42,3 +43,23 @@ def configure(level: str, format_: str) -> None:
     root.setLevel(number)
     # uvicorn tells of every start and stop; service says the same in our own words.
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
+
+
+class Sparingly:
+    """Lets a message through once in a while for each reason, and says how many it kept back."""
+
+    def __init__(self, monotonic: Callable[[], float], every: float = 10.0) -> None:
+        """`every`: seconds between two messages of one reason; reasons are of a closed list."""
+        self._monotonic = monotonic
+        self._every = every
+        self._told: dict[str, tuple[float | None, int]] = {}
+
+    def may_tell(self, reason: str) -> int | None:
+        """How many messages of this reason were kept back since the last, or None to keep this one back too."""
+        now = self._monotonic()
+        told_at, kept_back = self._told.get(reason, (None, 0))
+        if told_at is not None and now - told_at < self._every:
+            self._told[reason] = (told_at, kept_back + 1)
+            return None
+        self._told[reason] = (now, 0)
+        return kept_back

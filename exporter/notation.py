@@ -9,6 +9,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from exporter.ledger.urls import sqlite_path
 
@@ -24,6 +25,7 @@ _SIZE_UNITS: Final[dict[str | None, int]] = {
 }
 _MAX_DURATION: Final = timedelta(days=36500)
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[A-Za-z0-9_.-]*)):(?P<port>[0-9]{1,5})")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _MIN_TOKEN: Final = 16
 
@@ -111,6 +113,29 @@ def token(text: str) -> str:
     if not _TOKEN.fullmatch(text) or len(text) < _MIN_TOKEN:
         raise ValueError(f"a token has at least {_MIN_TOKEN} characters out of A-Z a-z 0-9 . _ ~ -")
     return text
+
+
+def client_ids(text: str) -> frozenset[str]:
+    """Client ids, separated by commas."""
+    found = frozenset(part.strip() for part in text.split(","))
+    if not all(_CLIENT_ID.fullmatch(part) for part in found):
+        raise ValueError("client ids are written like 0123abcd, separated by commas")
+    return found
+
+
+def keys_url(text: str) -> str:
+    """Where Adobe's public keys are fetched: https, or http on this machine."""
+    parts = urlsplit(text)
+    is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    if (
+        not parts.hostname
+        or not (parts.scheme == "https" or is_local)
+        or parts.query
+        or parts.fragment
+        or parts.username
+    ):
+        raise ValueError("the keys' address is written like https://static.adobeioevents.com")
+    return text.rstrip("/")
 
 
 def token_file(text: str) -> str:

@@ -8,15 +8,19 @@ import asyncio
 import contextlib
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import BinaryIO, Final
 
+import httpx
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from exporter import __version__
+from exporter.adobe.keys import Keys
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
 from exporter.errors import ExporterError
 from exporter.flowrun import Result, Source
@@ -28,12 +32,20 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.notation import Address
 from exporter.replay import Progress, replay
 from exporter.settings import Settings
-from exporter.web.app import routes
+from exporter.web import app
+from exporter.web.authentication import (
+    FAILURES,
+    AdobeAuthentication,
+    Authentication,
+    NoAuthentication,
+    TokenAuthentication,
+)
 from exporter.web.health import Ready
 from exporter.web.pages import Landing
 from exporter.web.protocol import BoundedProtocol
 from exporter.web.scrape import Scrape
-from exporter.web.webhook import AUTHENTICATION_FAILURES, Webhook
+from exporter.web.validation import Validations
+from exporter.web.webhook import Webhook
 
 _GRACE: Final = 8
 """Seconds that requests under way get to end after SIGTERM; a commit takes no longer."""
@@ -64,56 +76,65 @@ class Program:
 
     def __init__(self, settings: Settings) -> None:
         """Open what is needed and wire it; raises LedgerUnusableError or CannotListenError."""
-        self._socket = listen(settings.web_listen_address)
-        try:
-            self._ledger = open_ledger(settings.ledger_url)
-        except BaseException:
-            self._socket.close()
-            raise
+        self._settings = settings
+        self._closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:
+            self._socket = opened.enter_context(listen(settings.web_listen_address))
+            own = settings.webhook_listen_address
+            self._webhook_socket = opened.enter_context(listen(own)) if own is not None else None
+            self._ledger = open_ledger(settings.ledger_url, settings.ledger_max_size)
+            opened.callback(self._ledger.close)
+            self._follower = Follower(self._ledger, Fold(settings.series_hold // timedelta(milliseconds=1)), read)
+            opened.callback(self._follower.close)
+            self._closing = opened.pop_all()
+        # One client for each purpose: what a stranger can cause must not crowd out anything else.
+        self._keys = Keys(httpx.AsyncClient(follow_redirects=False), settings.adobe_keys_url, time.monotonic)
+        clock = self._ledger.now
+        self._validations = Validations(
+            clock,
+            time.monotonic,
+            httpx.AsyncClient(follow_redirects=False) if settings.webhook_auto_validate else None,
+        )
         telemetry = Telemetry(
             __version__,
             sources=(Source.WEBHOOK, Source.JOURNAL),
             results=(Result.RECORDED, Result.DUPLICATE, Result.UNSUPPORTED, Result.UNREADABLE),
-            authentication_failures=AUTHENTICATION_FAILURES,
+            authentication_failures=FAILURES,
             anomaly_fields=ANOMALY_FIELDS,
         )
-        self._follower = Follower(self._ledger, Fold(settings.series_hold // timedelta(milliseconds=1)), read)
-        clock = self._ledger.now
-        token = settings.token
-        app = routes(
-            webhook=Webhook(
-                Intake(self._ledger, clock).record, clock, telemetry, max_body=settings.webhook_max_body, token=token
+        intake = Intake(self._ledger, clock)
+        webhook = app.webhook_routes(
+            Webhook(
+                intake.record,
+                clock,
+                telemetry,
+                authentication=self._authentication(),
+                validations=self._validations,
+                max_body=settings.webhook_max_body,
             ),
-            webhook_path=settings.webhook_path,
-            takes_token=token is not None,
-            scrape=Scrape(self._follower, telemetry),
-            telemetry_path=settings.web_telemetry_path,
-            ready=Ready(self._follower),
-            landing=Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
+            settings.webhook_path,
+            takes_token=settings.authentication == "token",
         )
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http=BoundedProtocol,
-                loop="uvloop",
-                lifespan="off",
-                ws="none",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                backlog=_BACKLOG,
-                timeout_graceful_shutdown=_GRACE,
-            )
+        health = app.health_routes(Ready(self._follower, intake))
+        inner = app.inner_routes(
+            Scrape(self._follower, telemetry),
+            settings.web_telemetry_path,
+            Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
         )
-        self._settings = settings
+        if self._webhook_socket is None:
+            self._servers = {self._socket: server(app.build([*webhook, *health, *inner]))}
+        else:
+            self._servers = {
+                self._socket: server(app.build([*health, *inner])),
+                self._webhook_socket: server(app.build([*webhook, *health])),
+            }
         if settings.webhook_max_body < _LARGEST_BATCH:
             _log.warning("--webhook.max-body is below the 2 MB of Adobe's largest batch: such a batch would be lost")
 
     @property
     def address(self) -> Address:
         """Where it listens, with the port that it got where it asked for any."""
-        host, port = self._socket.getsockname()[:2]
-        return Address(host, port)
+        return _address(self._socket)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then answer what was accepted, commit what waits, and let go."""
@@ -124,32 +145,71 @@ class Program:
         _log.info(
             "listening",
             address=str(self.address),
+            webhook_address=str(_address(self._webhook_socket or self._socket)),
             telemetry_path=self._settings.web_telemetry_path,
             webhook_path=self._settings.webhook_path,
+            authentication=self._settings.authentication,
             version=__version__,
         )
         try:
-            await self._server.serve(sockets=[self._socket])
+            await asyncio.gather(*(each.serve(sockets=[socket_]) for socket_, each in self._servers.items()))
         finally:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
+            await self._keys.close()
+            await self._validations.close()
             await asyncio.to_thread(self.close)
         _log.info("stopped")
 
     def close(self) -> None:
         """Let go of everything. Blocking."""
-        self._follower.close()
-        self._ledger.close()
-        self._socket.close()
+        self._closing.close()
+
+    def _authentication(self) -> Authentication:
+        settings = self._settings
+        match settings.authentication:
+            case "adobe":
+                return AdobeAuthentication(
+                    self._keys,
+                    settings.webhook_client_id or frozenset(),
+                    allow_missing_client_id=settings.webhook_allow_missing_client_id,
+                )
+            case "token":
+                return TokenAuthentication(settings.token or "")
+            case _:
+                return NoAuthentication()
 
     def _stop(self, number: int) -> None:
-        if self._server.should_exit:
-            _log.warning("stopping at once", signal=signal.Signals(number).name)
-            self._server.force_exit = True
-            return
-        _log.info("stopping", signal=signal.Signals(number).name)
-        self._server.should_exit = True
+        is_again = any(each.should_exit for each in self._servers.values())
+        name = signal.Signals(number).name
+        _log.warning("stopping at once", signal=name) if is_again else _log.info("stopping", signal=name)
+        for each in self._servers.values():
+            each.force_exit = is_again
+            each.should_exit = True
+
+
+def server(application: ASGIApp) -> _Server:
+    """The server of one listener."""
+    return _Server(
+        uvicorn.Config(
+            application,
+            http=BoundedProtocol,
+            loop="uvloop",
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=_GRACE,
+        )
+    )
+
+
+def _address(socket_: socket.socket) -> Address:
+    host, port = socket_.getsockname()[:2]
+    return Address(host, port)
 
 
 def build(settings: Settings) -> Program:
@@ -180,5 +240,6 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListenError(
-            f"can't listen on {address} ({error.strerror}): choose another --web.listen-address"
+            f"can't listen on {address} ({error.strerror}): choose another --web.listen-address or "
+            "--webhook.listen-address"
         ) from error

@@ -24,6 +24,9 @@ ENVIRONMENT_PREFIX: Final = "AEP_EXPORTER_"
 # What Kubernetes puts into every container for a Service of this name.
 _SERVICE_LINK = re.compile(ENVIRONMENT_PREFIX + r"(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_.*)?)")
 SERVE: Final = "serve"
+_AUTHENTICATION: Final = frozenset(
+    {"webhook_auth", "webhook_client_id", "webhook_token", "webhook_token_file", "webhook_listen_address"}
+)
 REPLAY: Final = "replay"
 
 Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
@@ -32,6 +35,8 @@ ListenAddress = Annotated[notation.Address, BeforeValidator(notation.address)]
 UrlPath = Annotated[str, BeforeValidator(notation.url_path)]
 Boolean = Annotated[bool, BeforeValidator(notation.boolean)]
 LedgerUrl = Annotated[str, BeforeValidator(notation.ledger_url)]
+ClientIds = Annotated[frozenset[str], BeforeValidator(notation.client_ids)]
+KeysUrl = Annotated[str, BeforeValidator(notation.keys_url)]
 Token = Annotated[SecretStr, BeforeValidator(notation.token)]
 TokenFile = Annotated[SecretStr, BeforeValidator(notation.token_file)]
 
@@ -68,9 +73,21 @@ class Settings(BaseModel):
         "web.listen-address", "127.0.0.1:10464", "Address for metrics, pages and the webhook; :10464 means all."
     )
     web_telemetry_path: UrlPath = _setting("web.telemetry-path", "/metrics", "Path of the metrics.")
+    webhook_listen_address: ListenAddress | None = _setting(
+        "webhook.listen-address", None, "Address of a listener of its own for the webhook and the probes."
+    )
     webhook_path: UrlPath = _setting("webhook.path", "/webhook", "Path that Adobe posts to.")
-    webhook_auth: Literal["token", "none"] | None = _setting(
-        "webhook.auth", None, "How senders prove who they are: token or none (default: token where one is set)."
+    webhook_auth: Literal["adobe", "token", "none"] | None = _setting(
+        "webhook.auth",
+        None,
+        "How senders prove who they are: adobe (signatures), token or none (default: adobe with a client id, token "
+        "with a token, else none).",
+    )
+    webhook_client_id: ClientIds | None = _setting(
+        "webhook.client-id", None, "Client ids of our registrations, separated by commas."
+    )
+    webhook_allow_missing_client_id: Boolean = _setting(
+        "webhook.allow-missing-client-id", "false", "Take signed deliveries that name no client id."
     )
     webhook_token: Token | None = _setting(
         "webhook.token", None, "Secret that the path must end in: /webhook/<token>.", may_hold_secret=True
@@ -79,10 +96,16 @@ class Settings(BaseModel):
         "webhook.token-file", None, "File that holds the token, instead of the flag.", may_hold_secret=True
     )
     webhook_max_body: Size = _setting("webhook.max-body", "4MiB", "Largest delivery that is read.")
+    webhook_auto_validate: Boolean = _setting(
+        "webhook.auto-validate", "false", "Open the address by which Adobe asks for the webhook to be confirmed."
+    )
     webhook_allow_unauthenticated: Boolean = _setting(
         "webhook.allow-unauthenticated",
         "false",
         "Take anybody's word on an address that others can reach; for a proxy that authenticates.",
+    )
+    adobe_keys_url: KeysUrl = _setting(
+        "adobe.keys-url", "https://static.adobeioevents.com", "Where Adobe's public keys are; for a private mirror."
     )
     ledger_url: LedgerUrl = _setting(
         "ledger.url",
@@ -91,6 +114,9 @@ class Settings(BaseModel):
         SERVE,
         REPLAY,
         may_hold_secret=True,
+    )
+    ledger_max_size: Size | None = _setting(
+        "ledger.max-size", None, "Size of the ledger above which deliveries are refused with 503."
     )
     ledger_retention: Duration = _setting(
         "ledger.retention", "90d", "How long a run is kept; older ones in files are not taken.", REPLAY
@@ -108,8 +134,17 @@ class Settings(BaseModel):
     )
 
     @property
+    def authentication(self) -> Literal["adobe", "token", "none"]:
+        """How senders prove who they are, said or concluded."""
+        if self.webhook_auth is not None:
+            return self.webhook_auth
+        if self.webhook_client_id:
+            return "adobe"
+        return "none" if self.token is None else "token"
+
+    @property
     def token(self) -> str | None:
-        """The token, wherever it was given; None where senders need none."""
+        """The token, wherever it was given."""
         secret = self.webhook_token or self.webhook_token_file
         return secret.get_secret_value() if secret is not None else None
 
@@ -249,7 +284,7 @@ def _reasons(error: ValidationError) -> str:
 
 def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong between settings that are each right; none is judged by a setting that was refused."""
-    if {"webhook_auth", "webhook_token", "webhook_token_file"} <= values.keys():
+    if values.keys() >= _AUTHENTICATION:
         yield from _conflicts_of_authentication(values)
     telemetry, webhook = values.get("web_telemetry_path"), values.get("webhook_path")
     if telemetry is not None and webhook is not None and f"{telemetry}/".startswith(f"{webhook}/"):
@@ -260,22 +295,29 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _conflicts_of_authentication(values: Mapping[str, Any]) -> Iterator[str]:
-    auth, secret, file = values["webhook_auth"], values["webhook_token"], values["webhook_token_file"]
-    has_token = secret is not None or file is not None
-    if secret is not None and file is not None:
+    auth, client_id = values["webhook_auth"], values["webhook_client_id"]
+    has_token = values["webhook_token"] is not None or values["webhook_token_file"] is not None
+    if values["webhook_token"] is not None and values["webhook_token_file"] is not None:
         yield "--webhook.token and --webhook.token-file both give the token: keep one"
     if auth == "token" and not has_token:
         yield "--webhook.auth=token needs --webhook.token or --webhook.token-file"
-    if auth == "none" and has_token:
-        yield "--webhook.auth=none ignores the token that is set: drop one of the two"
-    listen = values.get("web_listen_address")
-    is_open = auth == "none" or (auth is None and not has_token)
+    if auth == "adobe" and not client_id:
+        yield "--webhook.auth=adobe needs --webhook.client-id: Adobe signs for all its customers"
+    if has_token and (auth in {"adobe", "none"} or client_id):
+        yield f"--webhook.auth={auth or 'adobe'} ignores the token that is set: drop one of the two"
+    if client_id and auth in {"token", "none"}:
+        yield f"--webhook.auth={auth} ignores --webhook.client-id: drop one of the two"
+    own, shared = values["webhook_listen_address"], values.get("web_listen_address")
+    listen, flag = (own, "--webhook.listen-address") if own is not None else (shared, "--web.listen-address")
+    is_open = auth == "none" or (auth is None and not has_token and not client_id)
     if is_open and listen is not None and not listen.is_loopback and not values.get("webhook_allow_unauthenticated"):
         yield (
-            f"--web.listen-address={listen} can be reached by others, and --webhook.auth=none would believe anybody: "
-            "set --webhook.token, listen on 127.0.0.1, or, behind a proxy that authenticates, add "
+            f"{flag}={listen} can be reached by others, and --webhook.auth=none would believe anybody: set "
+            "--webhook.client-id or --webhook.token, listen on 127.0.0.1, or, behind a proxy that authenticates, add "
             "--webhook.allow-unauthenticated"
         )
+    if own is not None and own == shared and own.port:
+        yield "--webhook.listen-address is that of --web.listen-address: change one, or leave it out"
 
 
 def _did_you_mean(word: str, known: Mapping[str, object]) -> str:

@@ -17,10 +17,13 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.logs": (set(), {"structlog"}),
     "exporter.notation": ({"exporter.ledger.urls"}, set()),
     "exporter.settings": ({"exporter.errors", "exporter.notation"}, {"pydantic"}),
-    "exporter.intake": ({"exporter.flowrun", "exporter.ledger"}, set()),
+    "exporter.intake": ({"exporter.errors", "exporter.flowrun", "exporter.ledger"}, set()),
     "exporter.follow": ({"exporter.errors", "exporter.flowrun", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
     "exporter.replay": ({"exporter.flowrun", "exporter.adobe"}, set()),
-    "exporter.adobe": ({"exporter.adobe", "exporter.errors", "exporter.flowrun"}, {"msgspec"}),
+    "exporter.adobe": (
+        {"exporter.adobe", "exporter.errors", "exporter.flowrun"},
+        {"cryptography", "httpx", "msgspec", "structlog"},
+    ),
     "exporter.ledger": ({"exporter.ledger", "exporter.errors", "exporter.flowrun"}, {"structlog"}),
     "exporter.metrics": ({"exporter.metrics", "exporter.flowrun"}, {"isal", "prometheus_client"}),
     "exporter.web": (
@@ -31,11 +34,12 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.flowrun",
             "exporter.follow",
             "exporter.intake",
+            "exporter.logs",
             "exporter.metrics",
         },
-        {"httptools", "starlette", "structlog", "uvicorn"},
+        {"bcrypt", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
     ),
-    "exporter.service": ({"exporter"}, {"structlog", "uvicorn"}),
+    "exporter.service": ({"exporter"}, {"httpx", "starlette", "structlog", "uvicorn"}),
     "exporter.cli": (
         {
             "exporter.errors",
@@ -48,7 +52,18 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
 }
 
-SANS_IO = {"exporter.adobe." + name for name in ("document", "envelope", "kinds", "leaves", "payloads", "wrappers")}
+SANS_IO = {
+    "exporter.adobe." + name
+    for name in (
+        "document",
+        "envelope",
+        "kinds",
+        "leaves",
+        "payloads",
+        "signature",
+        "wrappers",
+    )
+}
 IO_MODULES = {"asyncio", "http", "os", "pathlib", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
 
 

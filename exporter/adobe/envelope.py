@@ -1,4 +1,4 @@
-"""Headers and body of what Adobe sends to what it says: Challenge, Validation or Delivery.
+"""Headers and body of what Adobe sends to what it says: a challenge, a Validation or a Delivery.
 
 The rule: every element of a delivery becomes at least one event, and none spoils another. An element that wraps several
 facts gives an event for each, numbered `<event id>#<n>`; one in which nothing is recognised stays one event as it came.
@@ -50,11 +50,8 @@ def challenge(query_string: bytes) -> str:
     return value
 
 
-def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery | Validation:
+def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
     """Read a webhook request's body; raises TooManyEventsError."""
-    validation = _validation(body)
-    if validation is not None:
-        return validation
     single = Wrapping(event_id=_header(headers, _EVENT_ID_HEADER), event_code=_header(headers, _EVENT_CODE_HEADER))
     return Delivery(source=Source.WEBHOOK, events=_read(body, received_at, single, MAX_EVENTS))
 
@@ -64,7 +61,7 @@ def read_document(body: bytes, source: Source, received_at: int) -> Delivery:
     return Delivery(source=source, events=_read(body, received_at, Wrapping(), None))
 
 
-def _validation(body: bytes) -> Validation | None:
+def validation(body: bytes) -> Validation | None:
     """The address to be opened, where a body holds that and nothing else."""
     if len(body) > _MAX_VALIDATION or b"validationUrl" not in body:
         return None
@@ -142,6 +139,7 @@ def _event(body: bytes, wrapping: Wrapping, fact: Fact) -> Event:
         body=body,
         event_id=wrapping.event_id or None,
         event_code=wrapping.event_code or None,
+        client_id=wrapping.client_id or None,
     )
 
 

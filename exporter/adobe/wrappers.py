@@ -2,7 +2,7 @@
 
 `{event_id, event}`, CloudEvents `data`, `{value}` with its message's fields, `{messages: [...]}`, `{items: [...]}` and
 the journal's `{position, event}`, in any nesting (facts: adobe.md A5, A7, B2). A wrapper says things its content does
-not: the event's id and code, the time, the organisation.
+not: the event's id and code, the time, the organisation, the client it is meant for.
 
 Sans-I/O.
 """
@@ -30,6 +30,7 @@ class Wrapping:
     event_id: str = ""
     event_code: str = ""
     org: str = ""
+    client_id: str = ""
     told_at: object = None
     """A time, as it came."""
 
@@ -112,6 +113,7 @@ def _with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:
         )
         or wrapping.event_code,
         org=_first(member(node, "imsOrgId"), member(node, "imsOrg"), adobe.get("imsOrgId")) or wrapping.org,
+        client_id=_first(node.get("recipientclientid"), node.get("recipient_client_id")) or wrapping.client_id,
         told_at=told_at or wrapping.told_at,
     )
 

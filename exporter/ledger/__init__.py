@@ -81,7 +81,8 @@ class Ledger(Protocol):
         version of a fact wins. A draft that the database refuses as data is kept as unreadable; the others are not
         held up by it. `received_at` is the ledger's clock, and never less than that of the entry before.
 
-        Raises QueueFullError, CommitTimeoutError (it may yet be committed) or LedgerUnavailableError (it was not).
+        Raises QueueFullError, CommitTimeoutError (it may yet be committed), LedgerFullError or LedgerUnavailableError
+        (it was not).
         """
         ...
 

@@ -133,7 +133,7 @@ class GroupCommit:
             return commit(requests)
         except DataRefusedError:
             raise
-        except LedgerUnavailableError as error:
+        except ExporterError as error:
             return [error] * len(requests)
         except Exception:  # noqa: BLE001 - the writer lives on: without it nothing would be acknowledged again
             _log.exception("commit failed in a way nobody foresaw")

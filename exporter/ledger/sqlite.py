@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusableError
 from exporter.flowrun import Source
 from exporter.ledger import Cursor, Draft, Entry, Receipt, as_unreadable
 from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
@@ -70,8 +70,12 @@ def wall_clock() -> int:
 class SqliteLedger:
     """A ledger in a file (see the port, exporter.ledger.Ledger, for what each method promises)."""
 
-    def __init__(self, path: Path, clock: Callable[[], int] = wall_clock) -> None:
-        """Open the file, made new where there is none; raises LedgerUnusableError."""
+    def __init__(self, path: Path, clock: Callable[[], int] = wall_clock, *, max_size: int | None = None) -> None:
+        """Open the file, made new where there is none; raises LedgerUnusableError.
+
+        `max_size`: bytes above which nothing is appended.
+        """
+        self._max_size = max_size
         self._path = path
         self._clock = clock
         self._readers = threading.local()
@@ -170,6 +174,8 @@ class SqliteLedger:
     def _transaction(self, requests: Sequence[Request], insert: Callable[[Draft, int], Receipt]) -> list[list[Receipt]]:
         connection = self._writer
         self._check_file()
+        if self._max_size is not None and self.size() >= self._max_size:
+            raise LedgerFullError(f"{self._path} has reached --ledger.max-size: raise it, or keep runs for less long")
         try:
             connection.execute("BEGIN IMMEDIATE")
             last = connection.execute(_LAST_RECEIVED).fetchone()

@@ -1,4 +1,4 @@
-"""Which route leads where."""
+"""Which route leads where, on which listener."""
 
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
@@ -10,31 +10,25 @@ from exporter.web.scrape import Scrape
 from exporter.web.webhook import Webhook
 
 
-def routes(
-    *,
-    webhook: Webhook,
-    webhook_path: str,
-    takes_token: bool,
-    scrape: Scrape,
-    telemetry_path: str,
-    ready: health.Ready,
-    landing: Landing,
-) -> Router:
-    """The application of a listener that serves everything."""
-    return Router(
-        [
-            Route(webhook_path, webhook),
-            # With a token the last segment is it; without, a trailing slash is all that may follow.
-            Route(webhook_path + ("/{token:path}" if takes_token else "/"), webhook),
-            Route(telemetry_path, scrape),
-            Route("/-/healthy", health.healthy),
-            Route("/-/ready", ready.endpoint),
-            Route("/", landing.endpoint),
-        ],
-        # A redirect is no 2xx: Adobe would drop the event.
-        redirect_slashes=False,
-        default=_not_found,
-    )
+def webhook_routes(webhook: Webhook, path: str, *, takes_token: bool) -> list[Route]:
+    """The webhook: with a token its last segment is that; without, a trailing slash is all that may follow."""
+    return [Route(path, webhook), Route(path + ("/{token:path}" if takes_token else "/"), webhook)]
+
+
+def health_routes(ready: health.Ready) -> list[Route]:
+    """The probes, on every listener."""
+    return [Route("/-/healthy", health.healthy), Route("/-/ready", ready.endpoint)]
+
+
+def inner_routes(scrape: Scrape, telemetry_path: str, landing: Landing) -> list[Route]:
+    """What is for one's own network."""
+    return [Route(telemetry_path, scrape), Route("/", landing.endpoint)]
+
+
+def build(routes: list[Route]) -> Router:
+    """The application of a listener."""
+    # A redirect is no 2xx: Adobe would drop the event.
+    return Router(routes, redirect_slashes=False, default=_not_found)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

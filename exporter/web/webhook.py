@@ -6,7 +6,6 @@ contract 3.1; this module reads the request, the rest is given to it.
 """
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Final
@@ -14,21 +13,30 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from exporter.adobe.envelope import Validation, challenge, open_delivery
+from exporter.adobe.envelope import challenge, open_delivery
 from exporter.errors import (
     BodyTooLargeError,
     DefectError,
     ExporterError,
-    WrongTokenError,
+    KeyPathError,
+    SignatureMissingError,
+    SignatureWrongError,
 )
 from exporter.flowrun import Delivery, Result
 from exporter.intake import anomalies
+from exporter.logs import Sparingly
 from exporter.metrics.telemetry import Telemetry
 from exporter.web.answers import answer, method_not_allowed, refuse
+from exporter.web.authentication import FAILURES, Authentication, Headers
+from exporter.web.bounds import Place, Room
+from exporter.web.validation import Validations
 
-AUTHENTICATION_FAILURES: Final = (WrongTokenError.reason,)
-
+_MAY_BE_UNSIGNED: Final = frozenset({SignatureMissingError.reason, SignatureWrongError.reason, KeyPathError.reason})
+"""Why the head of a request was not believed, where its body may still be Adobe's request to confirm the webhook."""
+_MAX_UNPROVEN: Final = 4096
+"""Bytes that are read of such a body."""
 _MAX_LENGTH_DIGITS: Final = 18
+
 _READ_ELSEWHERE_FROM: Final = 256 * 1024
 """Bytes; a body of this size is read on another thread, so that the others are not kept waiting."""
 
@@ -52,15 +60,19 @@ class Webhook:
         clock: Callable[[], int],
         telemetry: Telemetry,
         *,
+        authentication: Authentication,
+        validations: Validations,
         max_body: int,
-        token: str | None = None,
     ) -> None:
-        """`token`: what the path's last segment must be; None when anybody may post (authentication `none`)."""
+        """Takes what it asks senders for, and where deliveries go; `max_body` in bytes."""
         self._record = record
         self._clock = clock
         self._telemetry = telemetry
         self._max_body = max_body
-        self._token = token.encode() if token else None
+        self._authentication = authentication
+        self._validations = validations
+        self._room = Room()
+        self._refusals = Sparingly(perf_counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -83,34 +95,50 @@ class Webhook:
         method = scope["method"]
         if method not in {"GET", "POST"}:
             return await method_not_allowed(send, b"GET, POST")
-        self._authenticate(scope)
+        headers = dict(scope["headers"])
         if method == "GET":
+            self._authentication.head(scope, headers)
             await answer(send, 200, challenge(scope["query_string"]).encode(errors="replace"))
             return 200
-        headers = dict(scope["headers"])
-        body = await self._body(headers, receive)
-        opened = await self._open(headers, body)
-        if isinstance(opened, Validation):
-            _note_validation(opened)
-            await answer(send, 200, b"ok\n")
-            return 200
-        results = await self._recorded(opened)
-        self._telemetry.count_received(opened.source.value, results, anomalies([opened]))
-        await answer(send, 200, "".join(f"{result} {count}\n" for result, count in sorted(results.items())).encode())
-        _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=len(body))
+        with self._room.place() as place:
+            body = await self._believed(scope, headers, receive, place)
+            if body is not None:
+                return await self._deliver(await self._open(headers, body), len(body), send)
+        await answer(send, 200, b"ok\n")
         return 200
 
-    def _authenticate(self, scope: Scope) -> None:
-        if self._token is None:
-            return
-        given = str(scope["path_params"].get("token", "")).encode(errors="replace")
-        if not hmac.compare_digest(given, self._token):
-            raise WrongTokenError("the path does not end in the token")
+    async def _deliver(self, delivery: Delivery, size: int, send: Send) -> int:
+        self._authentication.delivery(delivery)
+        results = await self._recorded(delivery)
+        self._telemetry.count_received(delivery.source.value, results, anomalies([delivery]))
+        await answer(send, 200, "".join(f"{result} {count}\n" for result, count in sorted(results.items())).encode())
+        _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=size)
+        return 200
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        too_large = BodyTooLargeError(f"a delivery has at most {self._max_body} bytes")
+    async def _believed(self, scope: Scope, headers: Headers, receive: Receive, place: Place) -> bytes | None:
+        """The body of a request that is believed; None for Adobe's request to confirm the webhook, signed or not."""
+        try:
+            self._authentication.head(scope, headers)
+            body = await self._body(headers, receive, place, self._max_body)
+        except ExporterError as error:
+            if error.reason not in _MAY_BE_UNSIGNED:
+                raise
+            # Only so much is read for it, and whatever else it says is not looked at.
+            if not self._validations.note(await self._body(headers, receive, place, _MAX_UNPROVEN, error)):
+                raise
+            return None
+        if self._validations.note(body):
+            return None
+        await self._authentication.body(headers, body)
+        return body
+
+    async def _body(
+        self, headers: Headers, receive: Receive, place: Place, most: int, otherwise: ExporterError | None = None
+    ) -> bytes:
+        """The whole body; raises `otherwise` (or BodyTooLargeError) where it is larger than `most` bytes."""
+        too_large = otherwise or BodyTooLargeError(f"a delivery has at most {most} bytes")
         length = headers.get(b"content-length", b"0")
-        if len(length) > _MAX_LENGTH_DIGITS or (length.isdigit() and int(length) > self._max_body):
+        if len(length) > _MAX_LENGTH_DIGITS or (length.isdigit() and int(length) > most):
             raise too_large
         chunks: list[bytes] = []
         size = 0
@@ -120,13 +148,14 @@ class Webhook:
                 raise _ClientGoneError
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > self._max_body:
+            if size > most:
                 raise too_large
+            place.grow(len(chunk))
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
 
-    async def _open(self, headers: Mapping[bytes, bytes], body: bytes) -> Delivery | Validation:
+    async def _open(self, headers: Mapping[bytes, bytes], body: bytes) -> Delivery:
         now = self._clock()
         if len(body) < _READ_ELSEWHERE_FROM:
             return open_delivery(headers, body, now)
@@ -143,12 +172,8 @@ class Webhook:
         return results
 
     def _note_refusal(self, error: ExporterError) -> None:
-        if error.reason in AUTHENTICATION_FAILURES:
+        if error.reason in FAILURES:
             self._telemetry.authentication_failures.labels(error.reason).inc()
-        _log.warning("delivery refused", reason=error.reason, detail=str(error))
-
-
-def _note_validation(validation: Validation) -> None:
-    _log.warning(
-        "Adobe asks for this webhook to be confirmed: open the address within five minutes", url=validation.url
-    )
+        kept_back = self._refusals.may_tell(error.reason)
+        if kept_back is not None:
+            _log.warning("delivery refused", reason=error.reason, detail=str(error), more_like_it=kept_back)

@@ -1,6 +1,7 @@
 """The application in this process, on a ledger of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
-from exporter.web.app import routes
+from exporter.web.app import build, health_routes, inner_routes, webhook_routes
+from exporter.web.authentication import FAILURES, Authentication, NoAuthentication
 from exporter.web.health import Ready
 from exporter.web.pages import Landing
 from exporter.web.scrape import Scrape
-from exporter.web.webhook import AUTHENTICATION_FAILURES, Webhook
+from exporter.web.validation import Validations
+from exporter.web.webhook import Webhook
 
 TOKEN = "a-token-made-up-for-tests"
 
@@ -28,30 +31,41 @@ TOKEN = "a-token-made-up-for-tests"
 class Application:
     """An exporter without a network: what each request gets, and what it left behind."""
 
-    def __init__(self, folder: Path, token: str | None = None, max_body: int = 100_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        authentication: Authentication | None = None,
+        *,
+        max_body: int = 100_000,
+        takes_token: bool = False,
+    ) -> None:
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.follower = Follower(self.ledger, Fold(0), read)
         self.telemetry = Telemetry(
             "1.2.3",
             sources=("webhook", "journal"),
             results=(Result.RECORDED, Result.DUPLICATE, Result.UNSUPPORTED, Result.UNREADABLE),
-            authentication_failures=AUTHENTICATION_FAILURES,
+            authentication_failures=FAILURES,
             anomaly_fields=ANOMALY_FIELDS,
         )
-        self.router: Router = routes(
-            webhook=Webhook(
-                Intake(self.ledger, self.ledger.now).record,
-                self.ledger.now,
-                self.telemetry,
-                max_body=max_body,
-                token=token,
-            ),
-            webhook_path="/webhook",
-            takes_token=token is not None,
-            scrape=Scrape(self.follower, self.telemetry),
-            telemetry_path="/metrics",
-            ready=Ready(self.follower),
-            landing=Landing("1.2.3", "/metrics", "/webhook"),
+        intake = Intake(self.ledger, self.ledger.now)
+        self.validations = Validations(self.ledger.now, time.monotonic)
+        self.webhook = Webhook(
+            intake.record,
+            self.ledger.now,
+            self.telemetry,
+            authentication=authentication or NoAuthentication(),
+            validations=self.validations,
+            max_body=max_body,
+        )
+        self.router: Router = build(
+            [
+                *webhook_routes(self.webhook, "/webhook", takes_token=takes_token),
+                *health_routes(Ready(self.follower, intake)),
+                *inner_routes(
+                    Scrape(self.follower, self.telemetry), "/metrics", Landing("1.2.3", "/metrics", "/webhook")
+                ),
+            ]
         )
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -90,12 +104,12 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Makes applications, and closes them when the test is over."""
     made: list[Application] = []
 
-    def build(**options: Any) -> Application:
+    def made_with(**options: Any) -> Application:
         application = Application(tmp_path, **options)
         made.append(application)
         return application
 
-    yield build
+    yield made_with
     for application in made:
         application.close()
 

@@ -1,0 +1,125 @@
+"""Who is believed: nobody asked (`none`), whoever knows the path (`token`), or Adobe alone (`adobe`).
+
+The rule: what can be judged from the head of a request is judged before its body is read, and bytes that are not
+believed are never recorded. With `adobe`, a delivery must be signed by one of Adobe's keys and be meant for us: Adobe
+signs for all its customers, so a signature alone proves only that Adobe sent it to somebody (adobe.md A3).
+"""
+
+import hmac
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from starlette.types import Scope
+
+from exporter.adobe.keys import Keys
+from exporter.adobe.signature import signatures, verify
+from exporter.errors import (
+    ClientIdError,
+    ClientIdMissingError,
+    KeyPathError,
+    KeyUnavailableError,
+    SignatureMissingError,
+    SignatureWrongError,
+    WrongTokenError,
+)
+from exporter.flowrun import Delivery, Unreadable
+
+FAILURES: Final = tuple(
+    error.reason
+    for error in (
+        WrongTokenError,
+        SignatureMissingError,
+        SignatureWrongError,
+        KeyPathError,
+        ClientIdError,
+        ClientIdMissingError,
+    )
+)
+"""Every reason for which a delivery is refused as not Adobe's."""
+
+Headers = Mapping[bytes, bytes]
+
+
+class Authentication(Protocol):
+    """What a webhook asks, in this order. Each raises an error of errors.py."""
+
+    def head(self, scope: Scope, headers: Headers) -> None:
+        """Judge a request by its path and headers."""
+        ...
+
+    async def body(self, headers: Headers, body: bytes) -> None:
+        """Judge the bytes of a delivery."""
+        ...
+
+    def delivery(self, delivery: Delivery) -> None:
+        """Judge what a delivery says."""
+        ...
+
+
+class NoAuthentication:
+    """Anybody is believed: for loopback, and behind a proxy that authenticates."""
+
+    def head(self, scope: Scope, headers: Headers) -> None:
+        """Believe it."""
+
+    async def body(self, headers: Headers, body: bytes) -> None:
+        """Believe it."""
+
+    def delivery(self, delivery: Delivery) -> None:
+        """Believe it."""
+
+
+class TokenAuthentication(NoAuthentication):
+    """Whoever knows the path's last segment is believed."""
+
+    def __init__(self, token: str) -> None:
+        """`token`: what the last segment must be."""
+        self._token = token.encode()
+
+    def head(self, scope: Scope, headers: Headers) -> None:  # noqa: ARG002 - the port's signature
+        """Compare in constant time."""
+        given = str(scope["path_params"].get("token", "")).encode(errors="replace")
+        if not hmac.compare_digest(given, self._token):
+            raise WrongTokenError("the path does not end in the token")
+
+
+class AdobeAuthentication:
+    """Adobe is believed, in what it sends to us."""
+
+    def __init__(self, keys: Keys, client_ids: frozenset[str], *, allow_missing_client_id: bool) -> None:
+        """`client_ids`: ours; `allow_missing_client_id`: believe a delivery that names none."""
+        self._keys = keys
+        self._client_ids = client_ids
+        self._allow_missing = allow_missing_client_id
+
+    def head(self, scope: Scope, headers: Headers) -> None:
+        """A registration's GET is not signed; a delivery must name keys that can be Adobe's."""
+        if scope["method"] == "POST":
+            signatures(headers)
+
+    async def body(self, headers: Headers, body: bytes) -> None:
+        """One of the signatures must be of these bytes; keys that are here are tried before others are fetched."""
+        unavailable: KeyUnavailableError | None = None
+        for signature in sorted(signatures(headers), key=lambda each: self._keys.cached(each.key_path) is None):
+            try:
+                key = await self._keys.get(signature.key_path)
+            except KeyUnavailableError as error:
+                unavailable = error
+                continue
+            if verify(body, signature, key):
+                self._keys.trust(signature.key_path)
+                return
+        raise unavailable or SignatureWrongError("no signature is of these bytes")
+
+    def delivery(self, delivery: Delivery) -> None:
+        """Every event that names a client must name one of ours; those that name none follow the others."""
+        named = {event.client_id for event in delivery.events if event.client_id is not None}
+        if not named <= self._client_ids:
+            raise ClientIdError("the delivery is meant for another client id")
+        # What can't be read names nobody; it is Adobe's all the same, and is kept.
+        is_readable = any(not isinstance(event.fact, Unreadable) for event in delivery.events)
+        if not named and is_readable and not self._allow_missing:
+            raise ClientIdMissingError(
+                "the delivery names no client id; if your registration sends none, allow it with "
+                "--webhook.allow-missing-client-id"
+            )
