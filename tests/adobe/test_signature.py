@@ -105,9 +105,13 @@ ONE: Final = base64.b64encode(b"1" * 256)
 TWO: Final = base64.b64encode(b"2" * 256)
 
 
-@cache
 def private_key(name: str = "") -> rsa.RSAPrivateKey:
     """A key made up for these tests, the same one for the same name."""
+    return _private_key(name)
+
+
+@cache
+def _private_key(name: str) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 

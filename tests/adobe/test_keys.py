@@ -1,0 +1,590 @@
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.adobe import keys as module
+from exporter.adobe.keys import MAX_AGE, MAX_KEYS, MAX_UNKNOWN, REFRESH_AFTER, REMEMBER_FAILURE, Keys
+from exporter.adobe.signature import MAX_PEM
+from exporter.errors import KeyPathError, KeyUnavailableError
+from tests.adobe.test_signature import ATTACKS, HOST, PATH, of_size, pem, private_key
+
+HOUR: Final = 60 * 60.0
+DAY: Final = 24 * HOUR
+
+
+def path(number: int) -> str:
+    """The path of one of many keys."""
+    return f"/prod/keys/pub-key-{number}.pem"
+
+
+class Adobe:
+    """Adobe's key host, a clock, and the keys under test: what was asked for, and what is answered."""
+
+    def __init__(self, host: str = HOST) -> None:
+        self.now = 1000.0
+        self.asked: list[str] = []
+        self.answer: Callable[[httpx.Request], httpx.Response] = key_of("")
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        self.keys = Keys(self.client, host, lambda: self.now)
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(str(request.url))
+        await self.gate.wait()
+        return self.answer(request)
+
+    async def trusted(self, path: str = PATH) -> RSAPublicKey:
+        """The key, after it verified a delivery."""
+        key = await self.keys.get(path)
+        self.keys.trust(path)
+        await settled()
+        return key
+
+    async def fails(self, path: str = PATH) -> None:
+        """Ask for a key that can't be had."""
+        with pytest.raises(KeyUnavailableError):
+            await self.keys.get(path)
+
+
+def key_of(name: str) -> Callable[[httpx.Request], httpx.Response]:
+    """The answer that holds the key of that name."""
+    return lambda _request: httpx.Response(200, content=pem(private_key(name).public_key()))
+
+
+def status(code: int, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
+    """An answer of that status, with a key that must not be believed."""
+    content = pem(private_key().public_key())
+    return lambda _request: httpx.Response(code, content=content, headers=headers)
+
+
+def raising(error: type[httpx.HTTPError]) -> Callable[[httpx.Request], httpx.Response]:
+    """No answer."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error("made up")
+
+    return answer
+
+
+def holding(content: bytes) -> Callable[[httpx.Request], httpx.Response]:
+    """An answer that says it is a key."""
+    return lambda _request: httpx.Response(200, content=content)
+
+
+async def settled() -> None:
+    """Let everything happen that can happen now."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def play(story: Callable[[Adobe], Awaitable[None]], host: str = HOST) -> list[str]:
+    """What the key host was asked for; nothing that went wrong on the way may go unnoticed."""
+
+    async def main() -> list[str]:
+        unnoticed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unnoticed.append(context))
+        adobe = Adobe(host)
+        async with adobe.client:
+            await story(adobe)
+            await adobe.keys.close()
+        await settled()
+        gc.collect()
+        assert unnoticed == []
+        assert len(asyncio.all_tasks()) == 1
+        return adobe.asked
+
+    return asyncio.run(main())
+
+
+FAILURES: Final = {
+    "not found": status(404),
+    "forbidden": status(403),
+    "no content": status(204),
+    "a part": status(206),
+    "an error": status(500),
+    "unavailable": status(503),
+    "moved": status(301, location="https://evil.com/prod/keys/pub-key-a.pem"),
+    "found elsewhere": status(302, location=HOST + "/prod/keys/pub-key-a.pem"),
+    "temporarily elsewhere": status(307, location="/prod/keys/pub-key-a.pem"),
+    "permanently elsewhere": status(308, location="//evil.com/x"),
+    "no connection": raising(httpx.ConnectError),
+    "no connection in time": raising(httpx.ConnectTimeout),
+    "no answer in time": raising(httpx.ReadTimeout),
+    "no place": raising(httpx.PoolTimeout),
+    "half an answer": raising(httpx.RemoteProtocolError),
+    "not compressed as it says": lambda _request: httpx.Response(
+        200, stream=_Chunks(b"no gzip"), headers={"content-encoding": "gzip"}
+    ),
+    "empty": holding(b""),
+    "a page": holding(b"<!doctype html>"),
+    "half a key": holding(pem(private_key().public_key())[:200]),
+    "a small key": holding(of_size(1024)),
+    "too large": holding(pem(private_key().public_key()) + b"\n" * MAX_PEM),
+    "a megabyte": holding(b"A" * 1_000_000),
+}
+
+
+class _Chunks(httpx.AsyncByteStream):
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
+
+
+def test_the_limits() -> None:
+    """A key is kept for a day, renewed after half of it; a failure is remembered a minute; ten unknown ones fit in one."""
+    assert (MAX_AGE, REFRESH_AFTER, REMEMBER_FAILURE, MAX_UNKNOWN) == (DAY, 12 * HOUR, 60, 10)
+
+
+def test_a_key() -> None:
+    """A key is asked for at Adobe's host, by the path that the delivery names."""
+
+    async def story(adobe: Adobe) -> None:
+        assert adobe.keys.cached(PATH) is None
+        key = await adobe.keys.get(PATH)
+        assert key.public_numbers() == private_key().public_key().public_numbers()
+        assert adobe.keys.cached(PATH) is key
+
+    assert play(story) == [HOST + PATH]
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        (HOST + "/", HOST),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://mirror/adobe/", "http://mirror/adobe"),
+        ("http://mirror//", "http://mirror"),
+    ],
+)
+def test_another_host(host: str, base: str) -> None:
+    """A mirror is asked instead of Adobe's host, with or without a slash at its end."""
+
+    async def story(adobe: Adobe) -> None:
+        await adobe.keys.get(PATH)
+
+    assert play(story, host) == [base + PATH]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_path_that_is_not_adobes(attack: str) -> None:
+    """A path that names none of Adobe's keys causes no request, to nobody."""
+
+    async def story(adobe: Adobe) -> None:
+        with pytest.raises(KeyPathError):
+            await adobe.keys.get(ATTACKS[attack])
+        assert adobe.keys.cached(ATTACKS[attack]) is None
+        adobe.keys.trust(ATTACKS[attack])
+
+    assert play(story) == []
+
+
+@given(st.text() | st.text().map(lambda text: PATH + text) | st.text().map(lambda text: text + PATH))
+def test_any_path(text: str) -> None:
+    """Whatever a path is, only Adobe's host is asked."""
+
+    async def story(adobe: Adobe) -> None:
+        if text != PATH:
+            with pytest.raises(KeyPathError):
+                await adobe.keys.get(text)
+
+    assert play(story) == []
+
+
+def test_one_request_for_many_waiters() -> None:
+    """However many deliveries wait for a key, it is asked for once."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        waiting = [asyncio.create_task(adobe.keys.get(PATH)) for _ in range(100)]
+        await settled()
+        assert len(adobe.asked) == 1
+        adobe.gate.set()
+        assert len({id(key) for key in await asyncio.gather(*waiting)}) == 1
+
+    assert len(play(story)) == 1
+
+
+def test_one_failure_for_many_waiters() -> None:
+    """However many deliveries wait for a key that can't be had, all are told, and it is asked for once."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        adobe.answer = status(404)
+        waiting = [asyncio.create_task(adobe.keys.get(PATH)) for _ in range(100)]
+        await settled()
+        adobe.gate.set()
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, KeyUnavailableError) for error in told)
+
+    assert len(play(story)) == 1
+
+
+def test_two_keys_at_once() -> None:
+    """Nobody waits for a key that somebody else wants."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        waiting = [asyncio.create_task(adobe.keys.get(path(number))) for number in range(2)]
+        await settled()
+        assert len(adobe.asked) == 2
+        adobe.gate.set()
+        await asyncio.gather(*waiting)
+
+    play(story)
+
+
+def test_a_waiter_that_goes_away() -> None:
+    """A delivery whose sender hangs up takes the key from nobody else."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        waiting = [asyncio.create_task(adobe.keys.get(PATH)) for _ in range(3)]
+        await settled()
+        waiting[0].cancel()
+        await settled()
+        assert waiting[0].cancelled()
+        adobe.gate.set()
+        assert await waiting[1] is await waiting[2] is adobe.keys.cached(PATH)
+
+    assert len(play(story)) == 1
+
+
+@pytest.mark.parametrize("failure", ["not found", "no connection"])
+def test_the_last_waiter_goes_away(failure: str) -> None:
+    """A key that nobody waits for any more is fetched to the end, and its failure remembered."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        adobe.answer = FAILURES[failure]
+        waiting = asyncio.create_task(adobe.keys.get(PATH))
+        await settled()
+        waiting.cancel()
+        await settled()
+        adobe.gate.set()
+        await settled()
+        await adobe.fails()
+
+    assert len(play(story)) == 1
+
+
+def test_close() -> None:
+    """The end does not wait for what is under way, and leaves nothing behind."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        waiting = [asyncio.create_task(adobe.keys.get(path(number))) for number in (1, 1, 2)]
+        await settled()
+        await adobe.keys.close()
+        await settled()
+        assert all(task.done() for task in waiting)
+
+    assert len(play(story)) == 2
+
+
+def test_close_before_anything() -> None:
+    """The end of what never began is nothing, once or twice."""
+
+    async def story(adobe: Adobe) -> None:
+        await adobe.keys.close()
+
+    assert play(story) == []
+
+
+def test_close_ends_a_refresh() -> None:
+    """The end does not wait for a key that is being renewed."""
+
+    async def story(adobe: Adobe) -> None:
+        await adobe.trusted()
+        adobe.now += REFRESH_AFTER
+        adobe.gate.clear()
+        adobe.keys.trust(PATH)
+        await settled()
+
+    assert len(play(story)) == 2
+
+
+def test_a_key_is_kept_for_a_day_and_no_longer() -> None:
+    """A key is asked for again after 24 hours, not before."""
+
+    async def story(adobe: Adobe) -> None:
+        await adobe.keys.get(PATH)
+        adobe.now += DAY - 1
+        await adobe.keys.get(PATH)
+        assert len(adobe.asked) == 1
+        adobe.now += 1
+        assert adobe.keys.cached(PATH) is None
+        adobe.answer = key_of("another")
+        key = await adobe.keys.get(PATH)
+        assert key.public_numbers() == private_key("another").public_key().public_numbers()
+
+    assert len(play(story)) == 2
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failure_is_remembered_a_minute(failure: str) -> None:
+    """A key that can't be had is asked for again after a minute, not before, and nowhere else."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = FAILURES[failure]
+        await adobe.fails()
+        adobe.now += REMEMBER_FAILURE - 1
+        await adobe.fails()
+        assert adobe.asked == [HOST + PATH]
+        adobe.answer = key_of("")
+        adobe.now += 1
+        await adobe.keys.get(PATH)
+
+    assert play(story) == [HOST + PATH] * 2
+
+
+def test_a_host_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key host that trickles costs a few seconds, well under the ten that Adobe waits."""
+    assert module.TIMEOUT < 8
+    monkeypatch.setattr(module, "TIMEOUT", 0.0)
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        await adobe.fails()
+        adobe.gate.set()
+        await adobe.fails()
+
+    assert len(play(story)) == 1
+
+
+def test_a_large_answer_is_not_read_to_its_end() -> None:
+    """Of an answer that is too large to be a key no more is read than shows that."""
+
+    class Endless(httpx.AsyncByteStream):
+        given = 0
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while self.given < 100 * MAX_PEM:
+                self.given += 1024
+                yield b"A" * 1024
+
+    async def story(adobe: Adobe) -> None:
+        endless = Endless()
+        adobe.answer = lambda _request: httpx.Response(200, stream=endless)
+        await adobe.fails()
+        assert endless.given <= MAX_PEM + 1024
+
+    play(story)
+
+
+def test_ten_unknown_keys_a_minute() -> None:
+    """Strangers who make up paths cause ten requests a minute, however many they send."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = status(404)
+        for number in range(30):
+            await adobe.fails(path(number))
+        assert len(adobe.asked) == 10
+        adobe.now += 59
+        await adobe.fails(path(100))
+        assert len(adobe.asked) == 10
+        adobe.now += 1
+        for number in range(100, 130):
+            await adobe.fails(path(number))
+
+    assert len(play(story)) == 20
+
+
+def test_ten_unknown_keys_at_once() -> None:
+    """The bound holds for what is asked for at the same time, and for keys that exist."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.gate.clear()
+        waiting = [asyncio.create_task(adobe.keys.get(path(number))) for number in range(30)]
+        await settled()
+        adobe.gate.set()
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [isinstance(each, KeyUnavailableError) for each in told] == [False] * 10 + [True] * 20
+
+    assert len(play(story)) == 10
+
+
+def test_the_bound_slides() -> None:
+    """In no stretch of a minute are more than ten unknown keys asked for."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = status(404)
+        asked_at: list[float] = []
+        for number in range(400):
+            before = len(adobe.asked)
+            await adobe.fails(path(number))
+            asked_at += [adobe.now] * (len(adobe.asked) - before)
+            adobe.now += 1 if number % 3 else 2.5
+        assert len(asked_at) > 50
+        assert all(later - earlier >= 60 for earlier, later in zip(asked_at, asked_at[10:], strict=False))
+
+    play(story)
+
+
+def test_cached_keys_are_not_bounded() -> None:
+    """Keys that are here are given while strangers use the bound up."""
+
+    async def story(adobe: Adobe) -> None:
+        key = await adobe.keys.get(PATH)
+        for number in range(30):
+            if number < MAX_UNKNOWN - 1:
+                await adobe.keys.get(path(number))
+            else:
+                await adobe.fails(path(number))
+        assert await adobe.keys.get(PATH) is key
+
+    play(story)
+
+
+def test_a_trusted_key_is_renewed_ahead_of_time() -> None:
+    """After 12 hours a trusted key is renewed while the old one serves."""
+
+    async def story(adobe: Adobe) -> None:
+        old = await adobe.trusted()
+        adobe.now += REFRESH_AFTER - 1
+        assert await adobe.trusted() is old
+        assert len(adobe.asked) == 1
+        adobe.now += 1
+        adobe.gate.clear()
+        adobe.answer = key_of("another")
+        assert await adobe.trusted() is old
+        assert await adobe.trusted() is old
+        assert len(adobe.asked) == 2
+        adobe.gate.set()
+        await settled()
+        new = await adobe.trusted()
+        assert new.public_numbers() == private_key("another").public_key().public_numbers()
+        adobe.now += DAY - 1
+        assert adobe.keys.cached(PATH) is new
+
+    assert len(play(story)) == 2
+
+
+def test_a_key_that_verified_nothing_is_not_renewed() -> None:
+    """A key that was only asked for is not renewed by itself."""
+
+    async def story(adobe: Adobe) -> None:
+        await adobe.keys.get(PATH)
+        adobe.now += DAY - 1
+        await adobe.keys.get(PATH)
+        await settled()
+
+    assert len(play(story)) == 1
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_refresh_that_fails(failure: str) -> None:
+    """A trusted key that can't be renewed serves until it is 24 hours old, and is tried again now and then."""
+
+    async def story(adobe: Adobe) -> None:
+        old = await adobe.trusted()
+        adobe.answer = FAILURES[failure]
+        adobe.now += REFRESH_AFTER
+        for _ in range(12 * 60 - 1):
+            assert await adobe.trusted() is old
+            adobe.now += 60
+        assert 2 < len(adobe.asked) < 200
+        adobe.now += 60
+        await adobe.fails()
+        adobe.answer = key_of("another")
+        adobe.now += 60
+        assert await adobe.trusted() is not old
+
+    play(story)
+
+
+def test_trusted_keys_are_renewed_whatever_strangers_do() -> None:
+    """Strangers who use the bound up keep no trusted key from being renewed, ahead of time or after a day."""
+
+    async def story(adobe: Adobe) -> None:
+        old = await adobe.trusted()
+        adobe.now += REFRESH_AFTER
+        for number in range(30):
+            adobe.answer = status(404)
+            await adobe.fails(path(number))
+        adobe.answer = key_of("another")
+        assert await adobe.trusted() is old
+        renewed = await adobe.trusted()
+        assert renewed is not old
+        adobe.now += DAY
+        adobe.answer = status(404)
+        for number in range(30, 60):
+            await adobe.fails(path(number))
+        adobe.answer = key_of("")
+        assert await adobe.trusted() is not renewed
+
+    play(story)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "not trusted"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_key_that_is_too_old_and_can_not_be_had(failure: str, is_trusted: bool) -> None:  # noqa: FBT001
+    """A key of more than a day that can't be had is asked for once a minute, as any other."""
+
+    async def story(adobe: Adobe) -> None:
+        await (adobe.trusted() if is_trusted else adobe.keys.get(PATH))
+        adobe.now += DAY
+        adobe.answer = FAILURES[failure]
+        for _ in range(5):
+            await adobe.fails()
+        assert len(adobe.asked) == 2
+        adobe.now += REMEMBER_FAILURE
+        adobe.answer = key_of("")
+        await adobe.keys.get(PATH)
+
+    assert len(play(story)) == 3
+
+
+def test_few_keys_are_kept() -> None:
+    """So many keys are kept; the oldest that verified nothing goes first, the trusted ones last."""
+
+    async def story(adobe: Adobe) -> None:
+        trusted = [await adobe.trusted(path(number)) for number in range(3)]
+        for number in range(3, 3 * MAX_KEYS):
+            adobe.now += 10
+            await adobe.keys.get(path(number))
+        held = [number for number in range(3 * MAX_KEYS) if adobe.keys.cached(path(number)) is not None]
+        assert held == [0, 1, 2, *range(2 * MAX_KEYS + 3, 3 * MAX_KEYS)]
+        assert [adobe.keys.cached(path(number)) for number in range(3)] == trusted
+
+    play(story)
+
+
+def test_failures_go_before_keys() -> None:
+    """Strangers who make up paths drop no key that is here, trusted or not."""
+
+    async def story(adobe: Adobe) -> None:
+        await adobe.trusted(path(0))
+        await adobe.keys.get(path(1))
+        adobe.answer = status(404)
+        for number in range(2, 5 * MAX_KEYS):
+            adobe.now += 10
+            await adobe.fails(path(number))
+        assert adobe.keys.cached(path(0)) is not None
+        assert adobe.keys.cached(path(1)) is not None
+        assert len(adobe.keys._kept) == MAX_KEYS
+
+    play(story)
+
+
+def test_trusted_keys_are_few_too() -> None:
+    """Even of trusted keys only so many are kept, the latest."""
+
+    async def story(adobe: Adobe) -> None:
+        for number in range(MAX_KEYS + 5):
+            adobe.now += 10
+            await adobe.trusted(path(number))
+        held = [number for number in range(MAX_KEYS + 5) if adobe.keys.cached(path(number)) is not None]
+        assert held == list(range(5, MAX_KEYS + 5))
+
+    play(story)

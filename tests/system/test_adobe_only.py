@@ -1,0 +1,208 @@
+"""Only Adobe is believed: signatures, keys and floods, against the running program."""
+
+import contextlib
+import json
+import random
+import signal
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.adobe import Adobe, Connection, serving
+from tests.system.processes import Exporter, family_values, free_port, until
+
+CLIENT_ID = "our-client-id"
+
+
+def signed_delivery(number: int) -> tuple[str, bytes]:
+    """A run of its own, meant for us, and its id."""
+    event = {
+        "id": f"run-{number}",
+        "flowId": f"flow-{number % 5}",
+        "sandboxName": "prod",
+        "metrics": {"statusSummary": {"status": "failed"}},
+    }
+    envelope = {"event_id": f"event-{number}", "event": event, "recipient_client_id": CLIENT_ID}
+    return f"run-{number}", json.dumps(envelope).encode()
+
+
+@pytest.fixture
+def adobe() -> Iterator[Adobe]:
+    """Adobe, with its key server."""
+    with serving(Adobe()) as running:
+        yield running
+
+
+@pytest.fixture
+def exporter(adobe: Adobe, tmp_path: Path) -> Iterator[Exporter]:
+    """An exporter that believes this Adobe."""
+    flags = (f"--adobe.keys-url={adobe.url}", f"--webhook.client-id=another,{CLIENT_ID}", "--series.hold=0s")
+    with Exporter(tmp_path / "exporter", *flags) as running:
+        yield running
+
+
+def kept(exporter: Exporter) -> set[str]:
+    """The runs in the ledger."""
+    with contextlib.closing(sqlite3.connect(exporter.ledger)) as ledger:
+        return {run_id for (run_id,) in ledger.execute("SELECT run_id FROM entry")}
+
+
+def test_what_adobe_signed_is_taken(exporter: Exporter, adobe: Adobe) -> None:
+    """A signed delivery that is meant for us is recorded; the key is asked for once."""
+    connection = Connection(exporter.port)
+    for number in range(20):
+        body = signed_delivery(number)[1]
+        assert connection.post(body, adobe.headers(body)) == 200
+    connection.close()
+    assert len(kept(exporter)) == 20
+    assert len(adobe.asked) == 1
+
+
+def test_what_is_not_adobes_leaves_nothing_behind(exporter: Exporter, adobe: Adobe) -> None:
+    """Unsigned, wrongly signed, changed and misdirected deliveries are refused, counted by reason, and not kept."""
+    body = signed_delivery(1)[1]
+    good = adobe.headers(body)
+    other = body.replace(CLIENT_ID.encode(), b"somebody-else")
+    anonymous = body.replace(b"recipient_client_id", b"recipient")
+    stolen = {name: value for name, value in good.items() if "path" not in name}
+    connection = Connection(exporter.port)
+    attempts = [
+        ({}, body),
+        (good, body + b" "),
+        (adobe.headers(other), other),
+        (adobe.headers(anonymous), anonymous),
+        ({**stolen, "x-adobe-public-key1-path": "@evil.example/x.pem"}, body),
+    ]
+    assert [connection.post(sent, headers) for headers, sent in attempts] == [401] * len(attempts)
+    connection.close()
+    assert kept(exporter) == set()
+    counted = family_values(exporter.get("/metrics").text, "aep_exporter_authentication_failures_total")
+    assert {key: value for key, value in counted.items() if value} == {
+        'reason="signature_missing"': 1,
+        'reason="signature_wrong"': 1,
+        'reason="client_id"': 1,
+        'reason="client_id_missing"': 1,
+        'reason="key_path"': 1,
+    }
+    assert all(path.startswith("/prod/keys/pub-key-") for path in adobe.asked)
+
+
+def test_a_key_that_cannot_be_had_is_our_fault(exporter: Exporter, adobe: Adobe) -> None:
+    """While the key host is down deliveries get 503 and are sent again; strangers can't make it be asked more."""
+    adobe.is_down = True
+    body = signed_delivery(1)[1]
+    connection = Connection(exporter.port)
+    assert [connection.post(body, adobe.headers(body)) for _ in range(30)] == [503] * 30
+    assert len(adobe.asked) == 2
+    for number in range(50):
+        made_up = {**adobe.headers(body), "x-adobe-public-key1-path": f"/prod/keys/pub-key-{number}.pem"}
+        assert connection.post(body, made_up) == 503
+    connection.close()
+    assert len(adobe.asked) <= 12
+
+
+def test_a_request_to_confirm_the_webhook_needs_no_signature(exporter: Exporter) -> None:
+    """Adobe's own address is told to people, signed or not; another's is not repeated."""
+    connection = Connection(exporter.port)
+    for url in ("https://csm.adobe.io/csm/registrations/validate?id=1", "https://evil.example/"):
+        assert connection.post(json.dumps({"validationUrl": url}).encode(), {}) == 200
+    connection.close()
+    until(lambda: "csm.adobe.io" in exporter.output(), "the address to be told")
+    assert "evil.example" not in exporter.output()
+    assert kept(exporter) == set()
+
+
+def test_the_webhook_on_a_listener_of_its_own(adobe: Adobe, tmp_path: Path) -> None:
+    """On its own address there are the webhook and the probes and nothing else; on the other all but the webhook."""
+    port = free_port()
+    flags = (
+        f"--adobe.keys-url={adobe.url}",
+        f"--webhook.client-id={CLIENT_ID}",
+        f"--webhook.listen-address=127.0.0.1:{port}",
+    )
+    with Exporter(tmp_path / "exporter", *flags) as exporter:
+        body = signed_delivery(1)[1]
+        outer = Connection(port)
+        assert outer.post(body, adobe.headers(body)) == 200
+        assert outer.post(body, adobe.headers(body), "/metrics") == 404
+        outer.close()
+        assert exporter.post(body) == 404
+        assert exporter.get("/metrics").status_code == 200
+        assert exporter.get("/-/ready").status_code == 200
+        assert exporter.stop(signal.SIGTERM) == 0
+
+
+def test_kill_9_under_signed_load(exporter: Exporter, adobe: Adobe) -> None:
+    """Twenty times kill -9 at a random moment: every acknowledged run is in the ledger, and counted after it."""
+    randomly = random.Random(20261123)
+    signed = [(name, body, adobe.headers(body)) for name, body in map(signed_delivery, range(4 * 20 * 60))]
+    acknowledged: set[str] = set()
+    for round_ in range(20):
+        lanes = [signed[round_ * 240 + lane * 60 : round_ * 240 + lane * 60 + 60] for lane in range(4)]
+
+        def send(lane: list[tuple[str, bytes, dict[str, str]]]) -> None:
+            connection = Connection(exporter.port)
+            with contextlib.suppress(OSError, ConnectionError, Exception):
+                for name, body, headers in lane:
+                    if connection.post(body, headers) == 200:
+                        acknowledged.add(name)
+            connection.close()
+
+        threads = [threading.Thread(target=send, args=(lane,)) for lane in lanes]
+        before = len(acknowledged)
+        for thread in threads:
+            thread.start()
+        wanted = before + randomly.randrange(1, 150)
+        until(lambda: len(acknowledged) >= wanted, "acknowledgements")  # noqa: B023 - used in this round
+        exporter.stop(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        exporter.run()
+        assert acknowledged - kept(exporter) == set()
+    counted = family_values(exporter.flows(), "aep_flow_runs_total")
+    assert sum(counted.values()) == len(kept(exporter))
+
+
+def memory(pid: int) -> int:
+    """Kilobytes resident."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+def test_a_flood_of_unsigned_posts(exporter: Exporter, adobe: Adobe) -> None:
+    """While strangers post as fast as they can, signed deliveries are answered and memory stays bounded."""
+    stop = threading.Event()
+    refused = [0]
+
+    def flood() -> None:
+        request = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000
+        with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
+            while not stop.is_set():
+                connection.sendall(request)
+                refused[0] += connection.recv(4096).startswith(b"HTTP/1.1 401")
+
+    body = signed_delivery(0)[1]
+    connection = Connection(exporter.port)
+    assert connection.post(body, adobe.headers(body)) == 200
+    before = memory(exporter.pid)
+    threads = [threading.Thread(target=flood) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(1, 200):
+            body = signed_delivery(number)[1]
+            headers = adobe.headers(body)
+            assert connection.post(body, headers) == 200
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        connection.close()
+    assert refused[0] > 100
+    assert len(kept(exporter)) == 200
+    assert memory(exporter.pid) - before < 50_000
+    assert exporter.output().count("delivery refused") < 20

@@ -1,0 +1,103 @@
+"""A ledger in trouble: deliveries are refused so that Adobe sends them again, and taken when the trouble is over."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.adobe import Connection
+from tests.system.processes import Exporter, until
+from tests.system.test_serve import delivery
+
+
+def kept(exporter: Exporter) -> set[str]:
+    """The runs in the ledger."""
+    with contextlib.closing(sqlite3.connect(exporter.ledger)) as ledger:
+        return {run_id for (run_id,) in ledger.execute("SELECT run_id FROM entry")}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of three megabytes."""
+    if os.geteuid() != 0:
+        if os.environ.get("CI"):
+            pytest.fail("mounting a small file system needs root, which CI has")
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def ready(exporter: Exporter) -> str:
+    """What the readiness probe says, with its status."""
+    response = exporter.get("/-/ready")
+    return f"{response.status_code} {response.text}"
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    """On a full disk deliveries get 503, the probe says why, metrics go on, and room is enough to recover."""
+    with Exporter(small_disk, "--series.hold=0s") as exporter:
+        assert exporter.post(delivery(0)[1]) == 200
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 1024)
+        statuses = [exporter.post(delivery(number)[1]) for number in range(1, 40)]
+        assert set(statuses) <= {200, 503}
+        assert statuses[-1] == 503
+        acknowledged = {0, *(number for number, status in enumerate(statuses, start=1) if status == 200)}
+        assert ready(exporter).startswith("503 not ready: ledger_unavailable")
+        assert "aep_flow_runs_total" in exporter.flows()
+        filler.unlink()
+        until(lambda: ready(exporter).startswith("200"), "recovery")
+        assert exporter.post(delivery(99)[1]) == 200
+        assert kept(exporter) == {f"run-{number}" for number in {*acknowledged, 99}}
+        assert "Traceback" not in exporter.output()
+
+
+def test_a_ledger_that_is_locked(tmp_path: Path) -> None:
+    """While another program holds the ledger's lock deliveries get 503; when it lets go they are taken."""
+    with Exporter(tmp_path / "exporter", "--series.hold=0s") as exporter:
+        with contextlib.closing(sqlite3.connect(exporter.ledger, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert exporter.post(delivery(1)[1]) == 503
+            assert "SQLITE_BUSY" in exporter.output()
+            assert exporter.get("/metrics").status_code == 200
+            other.execute("ROLLBACK")
+        assert exporter.post(delivery(1)[1]) == 200
+        assert ready(exporter).startswith("200")
+        assert kept(exporter) == {"run-1"}
+
+
+def test_a_ledger_that_has_its_size(tmp_path: Path) -> None:
+    """At --ledger.max-size deliveries get 503, the probe names the setting, and metrics go on."""
+    with Exporter(tmp_path / "exporter", "--ledger.max-size=300KiB", "--series.hold=0s") as exporter:
+        connection = Connection(exporter.port)
+        statuses = [connection.post(delivery(number)[1], {}) for number in range(400)]
+        connection.close()
+        assert statuses[-1] == 503
+        assert set(statuses) == {200, 503}
+        assert "--ledger.max-size" in ready(exporter)
+        assert len(kept(exporter)) == statuses.count(200)
+        assert "aep_flow_runs_total" in exporter.flows()
+
+
+def test_a_damaged_ledger_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A ledger that is damaged at its start is left as it is, and the program says the way out."""
+    with Exporter(tmp_path / "exporter") as exporter:
+        exporter.post(delivery(1)[1])
+        exporter.stop()
+        damaged = b"damaged" + exporter.ledger.read_bytes()[7:]
+        exporter.ledger.write_bytes(damaged)
+        with pytest.raises(AssertionError, match="put a copy from a backup"):
+            exporter.run()
+        assert exporter.wait() == 1
+        assert exporter.ledger.read_bytes() == damaged
