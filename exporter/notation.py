@@ -138,6 +138,16 @@ def keys_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def existing_file(text: str) -> Path:
+    """A file that can be read."""
+    path = Path(text)
+    try:
+        with path.open("rb"):
+            return path
+    except (OSError, ValueError):
+        raise ValueError("there is no such file, or it can't be read") from None
+
+
 def token_file(text: str) -> str:
     """The token that a file holds; read here and never again, so that it may be a pipe."""
     try:

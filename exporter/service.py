@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp
 from exporter import __version__
 from exporter.adobe.keys import Keys
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, SettingsError
 from exporter.flowrun import Result, Source
 from exporter.follow import Follower
 from exporter.intake import Intake
@@ -33,6 +34,7 @@ from exporter.notation import Address
 from exporter.replay import Progress, replay
 from exporter.settings import Settings
 from exporter.web import app
+from exporter.web.access import BasicAuth, ExtraHeaders
 from exporter.web.authentication import (
     FAILURES,
     AdobeAuthentication,
@@ -40,6 +42,7 @@ from exporter.web.authentication import (
     NoAuthentication,
     TokenAuthentication,
 )
+from exporter.web.config import WebConfig, load
 from exporter.web.health import Ready
 from exporter.web.pages import Landing
 from exporter.web.protocol import BoundedProtocol
@@ -78,6 +81,8 @@ class Program:
         """Open what is needed and wire it; raises LedgerUnusableError or CannotListenError."""
         self._settings = settings
         self._closing = contextlib.ExitStack()
+        web = _web_config(settings)
+        tls = web.ssl_context()
         with contextlib.ExitStack() as opened:
             self._socket = opened.enter_context(listen(settings.web_listen_address))
             own = settings.webhook_listen_address
@@ -121,13 +126,12 @@ class Program:
             settings.web_telemetry_path,
             Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
         )
-        if self._webhook_socket is None:
-            self._servers = {self._socket: server(app.build([*webhook, *health, *inner]))}
-        else:
-            self._servers = {
-                self._socket: server(app.build([*health, *inner])),
-                self._webhook_socket: server(app.build([*webhook, *health])),
-            }
+        shared = [] if self._webhook_socket is not None else webhook
+        outer = _open_to_all(settings.webhook_path)
+        inside = BasicAuth(app.build([*shared, *health, *inner]), web.users, outer)
+        self._servers = {self._socket: server(ExtraHeaders(inside, web.headers) if web.headers else inside, tls)}
+        if self._webhook_socket is not None:
+            self._servers[self._webhook_socket] = server(app.build([*webhook, *health]))
         if settings.webhook_max_body < _LARGEST_BATCH:
             _log.warning("--webhook.max-body is below the 2 MB of Adobe's largest batch: such a batch would be lost")
 
@@ -189,7 +193,25 @@ class Program:
             each.should_exit = True
 
 
-def server(application: ASGIApp) -> _Server:
+def _web_config(settings: Settings) -> WebConfig:
+    """What `--web.config.file` asks for; raises SettingsError."""
+    if settings.web_config_file is None:
+        return WebConfig()
+    web = load(settings.web_config_file)
+    if web.requires_client_certificate and settings.webhook_listen_address is None:
+        raise SettingsError(
+            f"{settings.web_config_file} asks every client for a certificate, which Adobe has not: give the webhook "
+            "--webhook.listen-address"
+        )
+    return web
+
+
+def _open_to_all(webhook_path: str) -> Callable[[str], bool]:
+    """Which paths ask for no password: the webhook has its own authentication, and probes have none."""
+    return lambda path: path in {"/-/healthy", "/-/ready", webhook_path} or path.startswith(webhook_path + "/")
+
+
+def server(application: ASGIApp, tls: ssl.SSLContext | None = None) -> _Server:
     """The server of one listener."""
     return _Server(
         uvicorn.Config(
@@ -203,6 +225,7 @@ def server(application: ASGIApp) -> _Server:
             server_header=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE,
+            ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
         )
     )
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
@@ -38,6 +39,7 @@ LedgerUrl = Annotated[str, BeforeValidator(notation.ledger_url)]
 ClientIds = Annotated[frozenset[str], BeforeValidator(notation.client_ids)]
 KeysUrl = Annotated[str, BeforeValidator(notation.keys_url)]
 Token = Annotated[SecretStr, BeforeValidator(notation.token)]
+ExistingFile = Annotated[Path, BeforeValidator(notation.existing_file)]
 TokenFile = Annotated[SecretStr, BeforeValidator(notation.token_file)]
 
 
@@ -73,6 +75,9 @@ class Settings(BaseModel):
         "web.listen-address", "127.0.0.1:10464", "Address for metrics, pages and the webhook; :10464 means all."
     )
     web_telemetry_path: UrlPath = _setting("web.telemetry-path", "/metrics", "Path of the metrics.")
+    web_config_file: ExistingFile | None = _setting(
+        "web.config.file", None, "TLS and basic authentication, in the format of Prometheus's exporters."
+    )
     webhook_listen_address: ListenAddress | None = _setting(
         "webhook.listen-address", None, "Address of a listener of its own for the webhook and the probes."
     )

@@ -227,6 +227,16 @@ def test_token_files(tmp_path: Path) -> None:
             notation.token_file(str(file))
 
 
+def test_files(tmp_path: Path) -> None:
+    """A file that is there is its path; a folder, a name too long or nothing at all is refused."""
+    file = tmp_path / "file"
+    file.touch()
+    assert notation.existing_file(str(file)) == file
+    for text in ("", str(tmp_path), str(tmp_path / "none"), str(tmp_path / ("x" * 300)), "nul\0"):
+        with pytest.raises(ValueError, match="file"):
+            notation.existing_file(text)
+
+
 NOTATIONS: list[Callable[[str], object]] = [
     notation.duration,
     notation.size,
@@ -236,6 +246,9 @@ NOTATIONS: list[Callable[[str], object]] = [
     notation.ledger_url,
     notation.token,
     notation.token_file,
+    notation.existing_file,
+    notation.client_ids,
+    notation.keys_url,
 ]
 
 

@@ -23,6 +23,7 @@ FLAGS = {each.flag.name: each for each in declared()}
 GOOD: dict[str, tuple[str, str, object]] = {
     "web.listen-address": ("127.0.0.1:10464", "[::1]:9999", Address("::1", 9999)),
     "web.telemetry-path": ("/metrics", "/prometheus", "/prometheus"),
+    "web.config.file": ("", TOKEN_FILE, Path(TOKEN_FILE)),
     "webhook.listen-address": ("", "127.0.0.1:9998", Address("127.0.0.1", 9998)),
     "webhook.path": ("/webhook", "/adobe/events", "/adobe/events"),
     "webhook.auth": ("", "none", "none"),
@@ -45,6 +46,7 @@ GOOD: dict[str, tuple[str, str, object]] = {
 BAD: dict[str, Iterable[str]] = {
     "web.listen-address": ["10464", "::1:80", "localhost", "127.0.0.1:99999"],
     "web.telemetry-path": ["metrics", "/", "/metrics/", "/a b"],
+    "web.config.file": ["none.yml", "."],
     "webhook.listen-address": ["9998", "::1:80", "127.0.0.1"],
     "webhook.path": ["webhook", "/", "/{token}", "/a=b"],
     "webhook.auth": ["basic", "None", "TOKEN", "none "],

@@ -12,6 +12,7 @@ Weak point: while strangers use the bound up, a key of Adobe's that is new waits
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,7 +84,7 @@ class Keys:
         kept.is_trusted = True
         now = self._monotonic()
         if now - kept.fetched_at >= REFRESH_AFTER and now - kept.tried_at >= _REFRESH_AGAIN_AFTER:
-            self._fetch_once(path).add_done_callback(_note_refresh)
+            self._fetch_once(path)
 
     async def close(self) -> None:
         """End what is under way."""
@@ -99,13 +100,17 @@ class Keys:
             self._admit(path)
             task = self._fetching[path] = asyncio.create_task(self._fetch(path))
             task.add_done_callback(lambda _task: self._fetching.pop(path, None))
+            # Whoever waited may have gone.
+            task.add_done_callback(_note_outcome)
         return task
 
     def _admit(self, path: str) -> None:
         """Refuse what was tried a moment ago, and more unknown keys than a minute may bring."""
         now = self._monotonic()
         kept = self._kept.get(path)
-        if kept is not None and kept.key is None and now - kept.tried_at < REMEMBER_FAILURE:
+        has_failed = kept is not None and (kept.key is None or kept.tried_at > kept.fetched_at)
+        is_young = kept is not None and kept.key is not None and now - kept.fetched_at < MAX_AGE
+        if kept is not None and has_failed and not is_young and now - kept.tried_at < REMEMBER_FAILURE:
             raise KeyUnavailableError("Adobe's key could not be had a moment ago")
         if kept is not None and kept.is_trusted:
             return
@@ -133,7 +138,7 @@ class Keys:
 
     async def _download(self, path: str) -> bytes:
         try:
-            async with asyncio.timeout(TIMEOUT), self._client.stream("GET", self._host + path) as response:
+            async with asyncio.timeout(TIMEOUT), self._request(path) as response:
                 if response.status_code != httpx.codes.OK:
                     raise KeyUnavailableError(f"Adobe's key host answered {response.status_code}")
                 body = b""
@@ -144,6 +149,9 @@ class Keys:
                 return body
         except (httpx.HTTPError, TimeoutError):
             raise KeyUnavailableError("Adobe's key host can't be reached") from None
+
+    def _request(self, path: str) -> AbstractAsyncContextManager[httpx.Response]:
+        return self._client.stream("GET", self._host + path, follow_redirects=False)
 
     def _keep(self, path: str, kept: _Kept) -> None:
         """Keep it, at most MAX_KEYS: what failed goes first, then what was never trusted, the oldest first."""
@@ -158,7 +166,7 @@ def _worth(kept: _Kept) -> tuple[bool, bool, float]:
     return kept.is_trusted, kept.key is not None, kept.tried_at
 
 
-def _note_refresh(task: "asyncio.Task[RSAPublicKey]") -> None:
-    """Take the outcome of a refresh that nobody waits for; a failure was logged, and is tried again."""
+def _note_outcome(task: "asyncio.Task[RSAPublicKey]") -> None:
+    """Take the outcome of a fetch that nobody may wait for any more; a failure was logged."""
     if not task.cancelled():
         task.exception()

@@ -33,7 +33,9 @@ _HEADERS: Final = (
     (b"x-adobe-digital-signature-1", b"x-adobe-public-key1-path"),
     (b"x-adobe-digital-signature-2", b"x-adobe-public-key2-path"),
 )
+_MIN_SIGNATURE: Final = 300
 _MAX_SIGNATURE: Final = 2048
+"""Characters of a signature; one of a key of 2048 bits has 344."""
 _KEY_BITS: Final = range(2048, 8193)
 _SCHEME: Final = padding.PKCS1v15()
 _DIGEST: Final = SHA256()
@@ -93,7 +95,7 @@ def verify(body: bytes, signature: Signature, key: RSAPublicKey) -> bool:
 
 
 def _decoded(text: bytes) -> bytes | None:
-    if len(text) > _MAX_SIGNATURE:
+    if not _MIN_SIGNATURE <= len(text) <= _MAX_SIGNATURE:
         return None
     try:
         return base64.b64decode(text, validate=True)

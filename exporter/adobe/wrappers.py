@@ -25,7 +25,7 @@ XDM: Final = "xdm:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrapping:
-    """What the wrappers said; the innermost that says a thing is believed."""
+    """What the wrappers said; the innermost that says a thing is believed, but for the client it is meant for."""
 
     event_id: str = ""
     event_code: str = ""
@@ -113,7 +113,8 @@ def _with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:
         )
         or wrapping.event_code,
         org=_first(member(node, "imsOrgId"), member(node, "imsOrg"), adobe.get("imsOrgId")) or wrapping.org,
-        client_id=_first(node.get("recipientclientid"), node.get("recipient_client_id")) or wrapping.client_id,
+        # The outermost is believed: what lies within is the publisher's, who may be anybody that Adobe signs for.
+        client_id=wrapping.client_id or _first(node.get("recipientclientid"), node.get("recipient_client_id")),
         told_at=told_at or wrapping.told_at,
     )
 

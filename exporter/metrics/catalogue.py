@@ -231,7 +231,10 @@ RECEIVED = _own(
     "result",
 )
 WEBHOOK_REQUESTS = _own(
-    "aep_exporter_webhook_requests_total", MetricType.COUNTER, "Webhook requests, by the status they got.", "code"
+    "aep_exporter_webhook_requests_total",
+    MetricType.COUNTER,
+    "Webhook requests, by the status they got; closed: their sender left or was too slow.",
+    "code",
 )
 WEBHOOK_DURATION = _own(
     "aep_exporter_webhook_request_duration_seconds",

@@ -26,7 +26,7 @@ from exporter.metrics.exposition import Format
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
 REFRESH_OUTCOMES = ("success", "error")
 LEDGER_OPERATIONS = ("append", "read", "fold")
-WEBHOOK_CODES = ("200", "400", "401", "405", "413", "503")
+WEBHOOK_CODES = ("200", "400", "401", "405", "413", "503", "closed")
 
 
 class Telemetry:

@@ -3,6 +3,8 @@
 The rule: anybody may send one (whether Adobe signs them is not documented, adobe.md A1), so nothing is believed of it
 but that somebody may open the address: it is kept and logged only when it is Adobe's own, and opened by this program
 only when that is asked for, at that one address, once in a while.
+
+Weak point: a stranger who sends made-up addresses of Adobe's can take that place; the log still has Adobe's own.
 """
 
 import asyncio
@@ -93,8 +95,11 @@ def is_adobes(url: str) -> bool:
 
 async def _opened(client: httpx.AsyncClient, url: str) -> None:
     try:
-        answered = await client.get(url, timeout=_TIMEOUT)
+        answered = await client.get(url, timeout=_TIMEOUT, follow_redirects=False)
     except httpx.HTTPError as error:
         _log.warning("Adobe's address could not be opened: open it yourself", reason=type(error).__name__)
+        return
+    if not answered.is_success:
+        _log.warning("Adobe's address did not confirm the webhook: open it yourself", status=answered.status_code)
         return
     _log.info("Adobe's address was opened: the webhook should be active now", status=answered.status_code)

@@ -37,6 +37,8 @@ _MAX_UNPROVEN: Final = 4096
 """Bytes that are read of such a body."""
 _MAX_LENGTH_DIGITS: Final = 18
 
+CLOSED: Final = 0
+"""The status of a request that was not answered, because its sender left or was too slow."""
 _READ_ELSEWHERE_FROM: Final = 256 * 1024
 """Bytes; a body of this size is read on another thread, so that the others are not kept waiting."""
 
@@ -83,12 +85,12 @@ class Webhook:
             status = await refuse(send, error)
             self._note_refusal(error)
         except _ClientGoneError:
-            _log.debug("the client closed the connection before its request was complete")
-            return
+            _log.debug("the connection was closed before its request was complete")
+            status = CLOSED
         except Exception:  # noqa: BLE001 - a defect of ours: Adobe sends the delivery again while it is mended
             _log.exception("a delivery failed in a way nobody foresaw")
             status = await refuse(send, DefectError("this delivery could not be taken"))
-        self._telemetry.webhook_requests.labels(str(status)).inc()
+        self._telemetry.webhook_requests.labels(str(status or "closed")).inc()
         self._telemetry.webhook_duration.observe(perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:

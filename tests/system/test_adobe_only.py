@@ -6,14 +6,16 @@ import random
 import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from tests.system.adobe import Adobe, Connection, serving
-from tests.system.processes import Exporter, family_values, free_port, until
+from tests.system.processes import EXPORTER, Exporter, Process, family_values, free_port, program, until
 
 CLIENT_ID = "our-client-id"
 
@@ -134,6 +136,35 @@ def test_the_webhook_on_a_listener_of_its_own(adobe: Adobe, tmp_path: Path) -> N
         assert exporter.get("/metrics").status_code == 200
         assert exporter.get("/-/ready").status_code == 200
         assert exporter.stop(signal.SIGTERM) == 0
+
+
+def test_a_password_for_all_but_the_webhook(tmp_path: Path) -> None:
+    """With users in --web.config.file the metrics ask for a password; deliveries and probes do not."""
+    config = tmp_path / "web.yml"
+    hashed = bcrypt.hashpw(b"made up", bcrypt.gensalt(4)).decode()
+    config.write_text(f"basic_auth_users: {{prometheus: '{hashed}'}}\n", encoding="utf-8")
+    subprocess.run([program("promtool"), "check", "web-config", config], check=True, capture_output=True)
+    with Exporter(tmp_path / "exporter", f"--web.config.file={config}") as exporter:
+        assert exporter.post(signed_delivery(1)[1]) == 200
+        for path in ("/metrics", "/"):
+            assert exporter.get(path).status_code == 401
+            assert exporter.get(path, auth=("prometheus", "wrong")).status_code == 401
+            assert exporter.get(path, auth=("prometheus", "made up")).status_code == 200
+        assert "made up" not in exporter.output()
+
+
+def test_certificates_of_clients_need_a_listener_for_the_webhook(tmp_path: Path) -> None:
+    """Where every client must show a certificate the webhook must stand elsewhere: Adobe has none of ours."""
+    config = tmp_path / "web.yml"
+    config.write_text(
+        "tls_server_config: {cert_file: a, key_file: b, client_ca_file: c, "
+        "client_auth_type: RequireAndVerifyClientCert}\n",
+        encoding="utf-8",
+    )
+    with Process(tmp_path / "exporter", "exporter") as exporter:
+        exporter.start(EXPORTER, "serve", f"--web.config.file={config}")
+        assert exporter.wait() == 2
+        assert "--webhook.listen-address" in exporter.output()
 
 
 def test_kill_9_under_signed_load(exporter: Exporter, adobe: Adobe) -> None:

@@ -64,7 +64,7 @@ def adobe(keys: FakeKeys | None = None, *, allow_missing: bool = False) -> Adobe
 
 
 def headers(*pairs: tuple[str, str]) -> dict[bytes, bytes]:
-    """The headers of a request that is signed by these keys: of each pair the key that signs, the path that is named."""
+    """The headers of a signed request: of each pair, the key that signs and the path that is named."""
     found: dict[bytes, bytes] = {}
     for (signer, path), signature, header in zip(pairs, (SIGNATURE_1, SIGNATURE_2), (PATH_1, PATH_2), strict=False):
         found[signature] = base64.b64encode(signed(BODY, signer).value)
@@ -91,7 +91,7 @@ UNAVAILABLE: Final = (GONE, GONE)
 )
 @pytest.mark.parametrize("cached", [(), (GOOD,), (OTHER,), (GOOD, OTHER)], ids=lambda cached: f"{len(cached)} here")
 def test_either_signature_is_enough(pairs: list[tuple[str, str]], cached: tuple[str, ...]) -> None:
-    """A body is believed when one of the signatures is of it, whatever becomes of the other; only that key is trusted."""
+    """A body is believed when one of the signatures is of it, whatever the other is; only that key is trusted."""
     keys = FakeKeys(*cached)
     asyncio.run(adobe(keys).body(headers(*pairs), BODY))
     assert keys.trusted == [GOOD]
@@ -205,7 +205,7 @@ def and_damaged(told: Delivery, *client_ids: str | None) -> Delivery:
     ],
 )
 @pytest.mark.parametrize("allow_missing", [True, False], ids=["allowed", "not allowed"])
-def test_meant_for_us(told: Delivery, allow_missing: bool) -> None:  # noqa: FBT001
+def test_meant_for_us(told: Delivery, allow_missing: bool) -> None:
     """A delivery is ours when it names us and nobody else; what can't be read names nobody, and is kept."""
     adobe(allow_missing=allow_missing).delivery(told)
 
@@ -226,7 +226,7 @@ def test_meant_for_us(told: Delivery, allow_missing: bool) -> None:  # noqa: FBT
     ],
 )
 @pytest.mark.parametrize("allow_missing", [True, False], ids=["allowed", "not allowed"])
-def test_meant_for_another(told: Delivery, allow_missing: bool) -> None:  # noqa: FBT001
+def test_meant_for_another(told: Delivery, allow_missing: bool) -> None:
     """A delivery of which a single event names another client is refused whole."""
     with pytest.raises(ClientIdError):
         adobe(allow_missing=allow_missing).delivery(told)
@@ -262,7 +262,10 @@ def test_the_token(token: str, method: str) -> None:
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, *({"token": given} for given in ("", "secre", "secrets", "SECRET", "secret ", "\xe9", "\ud83d", "secret\x00"))],
+    [
+        {},
+        *({"token": given} for given in ("", "secre", "secrets", "SECRET", "secret ", "\xe9", "\ud83d", "secret\x00")),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])

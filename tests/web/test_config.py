@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,8 @@ from starlette.types import Receive, Scope, Send
 
 from exporter.errors import SettingsError
 from exporter.web import config
-from exporter.web.config import BasicAuth, ExtraHeaders, WebConfig, load
+from exporter.web.access import BasicAuth, ExtraHeaders
+from exporter.web.config import WebConfig, load
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -192,7 +194,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         seen.append(hashed)
         return check(password, hashed)
 
-    monkeypatch.setattr("exporter.web.config.bcrypt.checkpw", counted)
+    monkeypatch.setattr("exporter.web.access.bcrypt.checkpw", counted)
     return seen
 
 
@@ -261,17 +263,20 @@ def test_verdicts_are_bounded_and_good_ones_stay(checks: list[bytes]) -> None:
 
 def test_few_checks_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight passwords are checked at a time, the others wait, and equal ones wait for one verdict."""
+    counting = threading.Lock()
     running, most, total = 0, 0, 0
 
-    async def check(function: Callable[[bytes], bool], credentials: bytes) -> bool:
+    def check(self: BasicAuth, credentials: bytes) -> bool:
         nonlocal running, most, total
-        running, total = running + 1, total + 1
-        most = max(most, running)
-        await asyncio.sleep(0.01)
-        running -= 1
-        return function(credentials)
+        with counting:
+            running, total = running + 1, total + 1
+            most = max(most, running)
+        threading.Event().wait(0.01)
+        with counting:
+            running -= 1
+        return False
 
-    monkeypatch.setattr("exporter.web.config.asyncio.to_thread", check)
+    monkeypatch.setattr(BasicAuth, "_check", check)
     guesses = [("/", [("authorization", basic(f"alice:{number}"))]) for number in range(20)]
     same = [("/", [("authorization", basic("alice:0"))])] * 5
     answers = fetch(BasicAuth(trivial, {"alice": HASH}, is_open), *guesses, *same, at_once=True)

@@ -277,6 +277,8 @@ def test_a_client_that_leaves_is_not_answered(application: Application) -> None:
     asyncio.run(application.router(scope, receive, send))
     assert said == []
     assert application.bodies() == []
+    counted = application.telemetry.registry.get_sample_value("aep_exporter_webhook_requests_total", {"code": "closed"})
+    assert counted == 1
 
 
 def test_large_bodies_are_read_aside(make: Make) -> None:
