@@ -17,7 +17,8 @@ import pytest
 
 from exporter.errors import LedgerUnavailableError, LedgerUnusableError
 from exporter.ledger import Ledger, Receipt
-from exporter.ledger.sqlite import APPLICATION_ID, SqliteLedger
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger.sqlite_file import APPLICATION_ID
 from tests.ledger import append, draft, entries, outcome
 
 COLUMNS = [
@@ -229,7 +230,7 @@ def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
 
 def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another connection holds the write lock appends are unavailable and reads go on; afterwards all is well."""
-    monkeypatch.setattr("exporter.ledger.sqlite._BUSY_MILLISECONDS", 20)
+    monkeypatch.setattr("exporter.ledger.sqlite_file._BUSY_MILLISECONDS", 20)
     with contextlib.closing(SqliteLedger(path)) as ledger:
         append(ledger, draft(body=b"before"))
         lost = draft(body=b"lost at first")
@@ -243,7 +244,7 @@ def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_opening_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that is only busy is unavailable, not unusable: nobody should reach for a backup."""
-    monkeypatch.setattr("exporter.ledger.sqlite._BUSY_MILLISECONDS", 20)
+    monkeypatch.setattr("exporter.ledger.sqlite_file._BUSY_MILLISECONDS", 20)
     SqliteLedger(path).close()
     with locked(path), pytest.raises(LedgerUnavailableError):
         SqliteLedger(path)
