@@ -3,8 +3,8 @@
 The rule: what the file asks for is done as Go would do it, or refused; nothing is loosened or ignored in silence. Every
 mistake is named in one message, by its key; no message holds a hash, a key or any other value.
 
-What Python's ssl can't do as Go does is refused: asking for a client certificate without verifying it, and more than
-one curve. `cipher_suites` rule TLS 1.2 and below, as in Go; whether TLS 1.0 and 1.1 are spoken at all is up to
+What Python's ssl can't do as Go does is refused: asking for a client certificate without verifying it, more than one
+curve, and X25519, which not every build can be told. `cipher_suites` rule TLS 1.2 and below, as in Go; whether TLS 1.0 and 1.1 are spoken at all is up to
 OpenSSL's security level. `http2` may say anything: HTTP/2 is optional, and only HTTP/1.1 is spoken here. Inline `cert`,
 `key` and `client_ca`, `client_allowed_sans` and `rate_limit` are not there.
 """
@@ -41,7 +41,7 @@ _SUITES: Final = {
         ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
     )
 }
-_CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
+_CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1"}
 _REASONS: Final = {
     "extra_forbidden": "there is no such key here",
     "missing": "is needed",
@@ -108,7 +108,7 @@ class Tls(_Section):
     max_version: _Version = Field(default="TLS13", validate_default=True)
     cipher_suites: tuple[Annotated[str, AfterValidator(_suite)], ...] = ()
     prefer_server_cipher_suites: bool = True
-    curve_preferences: tuple[Literal["CurveP256", "CurveP384", "CurveP521", "X25519"], ...] = ()
+    curve_preferences: tuple[Literal["CurveP256", "CurveP384", "CurveP521"], ...] = ()
 
     @validates("client_auth_type")
     @classmethod
