@@ -23,6 +23,7 @@ from exporter.flowrun import (
 )
 from exporter.ledger import Cursor, Draft, Ledger, Receipt
 
+_PROBE_SIZE = 64 * 1024
 _RESULTS = {"unsupported": Result.UNSUPPORTED, "unreadable": Result.UNREADABLE}
 
 
@@ -57,7 +58,8 @@ class Intake:
     async def check(self) -> None:
         """Raise what keeps deliveries from the ledger; after trouble, find out by writing whether it is over."""
         if self._trouble is not None:
-            await self._append([], Cursor(name="probe", value=str(self._clock())))
+            # Of a notification's size: on a full disk a few bytes may still fit.
+            await self._append([], Cursor(name="probe", value=str(self._clock()).ljust(_PROBE_SIZE)))
 
     async def _append(self, drafts: Sequence[Draft], cursor: Cursor | None) -> list[Receipt]:
         try:

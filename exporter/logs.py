@@ -43,6 +43,8 @@ def configure(level: str, format_: str) -> None:
     root.setLevel(number)
     # uvicorn tells of every start and stop; service says the same in our own words.
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
+    # httpx tells the address of every request, and Adobe's holds a challenge.
+    logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
 
 
 class Sparingly:

@@ -110,7 +110,10 @@ class Settings(BaseModel):
         "Take anybody's word on an address that others can reach; for a proxy that authenticates.",
     )
     adobe_keys_url: KeysUrl = _setting(
-        "adobe.keys-url", "https://static.adobeioevents.com", "Where Adobe's public keys are; for a private mirror."
+        "adobe.keys-url",
+        "https://static.adobeioevents.com",
+        "Where Adobe's public keys are; for a private mirror.",
+        may_hold_secret=True,
     )
     ledger_url: LedgerUrl = _setting(
         "ledger.url",

@@ -363,6 +363,7 @@ def test_secrets_are_known_as_such() -> None:
     assert [each.flag.name for each in declared() if each.flag.may_hold_secret] == [
         "webhook.token",
         "webhook.token-file",
+        "adobe.keys-url",
         "ledger.url",
     ]
 

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from exporter.adobe import document, leaves, payloads
-from exporter.adobe.wrappers import Node, Unwrapped, Wrapping, unwrap
+from exporter.adobe.wrappers import Node, Unwrapped, Wrapping, unwrap, with_words_of
 from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.flowrun import Delivery, Event, Fact, Source, Unreadable, Unsupported
 
@@ -74,13 +74,19 @@ def validation(body: bytes) -> Validation | None:
 def _read(body: bytes, received_at: int, single: Wrapping, limit: int | None) -> tuple[Event, ...]:
     """Every event of a delivery; `single` is what the request says of a delivery of one element."""
     elements = document.elements(body)
+    page = Wrapping()
     if elements is None:
         decoded = document.decode(body)
-        page = _page(body, decoded.value) if decoded and isinstance(decoded.value, dict) else None
-        elements = [body] if page is None else page
+        node: Node = decoded.value if decoded and isinstance(decoded.value, dict) else {}
+        elements = _page(body, node)
+        if elements is None:
+            elements = [body]
+        else:
+            # A page may say whom it is for; what else it says is not said of its entries.
+            page = Wrapping(client_id=with_words_of(node, page).client_id)
     reading = _Reading(received_at, limit)
     reading.expect(len(elements))
-    outer = single if len(elements) == 1 else Wrapping()
+    outer = replace(single, client_id=page.client_id) if len(elements) == 1 else page
     return tuple(event for element in elements for event in _numbered(reading.events(element, outer)))
 
 
@@ -128,7 +134,9 @@ class _Reading:
         parts = (document.elements_at(element, unwrapped.path) or []) if lists_left else []
         self.expect(len(parts) - 1)
         found = [event for part in parts for event in self.events(part, unwrapped.wrapping, lists_left - 1)]
-        if any(not isinstance(event.fact, Unsupported | Unreadable) for event in found):
+        is_recognised = any(not isinstance(event.fact, Unsupported | Unreadable) for event in found)
+        # An event that says whom it is for is not lost in the one that they came in.
+        if is_recognised or any(event.client_id not in {None, unwrapped.wrapping.client_id} for event in found):
             return found
         return [_event(element, unwrapped.wrapping, Unsupported())]
 

@@ -60,14 +60,14 @@ def unwrap(node: Node, outer: Wrapping) -> Unwrapped:
         key = next(_ways_in(node), None)
         if key is None:
             break
-        wrapping = _with_words_of(node, wrapping)
+        wrapping = with_words_of(node, wrapping)
         path += (key,)
         inner = node[key]
         if isinstance(inner, list):
             return Unwrapped(wrapping=wrapping, inner=inner, path=path)
         if isinstance(inner, dict):
             node = inner
-    return Unwrapped(wrapping=_with_words_of(node, wrapping), inner=node, path=path)
+    return Unwrapped(wrapping=with_words_of(node, wrapping), inner=node, path=path)
 
 
 def _ways_in(node: Node) -> Iterator[str]:
@@ -92,7 +92,7 @@ def looks_like_alert(node: Node) -> bool:
     return is_state and bool(node.get("name") or node.get("severity"))
 
 
-def _with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:
+def with_words_of(node: Node, wrapping: Wrapping) -> Wrapping:
     """What this object says of the event, over what the wrappers around it said."""
     header = node.get("header")
     adobe = header.get("_adobeio") if isinstance(header, dict) else None

@@ -69,7 +69,12 @@ class SqliteLedger:
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._writer = open_file(path)
-        self._file = identity(path)
+        # The write-ahead log is there from the first transaction on.
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._writer.execute("COMMIT")
+        self._log_path = path.with_name(path.name + "-wal")
+        self._files = identity(path), identity(self._log_path)
+        self._seen_size = 0
         self._group = GroupCommit(self._commit, self._commit_piecewise)
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
@@ -141,7 +146,7 @@ class SqliteLedger:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailableError:
-        return LedgerUnavailableError(f"{self._path} can't be used now: {trouble(error)}")
+        return LedgerUnavailableError(f"the ledger can't be used now: {trouble(error)}")
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's connection."""
@@ -163,7 +168,7 @@ class SqliteLedger:
         connection = self._writer
         self._check_file()
         if self._max_size is not None and self.size() >= self._max_size:
-            raise LedgerFullError(f"{self._path} has reached --ledger.max-size: raise it, or keep runs for less long")
+            raise LedgerFullError("the ledger has reached --ledger.max-size: raise it, or keep runs for less long")
         try:
             connection.execute("BEGIN IMMEDIATE")
             last = connection.execute(_LAST_RECEIVED).fetchone()
@@ -185,8 +190,12 @@ class SqliteLedger:
 
     def _check_file(self) -> None:
         """A file that was moved away would take everything with it at the next start."""
-        if identity(self._path) != self._file:
-            raise LedgerUnavailableError(f"{self._path} was moved or deleted: put it back, or start again")
+        if (identity(self._path), identity(self._log_path)) != self._files:
+            raise LedgerUnavailableError("the ledger's file was moved or deleted: put it back, or start again")
+        size = self._path.stat().st_size
+        if size < self._seen_size:
+            raise LedgerUnavailableError("the ledger's file was cut off: put a copy from a backup in its place")
+        self._seen_size = size
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

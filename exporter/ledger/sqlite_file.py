@@ -20,6 +20,8 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_SIZE: Final = 100
 _ID_OFFSET: Final = 68
 
+_CHECKED_UP_TO: Final = 256 * 1024 * 1024
+"""Bytes of a ledger that is looked through when it is opened; a larger one would take too long to start."""
 _BUSY_MILLISECONDS: Final = 5_000
 """How long to wait for another process's commit; less than a request may take."""
 
@@ -65,6 +67,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _cannot_open(path, error) from error
     try:
+        _look_through(connection, path)
         _migrate(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -76,6 +79,17 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _look_through(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file with damaged pages, as far as it can be looked through in a moment."""
+    if path.stat().st_size > _CHECKED_UP_TO:
+        return
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise LedgerUnusableError(
+            f"{path} is damaged; it was left as it is. Put a copy from a backup in its place, or save what can be read "
+            "with sqlite3's .recover"
+        )
 
 
 def _inspect(path: Path) -> None:
@@ -95,8 +109,11 @@ def _inspect(path: Path) -> None:
 
 
 def _cannot_open(path: Path, error: sqlite3.Error) -> LedgerUnusableError | LedgerUnavailableError:
-    if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LedgerUnavailableError(f"{path} is locked by another program: end that, and start again")
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM")):
+        return LedgerUnavailableError(f"{path} can't be written ({name}): see to the disk, and start again")
     return LedgerUnusableError(
         f"{path} is no ledger that can be used ({trouble(error)}); it was left as it is. Give --ledger.url another "
         "path, or put a copy from a backup in its place"
@@ -122,6 +139,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
                 f"{path} was written by a newer version (schema {version}, this one knows {max(scripts)}): upgrade, or "
                 "give --ledger.url another path"
             )
+        if version == max(scripts):
+            return
         for number in sorted(scripts):
             if number > version:
                 for statement in _statements(scripts[number].read_text(encoding="utf-8")):

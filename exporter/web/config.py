@@ -4,9 +4,9 @@ The rule: what the file asks for is done as Go would do it, or refused; nothing 
 mistake is named in one message, by its key; no message holds a hash, a key or any other value.
 
 What Python's ssl can't do as Go does is refused: asking for a client certificate without verifying it, more than one
-curve, and X25519, which not every build can be told. `cipher_suites` rule TLS 1.2 and below, as in Go; whether TLS 1.0 and 1.1 are spoken at all is up to
-OpenSSL's security level. `http2` may say anything: HTTP/2 is optional, and only HTTP/1.1 is spoken here. Inline `cert`,
-`key` and `client_ca`, `client_allowed_sans` and `rate_limit` are not there.
+curve, and X25519, which not every build can be told. `cipher_suites` rule TLS 1.2 and below, as in Go; whether TLS 1.0
+and 1.1 are spoken at all is up to OpenSSL's security level. `http2` may say anything: HTTP/2 is optional, and only
+HTTP/1.1 is spoken here. Inline `cert`, `key` and `client_ca`, `client_allowed_sans` and `rate_limit` are not there.
 """
 
 import os

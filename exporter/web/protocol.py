@@ -1,4 +1,4 @@
-"""The HTTP protocol with bounds: a client that trickles, or whose head has no end, is closed without an answer.
+"""The HTTP protocol with bounds: a client that trickles, or that sends without end, is closed without an answer.
 
 uvicorn bounds neither the time a request takes nor the size of its head. Adobe waits ten seconds for the whole
 exchange, so what has not arrived by then is no delivery; a 408 would be a 4xx, and drop the event for good. The clock
@@ -18,8 +18,13 @@ REQUEST_DEADLINE: Final = 10.0
 """Seconds from a request's first byte to its last; also how long a new connection may be silent."""
 LAST_MOMENT: Final = 4.0
 """Seconds of it that are left when the program is asked to end."""
-MAX_HEAD: Final = 64 * 1024
+MAX_HEAD: Final = 32 * 1024
 """Bytes of a request's line and headers."""
+MAX_HEADERS: Final = 100
+MAX_CONNECTIONS: Final = 512
+"""Connections of one listener; more are closed at once."""
+MAX_PIPELINED: Final = 16
+"""Requests of one connection that wait for their turn."""
 
 _OFFERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
@@ -29,6 +34,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _head_size = 0
+    _headers = 0
     _is_in_head = True
     _is_offer = False
 
@@ -36,6 +42,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock: a connection that says nothing is closed as well."""
         super().connection_made(transport)
         self._start_clock(REQUEST_DEADLINE)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
@@ -59,6 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the clock for this request."""
         super().on_message_begin()
+        self._headers = 0
         self._start_clock(REQUEST_DEADLINE)
 
     def on_headers_complete(self) -> None:
@@ -68,6 +77,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_offer = self.parser.should_upgrade()
         if not self._is_offer:
             super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header, of not too many; what comes after the body is no header, and is not collected."""
+        self._headers += 1
+        if self._headers > MAX_HEADERS:
+            self.transport.abort()
+        elif self._is_in_head:
+            super().on_header(name, value)
 
     def on_message_complete(self) -> None:
         """Stop the clock: the request is here."""

@@ -17,6 +17,7 @@ import httpx
 import structlog
 
 from exporter.adobe.envelope import validation
+from exporter.logs import Sparingly
 
 _HOST: Final = "csm.adobe.io"
 _PATH: Final = "/csm/registrations/validate"
@@ -47,6 +48,7 @@ class Validations:
         self._client = client
         self._opened_at: float | None = None
         self._opening: set[asyncio.Task[None]] = set()
+        self._told = Sparingly(monotonic)
         self.latest: Asked | None = None
 
     def note(self, body: bytes) -> bool:
@@ -55,10 +57,14 @@ class Validations:
         if asked is None:
             return False
         if not is_adobes(asked.url):
-            _log.warning("somebody asks for an address to be opened that is not Adobe's: ignored")
+            if self._told.may_tell("foreign") is not None:
+                _log.warning("somebody asks for an address to be opened that is not Adobe's: ignored")
             return True
         self.latest = Asked(asked.url, self._clock())
-        _log.warning("Adobe asks for this webhook to be confirmed: open the address within five minutes", url=asked.url)
+        if self._told.may_tell("adobe") is not None:
+            _log.warning(
+                "Adobe asks for this webhook to be confirmed: open the address within five minutes", url=asked.url
+            )
         if self._client is not None:
             self._open(self._client, asked.url)
         return True

@@ -110,6 +110,17 @@ def test_events_of_one_envelope() -> None:
     assert client_ids({"event": {"items": [a_run("a"), a_run("b")]}, NEW: "ours"}) == ["ours", "ours"]
 
 
+def test_a_page_that_is_for_another() -> None:
+    """A page that says whom it is for is for nobody else, whatever its entries say."""
+    page = {OLD: "theirs", "events": [{"event": a_run("a"), NEW: "ours"}, {"event": a_run("b")}]}
+    assert client_ids(page) == ["theirs", "theirs"]
+
+
+def test_whom_it_is_for_is_not_lost_in_a_list() -> None:
+    """An event that nobody understands still says whom it is for, wherever it came."""
+    assert "theirs" in client_ids([{"messages": [{"a": 1, OLD: "theirs"}]}, {OLD: "ours"}])
+
+
 def test_a_journals_page() -> None:
     """Every entry on a journal's page is meant for the client that its envelope names."""
     page = {"events": [{"position": "p", "event": {"event": a_run("a"), NEW: "one"}}, {"event": {"event": a_run("b")}}]}

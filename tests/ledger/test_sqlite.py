@@ -262,13 +262,29 @@ def test_a_full_disk(ledger: SqliteLedger) -> None:
     assert [receipt.is_new for receipt in append(ledger, *large)] == [True, True]
 
 
-def test_a_damaged_page(ledger: SqliteLedger, path: Path) -> None:
-    """Damage that shows itself later makes reads and appends unavailable, never silently short."""
+@pytest.fixture
+def damaged_file(ledger: SqliteLedger, path: Path) -> Path:
+    """A ledger with damaged pages in its middle."""
     append(ledger, *(draft(body=b"x" * 2_000) for _ in range(50)))
     ledger.close()
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * 20 * 4096)
+    return path
+
+
+def test_a_damaged_file_is_refused(damaged_file: Path) -> None:
+    """Damage in the middle of a ledger is found when it is opened; the file is left as it is, and the way out told."""
+    before = damaged_file.read_bytes()
+    with pytest.raises(LedgerUnusableError, match="backup"):
+        SqliteLedger(damaged_file)
+    assert damaged_file.read_bytes() == before
+
+
+def test_damage_that_shows_later(damaged_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a ledger too large to be looked through damage makes reads and appends unavailable, never silently short."""
+    monkeypatch.setattr("exporter.ledger.sqlite_file._CHECKED_UP_TO", 0)
+    path = damaged_file
     with contextlib.closing(SqliteLedger(path)) as damaged:
         with pytest.raises(LedgerUnavailableError):
             entries(damaged)

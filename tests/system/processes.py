@@ -53,6 +53,20 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def whole_answer(connection: socket.socket) -> bytes:
+    """One answer to its end; nothing where the connection was closed."""
+    answer = b""
+    while True:
+        head, end, body = answer.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if end and len(body) >= int(length):
+            return answer
+        part = connection.recv(65536)
+        if not part:
+            return answer
+        answer += part
+
+
 class Process:
     """A child process with its output in a file."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.adobe import Adobe, serving
-from tests.system.processes import Exporter
+from tests.system.processes import Exporter, whole_answer
 from tests.system.test_adobe_only import CLIENT_ID, memory
 
 SAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "samples").glob("*.json"))]
@@ -58,20 +58,6 @@ def mutated(randomly: random.Random) -> bytes:
 def raw(body: bytes, head: bytes = b"") -> bytes:
     """One request as bytes."""
     return b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n" % (len(body), head) + body
-
-
-def whole_answer(connection: socket.socket) -> bytes:
-    """One answer to its end; nothing where the connection was closed."""
-    answer = b""
-    while True:
-        head, end, body = answer.partition(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if end and len(body) >= int(length):
-            return answer
-        part = connection.recv(65536)
-        if not part:
-            return answer
-        answer += part
 
 
 def statuses(port: int, seed: int, count: int, make: Callable[[random.Random], bytes]) -> dict[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.system.processes import EXPORTER, Exporter, Process, Sender, family_values, free_port, until
+from tests.system.processes import EXPORTER, Exporter, Process, Sender, family_values, free_port, until, whole_answer
 
 SHARED = Path(__file__).parents[3] / "shared"
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -140,7 +140,7 @@ def test_an_offer_to_upgrade_costs_nothing(exporter: Exporter, offer: bytes, chu
             )
             connection.sendall(head % (offer, framing) + sent[:20])
             connection.sendall(sent[20:])
-            answer = connection.recv(1000)
+            answer = whole_answer(connection)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"recorded 1" in answer
 
@@ -154,6 +154,39 @@ def test_a_head_without_end_is_closed(exporter: Exporter) -> None:
                 connection.sendall(b"x-%d: %s\r\n" % (number, b"y" * 1000))
             pytest.fail("a hundred megabytes of headers were taken")
     assert exporter.get("/-/healthy").status_code == 200
+
+
+def test_trailers_without_end_are_not_collected(exporter: Exporter) -> None:
+    """What follows a chunked body for ever is not collected: the connection closes."""
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(10_000):
+                connection.sendall(b"a: b\r\n" * 1000)
+            pytest.fail("sixty megabytes of trailers were taken")
+    assert exporter.get("/-/healthy").status_code == 200
+
+
+def test_a_pipeline_without_end_is_closed(exporter: Exporter) -> None:
+    """A client that asks on and on and reads no answer is closed."""
+    asked = b"GET /webhook HTTP/1.1\r\nHost: x\r\n\r\n" * 3000
+    with (
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection,
+        contextlib.suppress(ConnectionError),
+    ):
+        for _ in range(1000):
+            connection.sendall(asked)
+        pytest.fail("three million requests were taken")
+    assert exporter.get("/-/healthy").status_code == 200
+
+
+def test_connections_are_bounded(exporter: Exporter) -> None:
+    """Of many connections that say nothing only so many are kept, and when they go others are served."""
+    with contextlib.ExitStack() as opened:
+        for _ in range(600):
+            opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=20))
+        until(lambda: len(list(Path(f"/proc/{exporter.pid}/fd").iterdir())) < 560, "connections to be closed")
+    until(lambda: exporter.post(delivery(1)[1]) == 200, "a delivery to be taken")
 
 
 def test_a_body_that_is_too_large_gets_its_answer(exporter: Exporter) -> None:

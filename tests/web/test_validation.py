@@ -280,7 +280,7 @@ def test_not_opening() -> None:
 
 
 def test_at_most_once_a_minute(logged: LogCapture) -> None:
-    """One address is opened a minute; those between are kept, logged and left to people."""
+    """One address is opened a minute; those between are kept and left to people, and the log is not flooded."""
 
     async def story(told: Story) -> None:
         await told.ask(URL + "?id=1")
@@ -293,7 +293,7 @@ def test_at_most_once_a_minute(logged: LogCapture) -> None:
         await told.ask(URL + "?id=6")
 
     assert play(story) == [URL + "?id=1", URL + "?id=6"]
-    assert [entry["url"] for entry in logged.entries if "url" in entry] == [f"{URL}?id={id_}" for id_ in range(1, 7)]
+    assert [entry["url"] for entry in logged.entries if "url" in entry] == [f"{URL}?id={id_}" for id_ in (1, 5)]
 
 
 def test_lookalikes_do_not_use_the_minute_up() -> None:
