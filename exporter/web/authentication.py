@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from starlette.types import Scope
 
 from exporter.adobe.keys import Keys
-from exporter.adobe.signature import signatures, verify
+from exporter.adobe.signature import Signature, signatures, verify
 from exporter.errors import (
     ClientIdError,
     ClientIdMissingError,
@@ -47,6 +47,10 @@ class Authentication(Protocol):
         """Judge a request by its path and headers."""
         ...
 
+    async def room(self, headers: Headers) -> None:
+        """Judge whether a delivery is worth the room that its body takes."""
+        ...
+
     async def body(self, headers: Headers, body: bytes) -> None:
         """Judge the bytes of a delivery."""
         ...
@@ -60,6 +64,9 @@ class NoAuthentication:
     """Anybody is believed: for loopback, and behind a proxy that authenticates."""
 
     def head(self, scope: Scope, headers: Headers) -> None:
+        """Believe it."""
+
+    async def room(self, headers: Headers) -> None:
         """Believe it."""
 
     async def body(self, headers: Headers, body: bytes) -> None:
@@ -97,10 +104,23 @@ class AdobeAuthentication:
         if scope["method"] == "POST":
             signatures(headers)
 
+    async def room(self, headers: Headers) -> None:
+        """One of the keys must be here before a body is received: strangers who make keys up get no room."""
+        unavailable: KeyUnavailableError | None = None
+        for signature in self._cached_first(headers):
+            try:
+                await self._keys.get(signature.key_path)
+            except KeyUnavailableError as error:
+                unavailable = error
+            else:
+                return
+        if unavailable is not None:
+            raise unavailable
+
     async def body(self, headers: Headers, body: bytes) -> None:
         """One of the signatures must be of these bytes; keys that are here are tried before others are fetched."""
         unavailable: KeyUnavailableError | None = None
-        for signature in sorted(signatures(headers), key=lambda each: self._keys.cached(each.key_path) is None):
+        for signature in self._cached_first(headers):
             try:
                 key = await self._keys.get(signature.key_path)
             except KeyUnavailableError as error:
@@ -110,6 +130,9 @@ class AdobeAuthentication:
                 self._keys.trust(signature.key_path)
                 return
         raise unavailable or SignatureWrongError("no signature is of these bytes")
+
+    def _cached_first(self, headers: Headers) -> list[Signature]:
+        return sorted(signatures(headers), key=lambda each: self._keys.cached(each.key_path) is None)
 
     def delivery(self, delivery: Delivery) -> None:
         """Every event that names a client must name one of ours; those that name none follow the others."""

@@ -121,6 +121,7 @@ class Webhook:
         """The body of a request that is believed; None for Adobe's request to confirm the webhook, signed or not."""
         try:
             self._authentication.head(scope, headers)
+            await self._authentication.room(headers)
             body = await self._body(headers, receive, place, self._max_body)
         except ExporterError as error:
             if error.reason not in _MAY_BE_UNSIGNED:

@@ -15,7 +15,7 @@ import bcrypt
 import pytest
 
 from tests.system.adobe import Adobe, Connection, serving
-from tests.system.processes import EXPORTER, Exporter, Process, family_values, free_port, program, until
+from tests.system.processes import EXPORTER, Exporter, Process, family_values, free_port, program, until, whole_answer
 
 CLIENT_ID = "our-client-id"
 
@@ -214,7 +214,7 @@ def test_a_flood_of_unsigned_posts(exporter: Exporter, adobe: Adobe) -> None:
         with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
             while not stop.is_set():
                 connection.sendall(request)
-                refused[0] += connection.recv(4096).startswith(b"HTTP/1.1 401")
+                refused[0] += whole_answer(connection).startswith(b"HTTP/1.1 401")
 
     body = signed_delivery(0)[1]
     connection = Connection(exporter.port)
@@ -237,3 +237,25 @@ def test_a_flood_of_unsigned_posts(exporter: Exporter, adobe: Adobe) -> None:
     assert len(kept(exporter)) == 200
     assert memory(exporter.pid) - before < 50_000
     assert exporter.output().count("delivery refused") < 20
+
+
+def test_strangers_take_no_room(exporter: Exporter, adobe: Adobe) -> None:
+    """Many large bodies under made-up keys, sent slowly, keep no signed delivery from being taken."""
+    body = signed_delivery(0)[1]
+    connection = Connection(exporter.port)
+    assert connection.post(body, adobe.headers(body)) == 200
+    with contextlib.ExitStack() as opened:
+        for number in range(20):
+            stranger = opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=10))
+            named = {**adobe.headers(b""), "x-adobe-public-key1-path": f"/prod/keys/pub-key-{number}.pem"}
+            named["x-adobe-public-key2-path"] = named["x-adobe-public-key1-path"]
+            head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+            stranger.sendall(f"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n{head}\r\n".encode())
+            with contextlib.suppress(OSError):
+                stranger.settimeout(0.2)
+                stranger.sendall(b" " * 4_194_294)
+        for number in range(1, 30):
+            body = signed_delivery(number)[1]
+            assert connection.post(body, adobe.headers(body)) == 200
+    connection.close()
+    assert memory(exporter.pid) < 200_000
