@@ -4,6 +4,7 @@
 touches no metric: metrics are a fold over the ledger, which `exporter.follow` keeps.
 """
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from exporter.flowrun import (
 from exporter.ledger import Cursor, Draft, Ledger, Receipt
 
 _PROBE_SIZE = 64 * 1024
+_PROBE_SECONDS = 0.8
+"""Less than a probe of Kubernetes waits by itself."""
 _RESULTS = {"unsupported": Result.UNSUPPORTED, "unreadable": Result.UNREADABLE}
 
 
@@ -57,9 +60,15 @@ class Intake:
 
     async def check(self) -> None:
         """Raise what keeps deliveries from the ledger; after trouble, find out by writing whether it is over."""
-        if self._trouble is not None:
-            # Of a notification's size: on a full disk a few bytes may still fit.
-            await self._append([], Cursor(name="probe", value=str(self._clock()).ljust(_PROBE_SIZE)))
+        if self._trouble is None:
+            return
+        # Of a notification's size: on a full disk a few bytes may still fit.
+        probe = Cursor(name="probe", value=str(self._clock()).ljust(_PROBE_SIZE))
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self._append([], probe)
+        except TimeoutError:
+            raise self._trouble from None
 
     async def _append(self, drafts: Sequence[Draft], cursor: Cursor | None) -> list[Receipt]:
         try:

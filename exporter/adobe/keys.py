@@ -151,7 +151,10 @@ class Keys:
             raise KeyUnavailableError("Adobe's key host can't be reached") from None
 
     def _request(self, path: str) -> AbstractAsyncContextManager[httpx.Response]:
-        return self._client.stream("GET", self._host + path, follow_redirects=False)
+        # Asked for as they are: a few packed bytes could become many.
+        return self._client.stream(
+            "GET", self._host + path, headers={"accept-encoding": "identity"}, follow_redirects=False
+        )
 
     def _keep(self, path: str, kept: _Kept) -> None:
         """Keep it, at most MAX_KEYS: what failed goes first, then what was never trusted, the oldest first."""

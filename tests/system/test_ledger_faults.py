@@ -71,6 +71,8 @@ def test_a_ledger_that_is_locked(tmp_path: Path) -> None:
             assert exporter.post(delivery(1)[1]) == 503
             assert "SQLITE_BUSY" in exporter.output()
             assert exporter.get("/metrics").status_code == 200
+            # The probe says so without waiting for the lock.
+            assert exporter.get("/-/ready").status_code == 503
             other.execute("ROLLBACK")
         assert exporter.post(delivery(1)[1]) == 200
         assert ready(exporter).startswith("200")
