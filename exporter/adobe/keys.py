@@ -47,6 +47,11 @@ class _Kept:
     tried_at: float
     is_trusted: bool = False
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last try did not bring the key."""
+        return self.key is None or self.tried_at > self.fetched_at
+
 
 class Keys:
     """Adobe's public keys by their path."""
@@ -108,9 +113,7 @@ class Keys:
         """Refuse what was tried a moment ago, and more unknown keys than a minute may bring."""
         now = self._monotonic()
         kept = self._kept.get(path)
-        has_failed = kept is not None and (kept.key is None or kept.tried_at > kept.fetched_at)
-        is_young = kept is not None and kept.key is not None and now - kept.fetched_at < MAX_AGE
-        if kept is not None and has_failed and not is_young and now - kept.tried_at < REMEMBER_FAILURE:
+        if kept is not None and kept.has_failed and now - kept.tried_at < REMEMBER_FAILURE:
             raise KeyUnavailableError("Adobe's key could not be had a moment ago")
         if kept is not None and kept.is_trusted:
             return

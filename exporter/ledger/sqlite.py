@@ -17,7 +17,7 @@ from exporter.errors import LedgerFullError, LedgerUnavailableError
 from exporter.flowrun import Source
 from exporter.ledger import Cursor, Draft, Entry, Receipt, as_unreadable
 from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
-from exporter.ledger.sqlite_file import connect, identity, open_file, trouble
+from exporter.ledger.sqlite_file import Identity, connect, identity, open_file, trouble
 
 _INSERT: Final = """
 INSERT INTO entry (event_id, fact_key, source, received_at, kind, event_code, counts, flow_id, run_id, sandbox, status,
@@ -68,13 +68,9 @@ class SqliteLedger:
         self._clock = clock
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
-        self._writer = open_file(path)
-        # The write-ahead log is there from the first transaction on.
-        self._writer.execute("BEGIN IMMEDIATE")
-        self._writer.execute("COMMIT")
         self._log_path = path.with_name(path.name + "-wal")
-        self._files = identity(path), identity(self._log_path)
-        self._seen_size = 0
+        self._writer = open_file(path)
+        self._files, self._seen_size = self._look()
         self._group = GroupCommit(self._commit, self._commit_piecewise)
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
@@ -126,8 +122,7 @@ class SqliteLedger:
     def size(self) -> int:
         """Bytes of the database and of its write-ahead log."""
         try:
-            log = self._path.with_name(self._path.name + "-wal")
-            return self._path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+            return self._path.stat().st_size + (self._log_path.stat().st_size if self._log_path.exists() else 0)
         except OSError:
             raise LedgerUnavailableError("the ledger's file can't be seen") from None
 
@@ -190,12 +185,20 @@ class SqliteLedger:
 
     def _check_file(self) -> None:
         """A file that was moved away would take everything with it at the next start."""
-        if (identity(self._path), identity(self._log_path)) != self._files:
+        # Read before the file is looked at: another thread may see it grow in between, and that is no cut.
+        seen = self._seen_size
+        files, size = self._look()
+        if files != self._files:
             raise LedgerUnavailableError("the ledger's file was moved or deleted: put it back, or start again")
-        size = self._path.stat().st_size
-        if size < self._seen_size:
+        if size < seen:
             raise LedgerUnavailableError("the ledger's file was cut off: put a copy from a backup in its place")
         self._seen_size = size
+
+    def _look(self) -> tuple[tuple[Identity, Identity], int]:
+        """Which files the ledger is in now, and the database's bytes."""
+        database, size = identity(self._path)
+        log, _ = identity(self._log_path)
+        return (database, log), size
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

@@ -26,13 +26,17 @@ _BUSY_MILLISECONDS: Final = 5_000
 """How long to wait for another process's commit; less than a request may take."""
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """What tells this file from one that takes its place: device and inode; None where there is none."""
+Identity = tuple[int, int] | None
+"""What tells a file from one that takes its place: device and inode; None where there is none."""
+
+
+def identity(path: Path) -> tuple[Identity, int]:
+    """Which file is there, and its bytes."""
     try:
         found = path.stat()
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -72,6 +76,9 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        # The write-ahead log is there from the first transaction on.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
     except sqlite3.Error as error:
         connection.close()
         raise _cannot_open(path, error) from error
