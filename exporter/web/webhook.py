@@ -158,7 +158,7 @@ class Webhook:
             if not message.get("more_body", False):
                 return b"".join(chunks)
 
-    async def _open(self, headers: Mapping[bytes, bytes], body: bytes) -> Delivery:
+    async def _open(self, headers: Headers, body: bytes) -> Delivery:
         now = self._clock()
         if len(body) < _READ_ELSEWHERE_FROM:
             return open_delivery(headers, body, now)
