@@ -24,11 +24,13 @@ from exporter.flowrun import FlowRun, RecordedFact, Source
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, compress, render
+from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 
 FLOWS: Final = 1200
 RUNS: Final = ("failed", "partialSuccess", "success")
 ROUNDS: Final = 5
+LIMITS: Final = Limits(hold=0, ttl=45 * 24 * 3600 * 1000, max_flows=10_000)
 NOW: Final = time.time_ns() // 1_000_000
 SAMPLE: Final = Path(__file__).parents[1] / "tests" / "samples" / "flow-service-runs.json"
 
@@ -108,7 +110,7 @@ def folds(bodies: list[bytes]) -> list[float]:
     """Seconds to read and fold these bodies; once a round."""
 
     def fold_all() -> None:
-        fold = Fold(0)
+        fold = Fold(LIMITS)
         for position, raw in enumerate(bodies, start=1):
             fold.apply(recorded(raw, position))
 
@@ -118,7 +120,7 @@ def folds(bodies: list[bytes]) -> list[float]:
 def main() -> None:
     """Print the table."""
     bodies = [body(flow, run, status) for flow in range(FLOWS) for run, status in enumerate(RUNS)]
-    fold = Fold(0)
+    fold = Fold(LIMITS)
     for position, raw in enumerate(bodies, start=1):
         fold.apply(recorded(raw, position))
     fold.advance(NOW)

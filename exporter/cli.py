@@ -20,14 +20,15 @@ import uvloop
 from exporter import __version__, logs, settings
 from exporter.errors import ExporterError, SettingsError
 from exporter.flowrun import Result
-from exporter.service import build, replaying
-from exporter.settings import REPLAY, SERVE, Settings
+from exporter.service import build, forget, replaying
+from exporter.settings import FORGET, REPLAY, SERVE, Settings
 
 PROGRAM: Final = "aep-flow-exporter"
 
 _COMMANDS: Final = {
     SERVE: "receive notifications and serve metrics",
     REPLAY: "record notifications from files: FILE... or - for standard input",
+    FORGET: "take a flow that was deleted on purpose off /metrics; its history stays in the ledger",
     "version": "print the version",
 }
 _HELP: Final = {"-h", "--help", "help"}
@@ -69,9 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: str, values: Settings, words: list[str]) -> int:
     logs.configure(values.log_level, values.log_format)
+    if command != REPLAY and words:
+        raise SettingsError(f"{command} takes flags only; words that are none: {len(words)}")
+    if command == FORGET:
+        return _forget(values)
     if command == SERVE:
-        if words:
-            raise SettingsError(f"{SERVE} takes flags only; words that are none: {len(words)}")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(values))
         return 0
@@ -82,6 +85,14 @@ def _run(command: str, values: Settings, words: list[str]) -> int:
 
 async def _serve(values: Settings) -> None:
     await build(values).run()
+
+
+def _forget(values: Settings) -> int:
+    if values.flow is None:
+        raise SettingsError("forget needs --flow=ID: the flow_id that its series have")
+    sandboxes = forget(values, values.flow)
+    _say(f"forgotten: {values.flow} in {', '.join(sandbox or '(no sandbox)' for sandbox in sandboxes)}")
+    return 0
 
 
 def _replay(values: Settings, names: list[str]) -> int:
@@ -148,7 +159,7 @@ def _overview() -> str:
 
 
 def _help(command: str) -> str:
-    if command not in {SERVE, REPLAY}:
+    if command not in {SERVE, REPLAY, FORGET}:
         return _overview()
     usage = f"usage: {PROGRAM} {command} [flags]{' FILE...' if command == REPLAY else ''}"
     lines = [f"{usage}\n\n{_COMMANDS[command]}\n\nflags, each with the environment variable that does the same:"]

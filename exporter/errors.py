@@ -121,6 +121,12 @@ class NotCaughtUpError(ExporterError):
     reason = "not_caught_up"
 
 
+class UnknownFlowError(ExporterError):
+    """There is no such flow on /metrics."""
+
+    reason = "unknown_flow"
+
+
 class DefectError(ExporterError):
     """Something failed in a way nobody foresaw; the log has it."""
 

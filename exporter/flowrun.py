@@ -14,11 +14,13 @@ OTHER = "other"
 
 
 class Source(StrEnum):
-    """Which way a notification came."""
+    """Which way a fact came."""
 
     WEBHOOK = "webhook"
     JOURNAL = "journal"
     REPLAY = "replay"
+    OPERATOR = "operator"
+    """A person said it, by a command."""
 
 
 class Kind(StrEnum):
@@ -222,6 +224,17 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A person's word that a flow is gone on purpose."""
+
+    flow_id: str
+
+    def __post_init__(self) -> None:
+        if not self.flow_id:
+            raise ValueError("a flow needs an id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A JSON object that is neither a run nor an alert: another topic, or a run that lacks what makes it one."""
 
@@ -233,7 +246,7 @@ class Unreadable:
     """Bytes that are no JSON object."""
 
 
-Fact = FlowRun | FlowAlert | Flow | Unsupported | Unreadable
+Fact = FlowRun | FlowAlert | Flow | Forgotten | Unsupported | Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,16 @@
-"""The one read path: follow the ledger to its head, then render.
+"""The one read path: follow the ledger to its head, then render; and checkpoints, so that a start is short.
 
 Every scrape catches up before it renders; reading to the head first is what keeps counters from falling when scrapes go
 to one process and then to another. Between scrapes a beat keeps the distance short. The fold belongs to one thread: all
 of this module's blocking work runs there, so that nothing of it needs a lock and the event loop never waits for it.
+
+A checkpoint is the fold's whole state with its position. A start takes the newest one that can be read and follows from
+there; which one it was, and whether there was one at all, nobody can tell from the metrics.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -14,8 +18,9 @@ from typing import Final, TypeVar
 import structlog
 
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
-from exporter.flowrun import Fact, FlowRun, RecordedFact, Unreadable, Unsupported
+from exporter.flowrun import Fact, FlowRun, Forgotten, RecordedFact, Unreadable, Unsupported
 from exporter.ledger import Entry, Ledger
+from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold
 from exporter.metrics.series import Series
 
@@ -24,6 +29,12 @@ _PAGE: Final = 1000
 
 BEAT: Final = 1.0
 """Seconds between catch-ups that nobody asked for."""
+
+CHECKPOINT_EVERY: Final = 300.0
+"""Seconds between checkpoints: what a start after a crash may have to read again."""
+
+FAILURES: Final = ("fold", "checkpoint")
+"""What can fail here and be counted: an entry that can't be folded, a checkpoint that can't be kept or read."""
 
 _Result = TypeVar("_Result")
 Reader = Callable[[bytes, int, str], Fact]
@@ -37,11 +48,14 @@ class Standing:
     """How far the metrics are."""
 
     position: int
+    checkpoint_position: int
+    """That of the last checkpoint read or kept; 0 without one."""
     flows: int
+    overflowed: int
     series: int
     ledger_bytes: int
-    skipped: int
-    """Entries that could not be folded."""
+    failures: Mapping[str, int]
+    """How often each of FAILURES has been."""
 
 
 class Follower:
@@ -53,11 +67,13 @@ class Follower:
         self._fold = fold
         self._read = read
         self._position = 0
+        self._checkpoint_position = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
         self._error: LedgerUnavailableError | None = None
+        self._has_begun = False
         self._is_caught_up = False
         self._is_closing = False
-        self._skipped = 0
+        self._failures: Counter[str] = Counter()
 
     def check(self) -> None:
         """Raise what keeps the metrics from the ledger's head: NotCaughtUpError or LedgerUnavailableError."""
@@ -76,7 +92,15 @@ class Follower:
             self.catch_up()
             fold = self._fold
             fold.advance(self._ledger.now())
-            standing = Standing(self._position, fold.flows, len(fold.series), self._ledger.size(), self._skipped)
+            standing = Standing(
+                position=self._position,
+                checkpoint_position=self._checkpoint_position,
+                flows=fold.flows,
+                overflowed=fold.overflowed,
+                series=len(fold.series),
+                ledger_bytes=self._ledger.size(),
+                failures=dict(self._failures),
+            )
             return use(fold.series, standing)
 
         try:
@@ -98,10 +122,72 @@ class Follower:
                 _log.exception("catching up failed in a way nobody foresaw; trying again")
             await asyncio.sleep(BEAT)
 
+    async def keep_checkpoints(self) -> None:
+        """Keep a checkpoint every CHECKPOINT_EVERY seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY)
+            await self._save(least_age=CHECKPOINT_EVERY / 2)
+
+    async def finish(self) -> None:
+        """Follow no more, and keep a checkpoint of what was reached."""
+        self._is_closing = True
+        await self._save(least_age=0)
+
+    async def _save(self, least_age: float) -> None:
+        """Keep a checkpoint, unless the ledger has a newer one, or one that is younger than so many seconds."""
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._encoded, least_age)
+            if found is not None:
+                await asyncio.to_thread(self._ledger.save_checkpoint, *found)
+                self._checkpoint_position = found[0]
+        except ExporterError as error:
+            self._failures["checkpoint"] += 1
+            _log.error("a checkpoint could not be kept", reason=error.reason, detail=str(error))
+        except Exception:  # noqa: BLE001 - a defect of ours must be seen, and must not end the following
+            self._failures["checkpoint"] += 1
+            _log.exception("a checkpoint could not be kept, in a way nobody foresaw")
+
+    def _encoded(self, least_age: float) -> tuple[int, bytes] | None:
+        """The position and the state, where they are worth keeping."""
+        kept = self._ledger.checkpoints()
+        if kept and (kept[0].position >= self._position or kept[0].written_at + least_age * 1000 > self._ledger.now()):
+            return None
+        return (self._position, encode(self._fold.state())) if self._position else None
+
+    def _begin(self) -> None:
+        """Take up the newest checkpoint that can be read."""
+        kept = self._ledger.checkpoints()
+        for checkpoint in kept:
+            raw = self._ledger.checkpoint(checkpoint.position)
+            if raw is None:
+                # Another process has replaced it since; there are newer ones.
+                self._begin()
+                return
+            try:
+                state = decode(raw)
+            except ValueError as error:
+                self._failures["checkpoint"] += 1
+                _log.error("a checkpoint can't be read", position=checkpoint.position, detail=str(error))
+                continue
+            self._fold.restore(state)
+            self._position = self._checkpoint_position = checkpoint.position
+            if state.limits != self._fold.limits:
+                _log.info("settings of the series have changed; the new ones apply from now on")
+            break
+        else:
+            if kept:
+                _log.error(
+                    "no checkpoint can be read; the metrics are worked out from the entries that are left, and may be "
+                    "smaller than before"
+                )
+        self._has_begun = True
+
     def catch_up(self) -> int:
         """Fold every entry up to the head as it is now; how many there were. Blocking."""
         count = 0
         try:
+            if not self._has_begun:
+                self._begin()
             head = self._ledger.head()
             while self._position < head and not self._is_closing:
                 entries = self._ledger.read(self._position, _PAGE)
@@ -130,7 +216,7 @@ class Follower:
         try:
             self._fold.apply(self._recorded(entry))
         except Exception:  # noqa: BLE001 - a defect of ours: seen in the log and in aep_exporter_ledger_errors_total
-            self._skipped += 1
+            self._failures["fold"] += 1
             _log.exception("an entry could not be folded, and is left out of the metrics", position=entry.position)
 
     def _recorded(self, entry: Entry) -> RecordedFact:
@@ -140,6 +226,8 @@ class Follower:
                 fact = Unreadable()
             case "unsupported":
                 fact = Unsupported(sandbox=entry.sandbox or "")
+            case "forgotten":
+                fact = Forgotten(flow_id=entry.flow_id or "")
             case _:
                 fact = self._read(entry.body, entry.received_at, entry.event_code or "")
         has_ended = isinstance(fact, FlowRun) and fact.status.is_outcome

@@ -6,6 +6,7 @@ touches no metric: metrics are a fold over the ledger, which `exporter.follow` k
 
 import asyncio
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,7 @@ from exporter.flowrun import (
     Flow,
     FlowAlert,
     FlowRun,
+    Forgotten,
     Result,
     Source,
     Unreadable,
@@ -57,6 +59,13 @@ class Intake:
         if drafts or cursor is not None:
             results.update(_result(receipt) for receipt in await self._append(drafts, cursor))
         return results
+
+    async def forget(self, flow_id: str) -> None:
+        """Make durable that a flow was deleted on purpose. Raises what Ledger.append raises."""
+        # With the time in it, so that a flow that came back can be forgotten again.
+        body = json.dumps({"forgotten": {"flowId": flow_id, "at": self._clock()}}).encode()
+        event = Event(fact=Forgotten(flow_id=flow_id), body=body)
+        await self.record([Delivery(source=Source.OPERATOR, events=(event,))])
 
     async def check(self) -> None:
         """Raise what keeps deliveries from the ledger; after trouble, find out by writing whether it is over."""
@@ -141,6 +150,14 @@ def draft(source: Source, event: Event) -> Draft:
                 flow_id=flow.flow_id,
                 sandbox=flow.sandbox,
                 completed_at=flow.updated_at,
+                body=event.body,
+            )
+        case Forgotten(flow_id=flow_id):
+            return Draft(
+                fact_key=_digest(b"forgotten:", event.body),
+                source=source,
+                kind="forgotten",
+                flow_id=flow_id,
                 body=event.body,
             )
         case Flow(sandbox=sandbox) | Unsupported(sandbox=sandbox):

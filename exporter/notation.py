@@ -49,6 +49,20 @@ def size(text: str) -> int:
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
+        raise ValueError("a whole number from 1 to 999999999")
+    return int(text)
+
+
+def flow_id(text: str) -> str:
+    """The id of a flow."""
+    if not text.strip():
+        raise ValueError("the id of a flow, as in the label flow_id")
+    return text.strip()
+
+
 class Address(NamedTuple):
     """Where to listen. An empty host means every address of the machine."""
 

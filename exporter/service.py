@@ -23,15 +23,17 @@ from starlette.types import ASGIApp
 from exporter import __version__
 from exporter.adobe.keys import Keys
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.errors import ExporterError, SettingsError
+from exporter.errors import ExporterError, SettingsError, UnknownFlowError
 from exporter.flowrun import Result, Source
 from exporter.follow import Follower
 from exporter.intake import Intake
 from exporter.ledger.urls import open_ledger
+from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.notation import Address
 from exporter.replay import Progress, replay
+from exporter.retention import Retention
 from exporter.settings import Settings
 from exporter.web import app
 from exporter.web.access import BasicAuth, ExtraHeaders
@@ -89,7 +91,8 @@ class Program:
             self._webhook_socket = opened.enter_context(listen(own)) if own is not None else None
             self._ledger = open_ledger(settings.ledger_url, settings.ledger_max_size)
             opened.callback(self._ledger.close)
-            self._follower = Follower(self._ledger, Fold(settings.series_hold // timedelta(milliseconds=1)), read)
+            limits = _limits(settings)
+            self._follower = Follower(self._ledger, Fold(limits), read)
             opened.callback(self._follower.close)
             self._closing = opened.pop_all()
         # One client for each purpose: what a stranger can cause must not crowd out anything else.
@@ -106,6 +109,10 @@ class Program:
             results=(Result.RECORDED, Result.DUPLICATE, Result.UNSUPPORTED, Result.UNREADABLE),
             authentication_failures=FAILURES,
             anomaly_fields=ANOMALY_FIELDS,
+        )
+        telemetry.flows_limit.set(limits.max_flows)
+        self._retention = Retention(
+            self._ledger, _milliseconds(settings.ledger_retention), telemetry.ledger_errors.labels("prune").inc
         )
         intake = Intake(self._ledger, clock)
         webhook = app.webhook_routes(
@@ -145,7 +152,10 @@ class Program:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        following = asyncio.create_task(self._follower.keep_up())
+        background = [
+            asyncio.create_task(work)
+            for work in (self._follower.keep_up(), self._follower.keep_checkpoints(), self._retention.keep())
+        ]
         _log.info(
             "listening",
             address=str(self.address),
@@ -158,9 +168,10 @@ class Program:
         try:
             await asyncio.gather(*(each.serve(sockets=[socket_]) for socket_, each in self._servers.items()))
         finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._follower.finish()
             await self._keys.close()
             await self._validations.close()
             await asyncio.to_thread(self.close)
@@ -191,6 +202,18 @@ class Program:
         for each in self._servers.values():
             each.force_exit = is_again
             each.should_exit = True
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        hold=_milliseconds(settings.series_hold),
+        ttl=_milliseconds(settings.series_ttl),
+        max_flows=settings.series_max_flows,
+    )
 
 
 def _web_config(settings: Settings) -> WebConfig:
@@ -244,12 +267,35 @@ def build(settings: Settings) -> Program:
 def replaying(settings: Settings) -> Iterator[Callable[[BinaryIO, Progress], Counter[Result]]]:
     """What records a file of notifications in the ledger, which is open for as long."""
     ledger = open_ledger(settings.ledger_url)
-    intake = Intake(ledger, ledger.now, retention=settings.ledger_retention // timedelta(milliseconds=1))
+    intake = Intake(ledger, ledger.now, retention=_milliseconds(settings.ledger_retention))
     try:
         with asyncio.Runner() as runner:
             yield lambda file, progress: runner.run(replay(file, intake.record, ledger.now, progress))
     finally:
         ledger.close()
+
+
+def forget(settings: Settings, flow_id: str) -> list[str]:
+    """Record that a flow was deleted on purpose; the sandboxes in which it was shown.
+
+    Raises UnknownFlowError where it is not shown, and what opening and writing a ledger raises.
+    """
+    ledger = open_ledger(settings.ledger_url, must_exist=True)
+    fold = Fold(_limits(settings))
+    follower = Follower(ledger, fold, read)
+    try:
+        follower.catch_up()
+        fold.advance(ledger.now())
+        sandboxes = fold.sandboxes_of(flow_id)
+        if not sandboxes:
+            raise UnknownFlowError(
+                f"no flow of this id is on /metrics: {flow_id}; it is the flow_id of its series, letter for letter"
+            )
+        asyncio.run(Intake(ledger, ledger.now).forget(flow_id))
+    finally:
+        follower.close()
+        ledger.close()
+    return sandboxes
 
 
 def listen(address: Address) -> socket.socket:

@@ -29,8 +29,11 @@ _AUTHENTICATION: Final = frozenset(
     {"webhook_auth", "webhook_client_id", "webhook_token", "webhook_token_file", "webhook_listen_address"}
 )
 REPLAY: Final = "replay"
+FORGET: Final = "forget"
 
 Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
+Count = Annotated[int, BeforeValidator(notation.count)]
+FlowId = Annotated[str, BeforeValidator(notation.flow_id)]
 Size = Annotated[int, BeforeValidator(notation.size)]
 ListenAddress = Annotated[notation.Address, BeforeValidator(notation.address)]
 UrlPath = Annotated[str, BeforeValidator(notation.url_path)]
@@ -121,24 +124,44 @@ class Settings(BaseModel):
         "Where notifications are kept; four slashes begin an absolute path.",
         SERVE,
         REPLAY,
+        FORGET,
         may_hold_secret=True,
     )
     ledger_max_size: Size | None = _setting(
         "ledger.max-size", None, "Size of the ledger above which deliveries are refused with 503."
     )
     ledger_retention: Duration = _setting(
-        "ledger.retention", "90d", "How long a run is kept; older ones in files are not taken.", REPLAY
+        "ledger.retention",
+        "90d",
+        "How long facts are kept, at least; replay takes no runs that ended before that.",
+        SERVE,
+        REPLAY,
     )
     series_hold: Duration = _setting(
         "series.hold",
         "150s",
         "How long a new series shows 0 first: at least two scrape intervals and 30 s; 0s turns it off.",
     )
+    series_ttl: Duration = _setting(
+        "series.ttl",
+        "45d",
+        "How long a flow stays on /metrics for which nothing is recorded; three of its intervals if that is longer.",
+        SERVE,
+        FORGET,
+    )
+    series_max_flows: Count = _setting(
+        "series.max-flows",
+        "2000",
+        "Pairs of flow and sandbox that are shown one by one; further ones are counted as other.",
+        SERVE,
+        FORGET,
+    )
+    flow: FlowId | None = _setting("flow", None, "Id of the flow that was deleted on purpose.", FORGET)
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
-        "log.level", "info", "Least important messages to log: debug, info, warn or error.", SERVE, REPLAY
+        "log.level", "info", "Least important messages to log: debug, info, warn or error.", SERVE, REPLAY, FORGET
     )
     log_format: Literal["logfmt", "json"] = _setting(
-        "log.format", "logfmt", "How messages are written: logfmt or json.", SERVE, REPLAY
+        "log.format", "logfmt", "How messages are written: logfmt or json.", SERVE, REPLAY, FORGET
     )
 
     @property
@@ -300,6 +323,11 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     retention = values.get("ledger_retention")
     if retention is not None and retention < timedelta(days=8):
         yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"
+    ttl = values.get("series_ttl")
+    if retention is not None and ttl is not None and retention < ttl:
+        yield "--ledger.retention is at least --series.ttl: what is on /metrics is to be explained by the ledger"
+    if ttl is not None and not ttl:
+        yield "--series.ttl is how long a silent flow stays: 0 would leave none"
 
 
 def _conflicts_of_authentication(values: Mapping[str, Any]) -> Iterator[str]:

@@ -19,13 +19,14 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.settings": ({"exporter.errors", "exporter.notation"}, {"pydantic"}),
     "exporter.intake": ({"exporter.errors", "exporter.flowrun", "exporter.ledger"}, set()),
     "exporter.follow": ({"exporter.errors", "exporter.flowrun", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
+    "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
     "exporter.replay": ({"exporter.flowrun", "exporter.adobe"}, set()),
     "exporter.adobe": (
         {"exporter.adobe", "exporter.errors", "exporter.flowrun"},
         {"cryptography", "httpx", "msgspec", "structlog"},
     ),
     "exporter.ledger": ({"exporter.ledger", "exporter.errors", "exporter.flowrun"}, {"structlog"}),
-    "exporter.metrics": ({"exporter.metrics", "exporter.flowrun"}, {"isal", "prometheus_client"}),
+    "exporter.metrics": ({"exporter.metrics", "exporter.flowrun"}, {"isal", "msgspec", "prometheus_client"}),
     "exporter.web": (
         {
             "exporter.web",

@@ -11,6 +11,7 @@ from exporter.follow import Follower
 from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.fold import Fold
+from tests.metrics.facts import limits
 
 RUN = b'{"id": "run-%d", "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}}'
 
@@ -37,7 +38,7 @@ def test_a_catch_up_goes_to_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """However many entries there are, one catch-up folds them all, page by page, each once."""
     monkeypatch.setattr("exporter.follow._PAGE", 7)
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    fold = Fold(0)
+    fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
     try:
         asyncio.run(append(ledger, 0, 30))
@@ -54,7 +55,7 @@ def test_a_catch_up_goes_to_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_it_is_ready_once_it_has_caught_up(tmp_path: Path) -> None:
     """Before the first catch-up the check says why it is not ready."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    follower = Follower(ledger, Fold(0), read)
+    follower = Follower(ledger, Fold(limits(0)), read)
     try:
         with pytest.raises(NotCaughtUpError):
             follower.check()
@@ -70,7 +71,7 @@ def test_following_survives_what_fails(tmp_path: Path, monkeypatch: pytest.Monke
     """Following goes on after a ledger that could not be read, and after a defect of ours."""
     monkeypatch.setattr("exporter.follow.BEAT", 0.01)
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    follower = Follower(ledger, Fold(0), read)
+    follower = Follower(ledger, Fold(limits(0)), read)
     caught_up = threading.Event()
     failures = [failure, failure]
     original = ledger.head
@@ -100,7 +101,7 @@ def test_following_survives_what_fails(tmp_path: Path, monkeypatch: pytest.Monke
 def test_two_looks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
     """Scrapes at the same moment each see a whole fold."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    follower = Follower(ledger, Fold(0), read)
+    follower = Follower(ledger, Fold(limits(0)), read)
 
     async def story() -> list[int]:
         await append(ledger, 0, 3)
@@ -121,7 +122,7 @@ def test_two_looks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
 def test_one_entry_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that can't be folded is left out, counted and told of; those behind it are in the metrics."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    fold = Fold(0)
+    fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
     apply = fold.apply
 
@@ -137,13 +138,13 @@ def test_one_entry_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.
     finally:
         follower.close()
         ledger.close()
-    assert (standing.position, standing.skipped) == (3, 1)
+    assert (standing.position, standing.failures) == (3, {"fold": 1})
 
 
 def test_gauges_that_fail_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the metrics can't be worked out, those who ask get an error that is known."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    fold = Fold(0)
+    fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
 
     def failing(now: int) -> None:

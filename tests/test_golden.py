@@ -14,6 +14,7 @@ from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, render
 from exporter.metrics.fold import Fold
+from tests.metrics.facts import limits
 
 SAMPLES = Path(__file__).parent / "samples"
 GOLDEN = Path(__file__).parent / "golden"
@@ -25,7 +26,7 @@ NOON = 1_793_534_400_000
 def exposition(bodies: list[bytes], folder: Path, format_: Format) -> str:
     """What a scrape shows after these deliveries."""
     ledger = SqliteLedger(folder / "ledger.db", clock=lambda: NOON)
-    fold = Fold(hold=0)
+    fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
     try:
         intake = Intake(ledger, ledger.now)

@@ -6,7 +6,7 @@ know what an entry is and nothing of what it means: the keys that make a fact th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from exporter.flowrun import Source
 
@@ -21,7 +21,7 @@ class Draft:
     """What makes two tellings one fact; unique in the ledger."""
     source: Source
     kind: str
-    """run, alert, flow, unsupported or unreadable."""
+    """run, alert, flow, forgotten, unsupported or unreadable."""
     body: bytes
     """The event as it was received."""
     event_id: str | None = None
@@ -50,6 +50,7 @@ class Entry:
     event_code: str | None
     counts: bool
     """Whether it is the first outcome recorded of its run."""
+    flow_id: str | None
     sandbox: str | None
     completed_at: int | None
     body: bytes
@@ -69,6 +70,15 @@ class Receipt:
 
     kind: str
     is_new: bool
+
+
+class Checkpoint(NamedTuple):
+    """That a state was kept, and which entries it contains."""
+
+    position: int
+    """Of the last entry in it."""
+    written_at: int
+    """Milliseconds since 1970 by the ledger's clock."""
 
 
 class Ledger(Protocol):
@@ -101,12 +111,34 @@ class Ledger(Protocol):
         """The cursor's last committed value. Blocking; raises LedgerUnavailableError."""
         ...
 
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints that are kept, newest first. Blocking; raises LedgerUnavailableError."""
+        ...
+
+    def checkpoint(self, position: int) -> bytes | None:
+        """The state of a checkpoint; None where it is no longer kept. Blocking; raises LedgerUnavailableError."""
+        ...
+
+    def save_checkpoint(self, position: int, state: bytes) -> None:
+        """Keep a state, and the newest one before it; older ones go. Blocking; raises LedgerUnavailableError.
+
+        On return it is on disk.
+        """
+        ...
+
+    def prune(self, before: int, limit: int) -> int:
+        """Delete up to `limit` of the oldest entries recorded before a time; how many there were.
+
+        Only what the older of two checkpoints contains is ever deleted. Blocking; raises LedgerUnavailableError.
+        """
+        ...
+
     def now(self) -> int:
         """The ledger's clock: milliseconds since 1970. Blocking; raises LedgerUnavailableError."""
         ...
 
     def size(self) -> int:
-        """Bytes the ledger takes. Blocking; raises LedgerUnavailableError."""
+        """Bytes the ledger takes, with what pruning freed for later use. Blocking; raises LedgerUnavailableError."""
         ...
 
     def close(self) -> None:

@@ -12,8 +12,9 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -22,6 +23,8 @@ from exporter.ledger import Cursor, Draft, Receipt
 
 COMMIT_TIMEOUT: Final = 8.0
 """Seconds; Adobe waits ten, connection included (adobe.md A6)."""
+
+_Result = TypeVar("_Result")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("ledger")
 
@@ -57,6 +60,7 @@ class GroupCommit:
         self._commit_piecewise = commit_piecewise
         self._waiting: deque[Request] = deque()
         self._waiting_bytes = 0
+        self._work: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -84,6 +88,26 @@ class GroupCommit:
         except TimeoutError:
             raise CommitTimeoutError("the commit took too long") from None
 
+    def between(self, work: Callable[[], _Result]) -> _Result:
+        """Do something on the writer's thread between two commits, and wait for its result. Blocking.
+
+        Raises what the work raises, or LedgerUnavailableError when the ledger is closing.
+        """
+        answer: Future[_Result] = Future()
+
+        def attempt() -> None:
+            try:
+                answer.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                answer.set_exception(error)
+
+        with self._wake:
+            if self._closing:
+                raise LedgerUnavailableError("the ledger is closing")
+            self._work.append(attempt)
+            self._wake.notify()
+        return answer.result()
+
     def close(self) -> None:
         """Commit what waits and end the writer."""
         with self._wake:
@@ -92,26 +116,36 @@ class GroupCommit:
         self._thread.join()
 
     def _run(self) -> None:
-        while requests := self._take():
-            answers = self._committed(requests)
-            by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Request, list[Receipt] | ExporterError]]] = {}
-            for request, answer in zip(requests, answers, strict=True):
-                by_loop.setdefault(request.loop, []).append((request, answer))
-            for loop, settled in by_loop.items():
-                try:
-                    loop.call_soon_threadsafe(_answer, settled)
-                except RuntimeError:
-                    # The loop was closed: nobody waits any more, and the facts are kept all the same.
-                    continue
+        while True:
+            requests, work = self._take()
+            if not requests and work is None:
+                return
+            if requests:
+                self._serve(requests)
+            if work is not None:
+                work()
 
-    def _take(self) -> list[Request]:
+    def _serve(self, requests: list[Request]) -> None:
+        answers = self._committed(requests)
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Request, list[Receipt] | ExporterError]]] = {}
+        for request, answer in zip(requests, answers, strict=True):
+            by_loop.setdefault(request.loop, []).append((request, answer))
+        for loop, settled in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_answer, settled)
+            except RuntimeError:
+                # The loop was closed: nobody waits any more, and the facts are kept all the same.
+                continue
+
+    def _take(self) -> tuple[list[Request], Callable[[], None] | None]:
+        """All requests that wait, and one piece of other work; neither when it is time to end."""
         with self._wake:
-            while not self._waiting and not self._closing:
+            while not self._waiting and not self._work and not self._closing:
                 self._wake.wait()
             requests = list(self._waiting)
             self._waiting.clear()
             self._waiting_bytes = 0
-            return requests
+            return requests, self._work.popleft() if self._work else None
 
     def _committed(self, requests: list[Request]) -> Sequence[list[Receipt] | ExporterError]:
         try:

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError
 from exporter.flowrun import Source
-from exporter.ledger import Cursor, Draft, Entry, Receipt, as_unreadable
+from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, as_unreadable, sqlite_checkpoint
 from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
 from exporter.ledger.sqlite_file import Identity, connect, identity, open_file, trouble
 
@@ -35,7 +35,7 @@ _SET_CURSOR: Final = (
     "INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
 _READ: Final = """
-SELECT position, received_at, source, kind, event_code, counts, sandbox, completed_at, body
+SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
 """
 
@@ -48,6 +48,8 @@ _DATA_REFUSED = (
     OverflowError,
     UnicodeError,
 )
+
+_Result = TypeVar("_Result")
 
 
 def wall_clock() -> int:
@@ -83,7 +85,7 @@ class SqliteLedger:
         size = 0
         try:
             rows = self._reader().execute(_READ, (after, limit))
-            for position, received_at, source, kind, event_code, counts, sandbox, completed_at, body in rows:
+            for position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body in rows:
                 entries.append(
                     Entry(
                         position=position,
@@ -92,6 +94,7 @@ class SqliteLedger:
                         kind=kind,
                         event_code=event_code,
                         counts=bool(counts),
+                        flow_id=flow_id,
                         sandbox=sandbox,
                         completed_at=completed_at,
                         body=body,
@@ -115,6 +118,23 @@ class SqliteLedger:
         rows = self._query("SELECT value FROM cursor WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
 
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints that are kept, newest first."""
+        return [Checkpoint(*row) for row in self._query(sqlite_checkpoint.LIST, ())]
+
+    def checkpoint(self, position: int) -> bytes | None:
+        """The state of a checkpoint."""
+        rows = self._query(sqlite_checkpoint.STATE, (position,))
+        return bytes(rows[0][0]) if rows else None
+
+    def save_checkpoint(self, position: int, state: bytes) -> None:
+        """Keep a state, and the newest one before it."""
+        self._between(lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state))
+
+    def prune(self, before: int, limit: int) -> int:
+        """Delete up to `limit` of the oldest entries recorded before a time."""
+        return self._between(lambda writer: sqlite_checkpoint.prune(writer, before, limit))
+
     def now(self) -> int:
         """This host's clock."""
         return self._clock()
@@ -132,6 +152,24 @@ class SqliteLedger:
         for reader in self._open_readers:
             reader.close()
         self._writer.close()
+
+    def _between(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Do something in a transaction of its own, between two commits."""
+
+        def transaction() -> _Result:
+            self._check_file()
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                result = work(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back()
+                if isinstance(error, sqlite3.Error):
+                    raise self._unavailable(error) from error
+                raise
+            return result
+
+        return self._group.between(transaction)
 
     # Any, because a row of SQLite holds what its columns hold.
     def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
@@ -162,7 +200,7 @@ class SqliteLedger:
     def _transaction(self, requests: Sequence[Request], insert: Callable[[Draft, int], Receipt]) -> list[list[Receipt]]:
         connection = self._writer
         self._check_file()
-        if self._max_size is not None and self.size() >= self._max_size:
+        if self._max_size is not None and self.size() - self._freed() >= self._max_size:
             raise LedgerFullError("the ledger has reached --ledger.max-size: raise it, or keep runs for less long")
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -182,6 +220,14 @@ class SqliteLedger:
                 raise self._unavailable(error) from error
             raise
         return receipts
+
+    def _freed(self) -> int:
+        """Bytes of the file that pruning has freed, and that are used again before it grows."""
+        try:
+            pages = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
+            return int(pages * self._writer.execute("PRAGMA page_size").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
 
     def _check_file(self) -> None:
         """A file that was moved away would take everything with it at the next start."""

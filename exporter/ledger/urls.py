@@ -15,9 +15,14 @@ def sqlite_path(url: str) -> Path | None:
     return Path(path) if url.startswith(_SQLITE) and path and not path.endswith("/") else None
 
 
-def open_ledger(url: str, max_size: int | None = None) -> Ledger:
-    """Open the ledger, made new where there is none; raises LedgerUnusableError. `max_size` in bytes."""
+def open_ledger(url: str, max_size: int | None = None, *, must_exist: bool = False) -> Ledger:
+    """Open the ledger, made new where there is none and none must be; raises LedgerUnusableError.
+
+    `max_size` in bytes.
+    """
     path = sqlite_path(url)
     if path is None:
         raise LedgerUnusableError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
+    if must_exist and not path.exists():
+        raise LedgerUnusableError(f"there is no ledger at {path}: give --ledger.url that of the running exporter")
     return SqliteLedger(path, max_size=max_size)

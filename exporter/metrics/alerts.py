@@ -7,15 +7,21 @@ run's end is about what the run brought, and does not end with it.
 Knows nothing of series; times are milliseconds.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, TypeVar
 
-from exporter.flowrun import AlertState, FlowAlert
+from exporter.flowrun import OTHER, AlertState, FlowAlert
 
 _HOUR: Final = 60 * 60 * 1000
 FIRING_FOR: Final = 24 * _HOUR
 _REMEMBERED_FOR: Final = 8 * 24 * _HOUR
 """Longer than a FIRING can follow its INACTIVE: the journal reaches back seven days."""
+
+MAX_NAMES: Final = 100
+_NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 _Key = TypeVar("_Key")
 
@@ -24,8 +30,8 @@ Place = tuple[str, str]
 
 
 @dataclass(slots=True)
-class _Instance:
-    """One alert id."""
+class Instance:
+    """One alert id; the fields are what a checkpoint keeps."""
 
     place: Place
     name: str
@@ -40,14 +46,31 @@ class _Instance:
         return self.changed_at is None or self.changed_at <= run_ended_at
 
 
+@dataclass(slots=True)
+class AlertsState:
+    """Instances by id, those told of longest ago first, and the names of each place."""
+
+    instances: list[tuple[str, Instance]]
+    names: list[tuple[Place, list[str]]]
+
+
 class Alerts:
     """Every alert id of the last days, and the names known of each place."""
 
     def __init__(self) -> None:
-        self._instances: dict[str, _Instance] = {}
+        self._instances: dict[str, Instance] = {}
         self._by_place: dict[Place, set[str]] = {}
         self._by_run: dict[str, set[str]] = {}
-        self._names: dict[Place, dict[str, None]] = {}
+        self._names: dict[Place, list[str]] = {}
+
+    def label(self, name: str, place: Place) -> str:
+        """The name as a label value: one of at most MAX_NAMES that look like names, else `other`."""
+        if not _NAME.fullmatch(name):
+            return OTHER
+        if name in self._names.get(place, ()):
+            return name
+        known = set(chain.from_iterable(self._names.values()))
+        return name if name in known or len(known) < MAX_NAMES else OTHER
 
     def apply(self, alert: FlowAlert, place: Place, name: str, received_at: int, run_ended_at: int | None) -> Place:
         """Take a change of state in; `run_ended_at` where its run is known to have ended.
@@ -57,8 +80,10 @@ class Alerts:
         self._let_go(received_at)
         instance = self._instances.pop(alert.alert_id, None)
         if instance is None:
-            instance = _Instance(place, name, received_at)
-            self._names.setdefault(place, {}).setdefault(name)
+            instance = Instance(place, name, received_at)
+            names = self._names.setdefault(place, [])
+            if name not in names:
+                names.append(name)
         instance.told_at = received_at
         self._instances[alert.alert_id] = instance
         self._by_place.setdefault(instance.place, set()).add(alert.alert_id)
@@ -84,12 +109,37 @@ class Alerts:
 
     def states(self, place: Place, now: int) -> dict[str, bool]:
         """Whether each alert known of a place is firing."""
-        states = dict.fromkeys(self._names.get(place, {}), False)
+        states = dict.fromkeys(self._names.get(place, ()), False)
         for alert_id in self._by_place.get(place, ()):
             instance = self._instances[alert_id]
             if not instance.is_over and instance.fired_at is not None:
                 states[instance.name] |= now < instance.fired_at + FIRING_FOR
         return states
+
+    def drop(self, place: Place) -> None:
+        """Forget all alerts of a place."""
+        self._names.pop(place, None)
+        for alert_id in self._by_place.pop(place, set()):
+            _discard(self._by_run, self._instances.pop(alert_id).run_id, alert_id)
+
+    def ends(self) -> Iterator[tuple[int, Place]]:
+        """When the alerts that fire would end by themselves, and where."""
+        for instance in self._instances.values():
+            if not instance.is_over and instance.fired_at is not None:
+                yield instance.fired_at + FIRING_FOR, instance.place
+
+    def state(self) -> AlertsState:
+        """What `restore` takes back."""
+        return AlertsState(list(self._instances.items()), list(self._names.items()))
+
+    def restore(self, state: AlertsState) -> None:
+        """Begin with what another left off with."""
+        self._names = dict(state.names)
+        for alert_id, instance in state.instances:
+            self._instances[alert_id] = instance
+            self._by_place.setdefault(instance.place, set()).add(alert_id)
+            if instance.run_id:
+                self._by_run.setdefault(instance.run_id, set()).add(alert_id)
 
     def _let_go(self, received_at: int) -> None:
         """Forget ids that were not told of for so long that nothing can follow; the oldest stand first."""

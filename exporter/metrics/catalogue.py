@@ -42,6 +42,8 @@ class Metric:
     """Upper bounds in the metric's unit, without +Inf."""
     scale: int = 1
     """How many of what the fold counts make one of the metric's unit."""
+    has_exemplars: bool = False
+    """Whether its samples name, in OpenMetrics, the run that moved them last."""
 
     @property
     def family(self) -> str:
@@ -59,16 +61,26 @@ class Metric:
         return self.group + self.labels
 
 
-_FLOW: Final = ("flow_id", "sandbox")
+FLOW: Final = ("flow_id", "sandbox")
+"""The labels of everything that is one flow's."""
+SANDBOX: Final = ("sandbox",)
 _MILLISECONDS: Final = 1000
 _POWERS_OF_TEN: Final = tuple(float(10**exponent) for exponent in range(10))
 
 
-def _counter(name: str, help_: str, *labels: str, group: tuple[str, ...] = _FLOW) -> Metric:
-    return Metric(name=name, type=MetricType.COUNTER, help=help_, half=FLOWS, group=group, labels=labels)
+def _counter(name: str, help_: str, *labels: str, group: tuple[str, ...] = FLOW, has_exemplars: bool = False) -> Metric:
+    return Metric(
+        name=name,
+        type=MetricType.COUNTER,
+        help=help_,
+        half=FLOWS,
+        group=group,
+        labels=labels,
+        has_exemplars=has_exemplars,
+    )
 
 
-def _gauge(name: str, help_: str, *labels: str, group: tuple[str, ...] = _FLOW, scale: int = 1) -> Metric:
+def _gauge(name: str, help_: str, *labels: str, group: tuple[str, ...] = FLOW, scale: int = 1) -> Metric:
     return Metric(name=name, type=MetricType.GAUGE, help=help_, half=FLOWS, group=group, labels=labels, scale=scale)
 
 
@@ -78,6 +90,7 @@ ERRORS = _counter(
     "Flow runs that reported the error code, by the run's outcome; a code counts once per run.",
     "status",
     "error_code",
+    has_exemplars=True,
 )
 RECORDS = _counter(
     "aep_flow_records_total",
@@ -95,17 +108,18 @@ RUN_DURATION = Metric(
     type=MetricType.HISTOGRAM,
     help="Time from a run's start to its completion, by outcome.",
     half=FLOWS,
-    group=_FLOW,
+    group=FLOW,
     labels=("status",),
     buckets=(15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400),
     scale=_MILLISECONDS,
+    has_exemplars=True,
 )
 INPUT_RECORDS = Metric(
     name="aep_flow_run_input_records",
     type=MetricType.HISTOGRAM,
     help="Records read per run that succeeded, wholly or partly.",
     half=FLOWS,
-    group=_FLOW,
+    group=FLOW,
     buckets=(0.0, *_POWERS_OF_TEN),
 )
 INPUT_BYTES = Metric(
@@ -113,7 +127,7 @@ INPUT_BYTES = Metric(
     type=MetricType.HISTOGRAM,
     help="Bytes read per run that succeeded, wholly or partly.",
     half=FLOWS,
-    group=_FLOW,
+    group=FLOW,
     buckets=(0.0, *(1000.0 * power for power in _POWERS_OF_TEN)),
 )
 ACTIVITY_DURATION = Metric(
@@ -121,7 +135,7 @@ ACTIVITY_DURATION = Metric(
     type=MetricType.SUMMARY,
     help="Time that the activities of runs took.",
     half=FLOWS,
-    group=_FLOW,
+    group=FLOW,
     labels=("activity",),
     scale=_MILLISECONDS,
 )
@@ -169,12 +183,12 @@ NOTIFICATION_DELAY = Metric(
     type=MetricType.HISTOGRAM,
     help="Time from a run's completion until its notification was recorded here.",
     half=FLOWS,
-    group=("sandbox",),
+    group=SANDBOX,
     buckets=(1, 5, 15, 60, 300, 900, 3600, 21600, 86400),
     scale=_MILLISECONDS,
 )
 NOTIFICATIONS = _counter(
-    "aep_notifications_total", "New notifications, by Adobe's event code.", "event_code", group=("sandbox",)
+    "aep_notifications_total", "New notifications, by Adobe's event code.", "event_code", group=SANDBOX
 )
 LAST_NOTIFICATION = _gauge(
     "aep_last_notification_timestamp_seconds",

@@ -43,7 +43,7 @@ def render(series: Series | None, own: Collector | None, format_: Format) -> byt
     """An exposition of the flow half, of the exporter's own, or of both."""
     pieces: list[bytes] = []
     if series is not None:
-        for metric, lines in series.texts():
+        for metric, lines in series.texts(with_exemplars=format_ is Format.OPENMETRICS):
             pieces.append(_head(metric, format_))
             pieces += lines
     if own is not None:

@@ -2,15 +2,16 @@
 
 The rule: state depends only on the facts, in order, and on `now`; never on how many at a time were folded, nor on when
 somebody looked. Counters, histograms and summaries move when a fact is folded; gauges are worked out from what the
-facts left behind when time advances, for the flows that changed since.
+facts left behind when time advances, for the flows that changed since. Which flows there are is decided in `flows`.
 
-`now` is the largest of the times it was told and of the last fact's time of recording, so it never falls.
+`now` is the largest of the times it was told and of the last fact's time of recording, so it never falls. The whole
+state can be taken out and put back (`state`, `restore`), at any place in any history, and nobody can tell.
 
 Knows neither ledger nor Adobe.
 """
 
 import heapq
-import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -20,17 +21,20 @@ from exporter.flowrun import (
     Flow,
     FlowAlert,
     FlowRun,
+    Forgotten,
     RecordedFact,
     Source,
     Status,
+    Unreadable,
 )
 from exporter.metrics import catalogue
-from exporter.metrics.alerts import FIRING_FOR, Alerts, Place
-from exporter.metrics.catalogue import FLOW_METRICS
+from exporter.metrics.alerts import FIRING_FOR, Alerts, AlertsState, Place
+from exporter.metrics.catalogue import FLOW, FLOW_METRICS, SANDBOX, MetricType
+from exporter.metrics.flows import Flows, FlowsState, Limits, has_slot, is_shared
 from exporter.metrics.gauges import FlowState, gauges
 from exporter.metrics.history import Outcome
 from exporter.metrics.projection import increments
-from exporter.metrics.series import Series
+from exporter.metrics.series import FamilyState, Series
 
 _DAY: Final = 24 * 60 * 60 * 1000
 HISTORY_AFTER: Final = _DAY
@@ -58,42 +62,66 @@ EVENT_CODES: Final = frozenset(
 """The event codes that Adobe documents (adobe.md B1)."""
 NO_CODE: Final = "none"
 
-_ALERT_NAME = re.compile(r"[a-z0-9_]{1,64}")
 _PRECREATED: Final = (Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED)
-_FLOW_GROUP: Final = catalogue.RUNS.group
-_OF_A_FLOW: Final = tuple(metric for metric in FLOW_METRICS if metric.group == _FLOW_GROUP)
 
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """A run in progress."""
+class Start:
+    """A run in progress; the fields are what a checkpoint keeps."""
 
     place: Place
     started_at: int
     recorded_at: int
 
 
+@dataclass(slots=True, kw_only=True)
+class FoldState:
+    """Everything that facts add up to, as a checkpoint keeps it."""
+
+    limits: Limits
+    """Those it was made with; others apply from then on."""
+    now: int
+    flows: FlowsState
+    starts: list[tuple[str, Start]]
+    ended: list[tuple[str, tuple[int, int]]]
+    alerts: AlertsState
+    last_notifications: list[tuple[str, int]]
+    series: list[FamilyState]
+
+
 class Fold:
     """The state that facts add up to, and its series."""
 
-    def __init__(self, hold: int) -> None:
-        """`hold`: milliseconds a new series is shown at 0."""
-        self.series = Series(FLOW_METRICS, hold)
+    def __init__(self, limits: Limits) -> None:
+        """Nothing has been folded yet."""
+        self.series = Series(FLOW_METRICS, limits.hold)
         self.now = 0
-        self._flows: dict[Place, FlowState] = {}
-        self._starts: dict[str, _Start] = {}
+        self.limits = limits
+        self._flows = Flows(limits)
+        self._starts: dict[str, Start] = {}
         self._ended: dict[str, tuple[int, int]] = {}
         self._alerts = Alerts()
-        self._error_codes: set[str] = set()
+        self._error_codes: Counter[str] = Counter()
+        self._last_notifications: dict[str, int] = {}
         self._changed: dict[Place, None] = {}
+        self._hidden: dict[Place, None] = {}
         self._due: list[tuple[int, Place]] = []
 
     @property
     def flows(self) -> int:
-        """Pairs of flow and sandbox."""
-        return len(self._flows)
+        """Pairs of flow and sandbox that are shown one by one."""
+        return self._flows.slots - sum(map(has_slot, self._hidden))
+
+    @property
+    def overflowed(self) -> int:
+        """Flows that found no slot and were counted as `other`."""
+        return self._flows.overflowed
+
+    def sandboxes_of(self, flow_id: str) -> list[str]:
+        """The sandboxes in which a flow of this id is shown."""
+        return [place[1] for place in self._flows if place[0] == flow_id and place not in self._hidden]
 
     def apply(self, recorded: RecordedFact) -> None:
         """Fold the next fact; facts come in the ledger's order."""
@@ -102,28 +130,38 @@ class Fold:
         fact = recorded.fact
         if _is_past(recorded):
             return
+        if isinstance(fact, Forgotten):
+            for place in [place for place in self._flows if place[0] == fact.flow_id]:
+                self._drop(place)
+            return
+        told = "" if isinstance(fact, Unreadable) else fact.sandbox
+        sandbox = self._sandbox(told, recorded.received_at)
         match fact:
             case FlowRun():
-                self._run(recorded, fact)
+                self._run(recorded, fact, sandbox)
             case FlowAlert():
-                self._alert(recorded, fact)
+                self._alert(recorded, fact, sandbox)
             case Flow():
-                self._flow(recorded, fact)
+                self._flow(recorded, fact, sandbox)
                 return
         code = recorded.event_code
         self.series.add(
             catalogue.NOTIFICATIONS,
-            (getattr(fact, "sandbox", ""),),
+            (sandbox,),
             (code if code in EVENT_CODES else OTHER if code else NO_CODE,),
             1,
             recorded.received_at,
             held=not _is_history(recorded),
         )
-        self.series.put(catalogue.LAST_NOTIFICATION, (recorded.source.value,), {(): recorded.received_at})
+        self._last_notifications[recorded.source.value] = recorded.received_at
+        self._put_last_notifications()
 
     def advance(self, now: int) -> None:
         """Bring every series to this time (milliseconds since 1970); a time before the last is taken as the last."""
         self.now = max(self.now, now)
+        for place in self._flows.silent(self.now):
+            self._hidden[place] = None
+            self.series.hide(FLOW, place, hidden=True)
         while self._due and self._due[0][0] <= self.now:
             self._changed[heapq.heappop(self._due)[1]] = None
         in_progress = self._in_progress()
@@ -132,36 +170,95 @@ class Fold:
         self._changed.clear()
         self.series.advance(self.now)
 
-    def _run(self, recorded: RecordedFact, run: FlowRun) -> None:
-        place = (run.flow_id, run.sandbox)
+    def state(self) -> FoldState:
+        """What `restore` takes back; parts of it are the fold's own, so it is to be used before the fold moves."""
+        return FoldState(
+            limits=self.limits,
+            now=self.now,
+            flows=self._flows.state(),
+            starts=list(self._starts.items()),
+            ended=list(self._ended.items()),
+            alerts=self._alerts.state(),
+            last_notifications=list(self._last_notifications.items()),
+            series=self.series.state(),
+        )
+
+    def restore(self, state: FoldState) -> None:
+        """Begin with what another left off with; only before anything was folded."""
+        self.now = state.now
+        self._flows.restore(state.flows)
+        self._starts = dict(state.starts)
+        self._ended = dict(state.ended)
+        self._alerts.restore(state.alerts)
+        self._last_notifications = dict(state.last_notifications)
+        self.series.advance(state.now)
+        for place in self._flows:
+            self.series.open(FLOW, place)
+            self._changed[place] = None
+        for _, flow in state.flows.flows:
+            self._error_codes.update(flow.error_codes)
+        self.series.restore(state.series)
+        self._put_last_notifications()
+        self._due = [
+            *((start.recorded_at + IN_PROGRESS_FOR, start.place) for start in self._starts.values()),
+            *self._alerts.ends(),
+        ]
+        heapq.heapify(self._due)
+
+    def _sandbox(self, name: str, at: int) -> str:
+        """The sandbox's label."""
+        label, gone = self._flows.sandbox(name, at)
+        for sandbox in gone:
+            self.series.drop(SANDBOX, (sandbox,))
+        return label
+
+    def _record(self, flow_id: str, sandbox: str, at: int) -> tuple[Place, FlowState]:
+        """Where something is recorded for a flow."""
+        place, state, is_new = self._flows.record(flow_id, sandbox, at)
+        if is_new:
+            # All at once and in the order of the facts, so that no gauge's place depends on when it was looked at.
+            self.series.open(FLOW, place)
+        return place, state
+
+    def _run(self, recorded: RecordedFact, run: FlowRun, sandbox: str) -> None:
         at = recorded.received_at
+        place, state = self._record(run.flow_id, sandbox, at)
         held = not _is_history(recorded)
-        state = self._state(place)
         if not state.has_run:
             state.has_run = True
             for status in _PRECREATED:
                 self.series.touch(catalogue.RUNS, place, (status.value,), at, held=held)
         ended_at = recorded.ended_at if recorded.ended_at is not None else at
-        said = (ended_at if run.status.is_outcome else _start_of(run, at), recorded.position)
-        state.hear(run.flow_name, run.kind, run.org, said)
+        if run.status.is_outcome:
+            self._end(recorded, run, ended_at)
+            if recorded.counts:
+                self._count(recorded, run, place, state, held=held)
+        if is_shared(place):
+            return
         self._changed[place] = None
         if run.status is Status.IN_PROGRESS:
             self._start(recorded, run, place)
         elif run.status.is_outcome:
-            self._end(recorded, run, state, ended_at)
-            if recorded.counts:
-                for increment in increments(run, self._codes(state, run)):
-                    self.series.add(increment.metric, place, increment.labels, increment.amount, at, held=held)
-                self._delay(recorded, run, held=held)
+            state.history.add(_outcome(recorded, run, ended_at))
+        said = (ended_at if run.status.is_outcome else _start_of(run, at), recorded.position)
+        state.hear(run.flow_name, run.kind, run.org, said)
+
+    def _count(self, recorded: RecordedFact, run: FlowRun, place: Place, state: FlowState, *, held: bool) -> None:
+        """Count the first outcome of a run; of several flows together only what can be added up."""
+        for metric, labels, amount in increments(run, self._codes(state, run)):
+            if metric.type is MetricType.COUNTER or not is_shared(place):
+                self.series.add(metric, place, labels, amount, recorded.received_at, held=held, run_id=run.run_id)
+        self._delay(recorded, run, place[1], held=held)
 
     def _start(self, recorded: RecordedFact, run: FlowRun, place: Place) -> None:
         if recorded.source is Source.REPLAY or run.run_id in self._ended or run.run_id in self._starts:
             return
         at = recorded.received_at
-        self._starts[run.run_id] = _Start(place, _start_of(run, at), at)
+        self._starts[run.run_id] = Start(place, _start_of(run, at), at)
         heapq.heappush(self._due, (at + IN_PROGRESS_FOR, place))
 
-    def _end(self, recorded: RecordedFact, run: FlowRun, state: FlowState, ended_at: int) -> None:
+    def _end(self, recorded: RecordedFact, run: FlowRun, ended_at: int) -> None:
+        """What ends with a run, wherever it was announced."""
         start = self._starts.pop(run.run_id, None)
         if start is not None:
             self._changed[start.place] = None
@@ -169,70 +266,69 @@ class Fold:
         self._ended[run.run_id] = (recorded.received_at, ended_at)
         for place in self._alerts.end_run(run.run_id, ended_at):
             self._changed[place] = None
-        state.history.add(
-            Outcome(
-                ended_at=ended_at,
-                position=recorded.position,
-                run_id=run.run_id,
-                status=run.status,
-                updated_at=run.updated_at if run.updated_at is not None else ended_at,
-                duration=run.duration,
-                records=run.records,
-            )
-        )
 
-    def _delay(self, recorded: RecordedFact, run: FlowRun, *, held: bool) -> None:
+    def _delay(self, recorded: RecordedFact, run: FlowRun, sandbox: str, *, held: bool) -> None:
         if recorded.source is Source.REPLAY or run.completed_at is None:
             return
         delay = max(0, recorded.received_at - run.completed_at)
-        self.series.add(catalogue.NOTIFICATION_DELAY, (run.sandbox,), (), delay, recorded.received_at, held=held)
+        self.series.add(catalogue.NOTIFICATION_DELAY, (sandbox,), (), delay, recorded.received_at, held=held)
 
     def _codes(self, state: FlowState, run: FlowRun) -> tuple[str, ...]:
         """The run's error codes as labels: bounded per flow and in all, each once."""
         found: dict[str, None] = {}
         for code in run.error_codes:
-            is_known = code in state.error_codes
-            has_room = len(state.error_codes) < MAX_CODES_PER_FLOW and (
-                code in self._error_codes or len(self._error_codes) < MAX_CODES
-            )
-            if code != OTHER and (is_known or has_room):
+            if code != OTHER and code not in state.error_codes and self._has_room(state, code):
                 state.error_codes.add(code)
-                self._error_codes.add(code)
-                found[code] = None
-            else:
-                found[OTHER] = None
+                self._error_codes[code] += 1
+            found[code if code in state.error_codes else OTHER] = None
         return tuple(found)
 
-    def _alert(self, recorded: RecordedFact, alert: FlowAlert) -> None:
-        name = alert.name if _ALERT_NAME.fullmatch(alert.name) else OTHER
-        ended = self._ended.get(alert.run_id)
-        place = self._alerts.apply(
-            alert, (alert.flow_id, alert.sandbox), name, recorded.received_at, ended[1] if ended else None
+    def _has_room(self, state: FlowState, code: str) -> bool:
+        return len(state.error_codes) < MAX_CODES_PER_FLOW and (
+            code in self._error_codes or len(self._error_codes) < MAX_CODES
         )
-        self.series.open((catalogue.ALERT_FIRING,), place)
-        heapq.heappush(self._due, (recorded.received_at + FIRING_FOR, place))
+
+    def _alert(self, recorded: RecordedFact, alert: FlowAlert, sandbox: str) -> None:
+        at = recorded.received_at
+        told, _ = self._record(alert.flow_id, sandbox, at)
+        if is_shared(told):
+            return
+        ended = self._ended.get(alert.run_id)
+        name = self._alerts.label(alert.name, told)
+        place = self._alerts.apply(alert, told, name, at, ended[1] if ended else None)
+        heapq.heappush(self._due, (at + FIRING_FOR, place))
         self._changed[place] = None
 
-    def _flow(self, recorded: RecordedFact, flow: Flow) -> None:
-        place = (flow.flow_id, flow.sandbox)
-        state = self._state(place)
+    def _flow(self, recorded: RecordedFact, flow: Flow, sandbox: str) -> None:
+        place, state = self._record(flow.flow_id, sandbox, recorded.received_at)
         said = (flow.updated_at if flow.updated_at is not None else recorded.received_at, recorded.position)
         state.hear(flow.flow_name, flow.kind, flow.org, said)
         state.enabled.hear("" if flow.enabled is None else str(flow.enabled), said)
         self._changed[place] = None
 
-    def _state(self, place: Place) -> FlowState:
-        state = self._flows.get(place)
-        if state is None:
-            state = self._flows[place] = FlowState()
-            # All at once and in the order of the facts, so that no gauge's place depends on when it was looked at.
-            self.series.open(_OF_A_FLOW, place)
-        return state
+    def _drop(self, place: Place) -> None:
+        """Let go of a flow, with all that is told of it."""
+        state = self._flows.drop(place)
+        self._error_codes -= Counter(state.error_codes)
+        self._alerts.drop(place)
+        for run_id in [run_id for run_id, start in self._starts.items() if start.place == place]:
+            del self._starts[run_id]
+        self.series.drop(FLOW, place)
+        self._hidden.pop(place, None)
 
     def _let_go(self, received_at: int) -> None:
         """Forget what no fact from now on can ask for; the oldest stand first."""
         _drop_while(self._ended, lambda entry: entry[0] + PAST_AFTER <= received_at)
         _drop_while(self._starts, lambda start: start.recorded_at + IN_PROGRESS_FOR <= received_at)
+        for place in [*self._hidden, *self._flows.silent(received_at)]:
+            leaves_at = self._flows.leaves_at(place)
+            if leaves_at < received_at:
+                self._drop(place)
+            else:
+                # It was hidden by a clock that has gone back since.
+                self.series.hide(FLOW, place, hidden=False)
+                self._flows.check_at(place, leaves_at)
+        self._hidden.clear()
 
     def _in_progress(self) -> dict[Place, list[int]]:
         """When the runs in progress of the changed flows started."""
@@ -245,12 +341,28 @@ class Fold:
 
     def _put_gauges(self, place: Place, in_progress: Sequence[int]) -> None:
         state = self._flows.get(place)
-        if state is not None:
-            for metric, values in gauges(place[0], state, in_progress):
-                self.series.put(metric, place, values)
+        if state is None or is_shared(place):
+            return
+        for metric, values in gauges(place[0], state, in_progress):
+            self.series.put(metric, place, values)
         alerts = self._alerts.states(place, self.now)
-        if alerts:
-            self.series.put(catalogue.ALERT_FIRING, place, {(name,): int(firing) for name, firing in alerts.items()})
+        self.series.put(catalogue.ALERT_FIRING, place, {(name,): int(firing) for name, firing in alerts.items()})
+
+    def _put_last_notifications(self) -> None:
+        for source, at in self._last_notifications.items():
+            self.series.put(catalogue.LAST_NOTIFICATION, (source,), {(): at})
+
+
+def _outcome(recorded: RecordedFact, run: FlowRun, ended_at: int) -> Outcome:
+    return Outcome(
+        ended_at=ended_at,
+        position=recorded.position,
+        run_id=run.run_id,
+        status=run.status,
+        updated_at=run.updated_at if run.updated_at is not None else ended_at,
+        duration=run.duration,
+        records=run.records,
+    )
 
 
 def _start_of(run: FlowRun, received_at: int) -> int:

@@ -10,7 +10,7 @@ from exporter.flowrun import RECORD_RESULTS, Kind, Status
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.history import History
-from exporter.metrics.series import Labels, Value
+from exporter.metrics.lines import Labels, Value
 
 Gauge = tuple[Metric, Mapping[Labels, Value]]
 """A metric and all the series one flow has of it, in the fold's unit."""
@@ -31,7 +31,7 @@ class Latest:
 
 @dataclass(slots=True)
 class FlowState:
-    """What is remembered of one flow in one sandbox."""
+    """What is remembered of one flow in one sandbox; the fields are what a checkpoint keeps."""
 
     name: Latest = field(default_factory=Latest)
     kind: Latest = field(default_factory=Latest)
@@ -39,11 +39,16 @@ class FlowState:
     enabled: Latest = field(default_factory=Latest)
     history: History = field(default_factory=History)
     error_codes: set[str] = field(default_factory=set)
+    recorded_at: int = 0
+    """When anything was recorded for it last: milliseconds since 1970."""
     has_run: bool = False
     is_query: bool = False
+    is_known: bool = False
+    """Whether anything was heard of the flow itself, and not of Adobe's alerts alone."""
 
     def hear(self, name: str, kind: Kind, org: str, said: tuple[int, int]) -> None:
         """Take what was said of the flow itself; what was once a query's stays one."""
+        self.is_known = True
         self.name.hear(name, said)
         self.kind.hear("" if kind is Kind.UNKNOWN else kind.value, said)
         self.org.hear(org, said)
@@ -52,6 +57,8 @@ class FlowState:
 
 def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterator[Gauge]:
     """Every gauge of a flow; `in_progress` holds when its runs in progress started."""
+    if not state.is_known:
+        return
     # A query's name can be its SQL, and free text is no label.
     name, kind = (flow_id, Kind.QUERY.value) if state.is_query else (state.name.value, state.kind.value)
     yield catalogue.INFO, {(name, kind or Kind.UNKNOWN.value, state.org.value): 1}

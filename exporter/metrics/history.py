@@ -12,9 +12,9 @@ Knows nothing of series.
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from exporter.flowrun import Counts, Status
 
@@ -53,39 +53,136 @@ def _by_completion(outcome: Outcome) -> tuple[int, int]:
     return outcome.ended_at, outcome.position
 
 
-class History:
-    """The outcomes of one flow that its gauges can still depend on."""
+if TYPE_CHECKING:
+    _Array = array[int]
+else:
+    _Array = array
 
-    def __init__(self) -> None:
-        self._outcomes: list[Outcome] = []
-        self._cadence = Cadence()
-        self._forget_at = 2 * LATEST
-        self._older_failures = 0
-        self._older_failing_since = 0
-        self._older_failing_until = 0
+
+class Moments(_Array):
+    """Many times, at eight bytes each: milliseconds since 1970, rising."""
+
+
+@dataclass(slots=True)
+class Cadence:
+    """How long a flow is usually silent.
+
+    Of each day's longest gap between completions, over the last 35 days and at least the last eight days that ended a
+    gap, the second longest (the only one, while there is one day). Completions are kept one by one for as long as late
+    notifications can split a gap; older days keep only their longest. The fields are what a checkpoint keeps.
+    """
+
+    completions: Moments = field(default_factory=lambda: Moments("q"))
+    days: dict[int, int] = field(default_factory=dict)
+    """The longest gap that ended on each day, by the day's number since 1970."""
+    gaps: int = 0
+    is_cut: bool = False
+
+    def add(self, completed_at: int) -> None:
+        """A run completed at this time (milliseconds since 1970)."""
+        completions = self.completions
+        index = bisect_right(completions, completed_at)
+        if index == 0 and self.is_cut and completions:
+            return
+        completions.insert(index, completed_at)
+        if len(completions) == 1:
+            return
+        self.gaps += 1
+        if index == len(completions) - 1:
+            day = completed_at // _DAY
+            self.days[day] = max(self.days.get(day, 0), completed_at - completions[-2])
+        else:
+            self._remember(completed_at, index)
+        self._cut()
+
+    def remove(self, completed_at: int) -> None:
+        """A completion that was corrected away."""
+        index = bisect_left(self.completions, completed_at)
+        if index < len(self.completions) and self.completions[index] == completed_at:
+            self.completions.pop(index)
+            self.gaps = max(0, self.gaps - 1)
+            self._remember(completed_at, index)
+
+    def interval(self) -> int | None:
+        """The second longest of the days' longest gaps, in milliseconds; None before three gaps."""
+        if self.gaps < _LEAST_GAPS or not self.days:
+            return None
+        longest = sorted(self.days[day] for day in self._window())
+        return longest[-2] if len(longest) > 1 else longest[-1]
+
+    def _window(self) -> list[int]:
+        days = sorted(self.days)
+        first = days[-1] - _DAYS_OF_WINDOW
+        return [day for rank, day in enumerate(days) if day > first or rank >= len(days) - _LEAST_DAYS]
+
+    def _remember(self, moment: int, index: int) -> None:
+        """Work out again the days whose gaps changed around a completion that came or went."""
+        days = {moment // _DAY}
+        if index + 1 < len(self.completions):
+            days.add(self.completions[index + 1] // _DAY)
+        if index < len(self.completions):
+            days.add(self.completions[index] // _DAY)
+        for day in days:
+            self._measure(day)
+
+    def _measure(self, day: int) -> None:
+        completions = self.completions
+        first = max(1, bisect_left(completions, day * _DAY))
+        last = bisect_left(completions, (day + 1) * _DAY)
+        longest = max((completions[at] - completions[at - 1] for at in range(first, last)), default=None)
+        # Before the first completion that is kept the day may have had others.
+        if self.is_cut and (not completions or day <= completions[0] // _DAY):
+            longest = max(longest or 0, self.days.get(day, 0))
+        if longest is None:
+            self.days.pop(day, None)
+        else:
+            self.days[day] = longest
+
+    def _cut(self) -> None:
+        """Let go of completions too old to be followed by a late one, and of days too old to matter."""
+        completions = self.completions
+        old = max(bisect_left(completions, completions[-1] - _EXACT), len(completions) - _MAX_EXACT)
+        # The last of the old ones stays: the next gap begins there.
+        if old > 1:
+            del completions[: old - 1]
+            self.is_cut = True
+            window = set(self._window())
+            self.days = {day: gap for day, gap in self.days.items() if day in window}
+
+
+@dataclass(slots=True)
+class History:
+    """The outcomes of one flow that its gauges can still depend on; the fields are what a checkpoint keeps."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    cadence: Cadence = field(default_factory=Cadence)
+    forget_at: int = 2 * LATEST
+    older_failures: int = 0
+    older_failing_since: int = 0
+    older_failing_until: int = 0
 
     def add(self, outcome: Outcome) -> None:
         """Take one outcome in; another of the same run id stands or falls by its `updated_at`."""
-        known = next((kept for kept in self._outcomes if kept.run_id == outcome.run_id), None)
+        known = next((kept for kept in self.outcomes if kept.run_id == outcome.run_id), None)
         if known is not None:
             if (outcome.updated_at, outcome.position) < (known.updated_at, known.position):
                 return
-            self._outcomes.remove(known)
-            self._cadence.remove(known.ended_at)
-        insort(self._outcomes, outcome, key=_by_completion)
-        self._cadence.add(outcome.ended_at)
-        if len(self._outcomes) >= self._forget_at:
+            self.outcomes.remove(known)
+            self.cadence.remove(known.ended_at)
+        insort(self.outcomes, outcome, key=_by_completion)
+        self.cadence.add(outcome.ended_at)
+        if len(self.outcomes) >= self.forget_at:
             self._forget()
             # Half as much again, so that forgetting costs each outcome the same however many are kept.
-            self._forget_at = len(self._outcomes) * 3 // 2 + LATEST
+            self.forget_at = len(self.outcomes) * 3 // 2 + LATEST
 
     def last_run_by_status(self) -> Mapping[Status, int]:
         """Completion of the latest run with each outcome."""
-        return {outcome.status: outcome.ended_at for outcome in self._outcomes}
+        return {outcome.status: outcome.ended_at for outcome in self.outcomes}
 
     def last_duration(self) -> int | None:
         """Duration of the latest run, where it is known."""
-        return self._outcomes[-1].duration if self._outcomes else None
+        return self.outcomes[-1].duration if self.outcomes else None
 
     def last_records(self) -> Mapping[str, int]:
         """Records of the latest run that did not fail."""
@@ -102,19 +199,19 @@ class History:
 
     def interval(self) -> int | None:
         """The longest silence that is usual, in milliseconds."""
-        return self._cadence.interval()
+        return self.cadence.interval()
 
     def failures(self) -> tuple[int, int | None]:
         """How many runs failed since the last success, and when the first of these completed."""
         failed = self._failures_since_success()
-        if self._older_failures and not self._succeeded_since(self._older_failing_until):
-            return len(failed) + self._older_failures, self._older_failing_since
+        if self.older_failures and not self._succeeded_since(self.older_failing_until):
+            return len(failed) + self.older_failures, self.older_failing_since
         return len(failed), failed[0].ended_at if failed else None
 
     def _successes(self, most: int) -> list[Outcome]:
         """The latest runs that succeeded, wholly or partly; latest first."""
         found: list[Outcome] = []
-        for outcome in reversed(self._outcomes):
+        for outcome in reversed(self.outcomes):
             if outcome.status.is_success:
                 found.append(outcome)
                 if len(found) == most:
@@ -123,7 +220,7 @@ class History:
 
     def _failures_since_success(self) -> list[Outcome]:
         failed: list[Outcome] = []
-        for outcome in reversed(self._outcomes):
+        for outcome in reversed(self.outcomes):
             if outcome.status.is_success:
                 break
             if outcome.status is Status.FAILED:
@@ -137,108 +234,22 @@ class History:
 
     def _forget(self) -> None:
         """Drop the outcomes that no gauge can look at any more."""
-        if self._succeeded_since(self._older_failing_until):
-            self._older_failures = self._older_failing_since = self._older_failing_until = 0
+        if self._succeeded_since(self.older_failing_until):
+            self.older_failures = self.older_failing_since = self.older_failing_until = 0
         failed = self._failures_since_success()
         if len(failed) > MAX_FAILURES:
             dropped = failed[: len(failed) - MAX_FAILURES]
             failed = failed[len(dropped) :]
-            self._older_failing_since = self._older_failing_since or dropped[0].ended_at
-            self._older_failing_until = dropped[-1].ended_at
-            self._older_failures += len(dropped)
-        by_status = {outcome.status: outcome for outcome in self._outcomes}
+            self.older_failing_since = self.older_failing_since or dropped[0].ended_at
+            self.older_failing_until = dropped[-1].ended_at
+            self.older_failures += len(dropped)
+        by_status = {outcome.status: outcome for outcome in self.outcomes}
         kept = {
-            *map(_by_completion, (*self._outcomes[-LATEST:], *self._successes(LATEST), *failed, *by_status.values()))
+            *map(_by_completion, (*self.outcomes[-LATEST:], *self._successes(LATEST), *failed, *by_status.values()))
         }
-        self._outcomes = [outcome for outcome in self._outcomes if _by_completion(outcome) in kept]
+        self.outcomes = [outcome for outcome in self.outcomes if _by_completion(outcome) in kept]
 
 
 def _typical(values: list[int | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if len(known) >= _LEAST_FOR_TYPICAL else None
-
-
-class Cadence:
-    """How long a flow is usually silent.
-
-    Of each day's longest gap between completions, over the last 35 days and at least the last eight days that ended a
-    gap, the second longest (the only one, while there is one day). Completions are kept one by one for as long as late
-    notifications can split a gap; older days keep only their longest.
-    """
-
-    def __init__(self) -> None:
-        self._completions = array("q")
-        self._days: dict[int, int] = {}
-        self._gaps = 0
-        self._is_cut = False
-
-    def add(self, completed_at: int) -> None:
-        """A run completed at this time (milliseconds since 1970)."""
-        completions = self._completions
-        index = bisect_right(completions, completed_at)
-        if index == 0 and self._is_cut and completions:
-            return
-        completions.insert(index, completed_at)
-        if len(completions) == 1:
-            return
-        self._gaps += 1
-        if index == len(completions) - 1:
-            day = completed_at // _DAY
-            self._days[day] = max(self._days.get(day, 0), completed_at - completions[-2])
-        else:
-            self._remember(completed_at, index)
-        self._cut()
-
-    def remove(self, completed_at: int) -> None:
-        """A completion that was corrected away."""
-        index = bisect_left(self._completions, completed_at)
-        if index < len(self._completions) and self._completions[index] == completed_at:
-            self._completions.pop(index)
-            self._gaps = max(0, self._gaps - 1)
-            self._remember(completed_at, index)
-
-    def interval(self) -> int | None:
-        """The second longest of the days' longest gaps, in milliseconds; None before three gaps."""
-        if self._gaps < _LEAST_GAPS or not self._days:
-            return None
-        longest = sorted(self._days[day] for day in self._window())
-        return longest[-2] if len(longest) > 1 else longest[-1]
-
-    def _window(self) -> list[int]:
-        days = sorted(self._days)
-        first = days[-1] - _DAYS_OF_WINDOW
-        return [day for rank, day in enumerate(days) if day > first or rank >= len(days) - _LEAST_DAYS]
-
-    def _remember(self, moment: int, index: int) -> None:
-        """Work out again the days whose gaps changed around a completion that came or went."""
-        days = {moment // _DAY}
-        if index + 1 < len(self._completions):
-            days.add(self._completions[index + 1] // _DAY)
-        if index < len(self._completions):
-            days.add(self._completions[index] // _DAY)
-        for day in days:
-            self._measure(day)
-
-    def _measure(self, day: int) -> None:
-        completions = self._completions
-        first = max(1, bisect_left(completions, day * _DAY))
-        last = bisect_left(completions, (day + 1) * _DAY)
-        longest = max((completions[at] - completions[at - 1] for at in range(first, last)), default=None)
-        # Before the first completion that is kept the day may have had others.
-        if self._is_cut and (not completions or day <= completions[0] // _DAY):
-            longest = max(longest or 0, self._days.get(day, 0))
-        if longest is None:
-            self._days.pop(day, None)
-        else:
-            self._days[day] = longest
-
-    def _cut(self) -> None:
-        """Let go of completions too old to be followed by a late one, and of days too old to matter."""
-        completions = self._completions
-        old = max(bisect_left(completions, completions[-1] - _EXACT), len(completions) - _MAX_EXACT)
-        # The last of the old ones stays: the next gap begins there.
-        if old > 1:
-            del completions[: old - 1]
-            self._is_cut = True
-            window = set(self._window())
-            self._days = {day: gap for day, gap in self._days.items() if day in window}

@@ -5,15 +5,14 @@ increment, and so no series; a reported 0 makes one (contract 4.4).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.flowrun import FlowRun
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 
 
-@dataclass(frozen=True, slots=True)
-class Increment:
+class Increment(NamedTuple):
     """Add `amount` to a counter, or observe it in a histogram or summary, in the fold's unit."""
 
     metric: Metric

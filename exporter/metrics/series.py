@@ -3,51 +3,80 @@
 The rule of the hold: a counter, histogram or summary series is shown at 0 from its birth until birth + hold, then with
 its true value; time decides, not scrapes, so that every Prometheus server sees the zero. Gauges are never held. What is
 born of history is not held, unless it is still 0 when something happens now. What is shown is a function of the facts
-folded and of `now`, nothing else.
+folded and of `now`, nothing else. A series that is held shows no exemplar.
 
-Series live in groups (all series of one flow in one family); each group's lines are rendered once and kept until a
-value moves or a hold ends. Sample lines are the same in both exposition formats, so one text serves both. The store is
-also a prometheus_client Collector, computed from the values alone: the tests hold the text against its encoders.
+Series live in groups (all series of one flow in one metric); each group's lines are rendered once in each format and
+kept until a value moves or a hold ends. A group can be hidden, and dropped with all it holds. The store is also a
+prometheus_client Collector, computed from the values alone: the tests hold the text against its encoders.
 
-Knows no facts: what moves a series comes from `fold`.
+Knows no facts: what moves a series, and what lets a group go, comes from `fold`.
 """
 
 import heapq
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import Metric as Family
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from prometheus_client.samples import Exemplar as FamilyExemplar
 
 from exporter.metrics.catalogue import Metric, MetricType
-
-Group = tuple[str, ...]
-Labels = tuple[str, ...]
-Value = int | float
+from exporter.metrics.lines import EXEMPLAR_LABEL, MAX_EXEMPLAR, Exemplar, Group, Labels, Lines, Value, running
 
 
-class _Cell:
+@dataclass(slots=True)
+class Cell:
     """One counter, histogram or summary: integers in the fold's unit.
 
     A counter holds its sum; a summary its count and sum; a histogram the observations of each bucket, +Inf last, and
     their sum.
     """
 
-    __slots__ = ("born_at", "shown_from", "values")
+    born_at: int
+    shown_from: int
+    values: list[int]
+    exemplars: dict[int, Exemplar] | None = None
 
-    def __init__(self, size: int, born_at: int, shown_from: int) -> None:
-        self.values: list[Value] = [0] * size
-        self.born_at = born_at
-        self.shown_from = shown_from
+
+@dataclass(slots=True, kw_only=True)
+class FamilyState:
+    """All of a metric's cells, with what says how to read them."""
+
+    name: str
+    type: MetricType
+    labels: tuple[str, ...]
+    """Those of the group first."""
+    buckets: tuple[float, ...]
+    scale: int
+    groups: list[tuple[Group, list[tuple[Labels, Cell]]]]
+
+    def __post_init__(self) -> None:
+        size = values_of(self.type, len(self.buckets))
+        for group, cells in self.groups:
+            for labels, cell in cells:
+                if len(group) + len(labels) != len(self.labels) or len(cell.values) != size:
+                    raise ValueError(f"cells of {self.name} don't fit its labels and buckets")
+
+
+def values_of(type_: MetricType, buckets: int) -> int:
+    """How many values a cell has: a histogram those of its buckets, of +Inf, and the sum."""
+    return {MetricType.SUMMARY: 2, MetricType.HISTOGRAM: buckets + 2}.get(type_, 1)
 
 
 class _GroupOfCells:
-    __slots__ = ("cells", "text")
+    """`texts` by format: without and with exemplars; None where it is to be rendered."""
+
+    __slots__ = ("cells", "gauges", "is_hidden", "texts")
 
     def __init__(self) -> None:
-        self.cells: dict[Labels, _Cell] = {}
-        self.text: bytes | None = b""
+        self.cells: dict[Labels, Cell] = {}
+        self.gauges: Mapping[Labels, Value] = {}
+        self.texts: list[bytes | None] = [b"", b""]
+        self.is_hidden = False
+
+    def __len__(self) -> int:
+        return 0 if self.is_hidden else len(self.cells) + len(self.gauges)
 
 
 class _Family:
@@ -55,47 +84,38 @@ class _Family:
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
+        self.lines = Lines(metric)
         self.groups: dict[Group, _GroupOfCells] = {}
         self.bounds = tuple(round(bound * metric.scale) for bound in metric.buckets)
-        self.bucket_names = (*(_number(bound) for bound in metric.buckets), "+Inf")
-        self.size = {MetricType.SUMMARY: 2, MetricType.HISTOGRAM: len(self.bucket_names) + 1}.get(metric.type, 1)
-        names = metric.all_labels
-        self.order = sorted(range(len(names)), key=names.__getitem__)
-        self.names = names
-        self.before_le = sum(name < "le" for name in names)
+        self.size = values_of(metric.type, len(metric.buckets))
+        self.samples = self.size + (metric.type is MetricType.HISTOGRAM)
+        """Samples of one label set: a histogram's have its count besides."""
 
-    def pairs(self, group: Group, labels: Labels) -> list[str]:
-        """The rendered label pairs, by label name."""
-        values = group + labels
-        return [f'{self.names[index]}="{_escape(values[index])}"' for index in self.order]
+    def group(self, group: Group) -> _GroupOfCells:
+        found = self.groups.get(group)
+        if found is None:
+            found = self.groups[group] = _GroupOfCells()
+        return found
 
-    def lines(self, group: Group, labels: Labels, values: Sequence[Value]) -> str:
-        """The sample lines of one label set."""
-        name = self.metric.name
-        pairs = self.pairs(group, labels)
-        inner = ",".join(pairs)
-        braces = f"{{{inner}}}" if inner else ""
-        match self.metric.type:
-            case MetricType.SUMMARY:
-                count, total = values
-                return f"{name}_count{braces} {_whole(count)}\n{name}_sum{braces} {self.number(total)}\n"
-            case MetricType.HISTOGRAM:
-                before = "".join(pair + "," for pair in pairs[: self.before_le])
-                after = "".join("," + pair for pair in pairs[self.before_le :])
-                found = [
-                    f'{name}_bucket{{{before}le="{bucket}"{after}}} {_whole(count)}\n'
-                    for bucket, count in zip(self.bucket_names, _running(values[:-1]), strict=True)
-                ]
-                found.append(f"{name}_count{braces} {_whole(sum(values[:-1]))}\n")
-                found.append(f"{name}_sum{braces} {self.number(values[-1])}\n")
-                return "".join(found)
-            case _:
-                return f"{name}{braces} {self.number(values[0])}\n"
+    def describe(self) -> FamilyState:
+        metric = self.metric
+        return FamilyState(
+            name=metric.name,
+            type=metric.type,
+            labels=metric.all_labels,
+            buckets=metric.buckets,
+            scale=metric.scale,
+            groups=[(group, list(cells.cells.items())) for group, cells in self.groups.items() if cells.cells],
+        )
 
-    def number(self, value: Value) -> str:
-        """A value in the metric's unit, as the exposition formats write it."""
-        scale = self.metric.scale
-        return _whole(value) if scale == 1 else _number(value / scale)
+    def is_described_by(self, state: FamilyState) -> bool:
+        mine = self.metric
+        return (state.type, state.labels, state.buckets, state.scale) == (
+            mine.type,
+            mine.all_labels,
+            mine.buckets,
+            mine.scale,
+        )
 
 
 class Series(Collector):
@@ -108,35 +128,51 @@ class Series(Collector):
         self._now = 0
         self._releases: list[tuple[int, str, Group]] = []
 
-    def open(self, metrics: Iterable[Metric], group: Group) -> None:
-        """Give a group its place in each metric's order, whichever of them gets its first series first."""
-        for metric in metrics:
-            self._families[metric.name].groups.setdefault(group, _GroupOfCells())
+    def open(self, labels: tuple[str, ...], group: Group) -> None:
+        """Give a group its place in each metric of its labels, whichever of them gets its first series first."""
+        for family in self._of(labels):
+            family.group(group)
 
-    def touch(self, metric: Metric, group: Group, labels: Labels, born_at: int, *, held: bool) -> list[Value]:
-        """Make sure a series exists; one made now is born at `born_at` (milliseconds since 1970). Its values."""
-        cells = self._families[metric.name].groups.setdefault(group, _GroupOfCells())
+    def drop(self, labels: tuple[str, ...], group: Group) -> None:
+        """Let all series of a group go, in each metric of its labels."""
+        for family in self._of(labels):
+            family.groups.pop(group, None)
+
+    def hide(self, labels: tuple[str, ...], group: Group, *, hidden: bool) -> None:
+        """Leave a group out of what is shown, or take it in again; its values stay."""
+        for family in self._of(labels):
+            if group in family.groups:
+                family.groups[group].is_hidden = hidden
+
+    def touch(self, metric: Metric, group: Group, labels: Labels, born_at: int, *, held: bool) -> Cell:
+        """Make sure a series exists; one made now is born at `born_at` (milliseconds since 1970)."""
+        family = self._families[metric.name]
+        cells = family.group(group)
         cell = cells.cells.get(labels)
         if cell is None:
-            cell = cells.cells[labels] = _Cell(self._families[metric.name].size, born_at, 0)
+            cell = cells.cells[labels] = Cell(born_at, 0, [0] * family.size)
             if held:
                 self._hold_back(metric, group, cell, born_at)
         elif held and not any(cell.values):
             # Born of history and still 0: what happens now must be seen to step up from it.
             self._hold_back(metric, group, cell, born_at)
-        cells.text = None
-        return cell.values
+        cells.texts = [None, None]
+        return cell
 
-    def _hold_back(self, metric: Metric, group: Group, cell: _Cell, now: int) -> None:
+    def _hold_back(self, metric: Metric, group: Group, cell: Cell, now: int) -> None:
         """Show a series at 0 until its birth + hold, if that is yet to come."""
         until = cell.born_at + self._hold
         if now < until and cell.shown_from < until:
             cell.shown_from = until
             heapq.heappush(self._releases, (until, metric.name, group))
 
-    def add(self, metric: Metric, group: Group, labels: Labels, amount: int, born_at: int, *, held: bool) -> None:
-        """Add to a counter, or observe in a histogram or summary (in the fold's unit)."""
-        values = self.touch(metric, group, labels, born_at, held=held)
+    def add(
+        self, metric: Metric, group: Group, labels: Labels, amount: int, at: int, *, held: bool, run_id: str = ""
+    ) -> None:
+        """Add to a counter, or observe in a histogram or summary (in the fold's unit), with the run it came of."""
+        cell = self.touch(metric, group, labels, at, held=held)
+        values = cell.values
+        index = 0
         match metric.type:
             case MetricType.COUNTER:
                 values[0] += amount
@@ -144,17 +180,23 @@ class Series(Collector):
                 values[0] += 1
                 values[1] += amount
             case MetricType.HISTOGRAM:
-                values[bisect_left(self._families[metric.name].bounds, amount)] += 1
+                index = bisect_left(self._families[metric.name].bounds, amount)
+                values[index] += 1
                 values[-1] += amount
             case MetricType.GAUGE:
                 raise TypeError("a gauge is put, not added to")
+        if metric.has_exemplars and 0 < len(run_id) <= MAX_EXEMPLAR:
+            if cell.exemplars is None:
+                cell.exemplars = {}
+            cell.exemplars[index] = Exemplar(run_id, amount, at)
 
     def put(self, metric: Metric, group: Group, values: Mapping[Labels, Value]) -> None:
         """Replace all of a group's gauges of one metric (in the fold's unit); none takes them away."""
         family = self._families[metric.name]
-        cells = family.groups.setdefault(group, _GroupOfCells())
-        cells.text = "".join(family.lines(group, labels, (value,)) for labels, value in values.items()).encode()
-        cells.cells = {labels: _gauge(value) for labels, value in values.items()}
+        cells = family.group(group)
+        cells.gauges = values
+        text = "".join(family.lines.write(group, labels, (value,)) for labels, value in values.items()).encode()
+        cells.texts = [text, text]
 
     def advance(self, now: int) -> None:
         """Move time on: series whose hold has ended show their true value."""
@@ -163,14 +205,15 @@ class Series(Collector):
             _, name, group = heapq.heappop(self._releases)
             cells = self._families[name].groups.get(group)
             if cells is not None:
-                cells.text = None
+                cells.texts = [None, None]
 
-    def texts(self) -> Iterator[tuple[Metric, list[bytes]]]:
+    def texts(self, *, with_exemplars: bool) -> Iterator[tuple[Metric, list[bytes]]]:
         """Each metric that has series, with their sample lines in pieces."""
         for family in self._families.values():
             pieces = [
-                cells.text if cells.text is not None else self._text(family, group, cells)
+                text if (text := cells.texts[with_exemplars]) is not None else self._text(family, group, with_exemplars)
                 for group, cells in family.groups.items()
+                if not cells.is_hidden
             ]
             if any(pieces):
                 yield family.metric, pieces
@@ -178,75 +221,85 @@ class Series(Collector):
     def collect(self) -> Iterator[Family]:
         """The same as prometheus_client's families."""
         for family in self._families.values():
-            if any(cells.cells for cells in family.groups.values()):
+            if any(map(len, family.groups.values())):
                 yield self._collected(family)
 
     def __len__(self) -> int:
         """The samples that a scrape shows now."""
-        return sum(
-            len(cells.cells) * _samples_of(family)
-            for family in self._families.values()
-            for cells in family.groups.values()
-        )
+        return sum(sum(map(len, family.groups.values())) * family.samples for family in self._families.values())
 
-    def _shown(self, cell: _Cell) -> Sequence[Value]:
-        return cell.values if self._now >= cell.shown_from else (0,) * len(cell.values)
+    def state(self) -> list[FamilyState]:
+        """Every cell; gauges are worked out anew by those who put them."""
+        return [family.describe() for family in self._families.values() if family.metric.type is not MetricType.GAUGE]
 
-    def _text(self, family: _Family, group: Group, cells: _GroupOfCells) -> bytes:
-        cells.text = "".join(
-            family.lines(group, labels, self._shown(cell)) for labels, cell in cells.cells.items()
+    def restore(self, states: Iterable[FamilyState]) -> None:
+        """Take cells back; a metric that is described otherwise by now begins anew, alone."""
+        for state in states:
+            family = self._families.get(state.name)
+            if family is None or not family.is_described_by(state):
+                continue
+            for group, cells in state.groups:
+                found = family.group(group)
+                found.cells = dict(cells)
+                found.texts = [None, None]
+                for _, cell in cells:
+                    if cell.shown_from > self._now:
+                        heapq.heappush(self._releases, (cell.shown_from, state.name, group))
+
+    def _of(self, labels: tuple[str, ...]) -> Iterator[_Family]:
+        """The families whose series are grouped by these labels."""
+        return (family for family in self._families.values() if family.metric.group == labels)
+
+    def _shown(self, cell: Cell) -> Sequence[Value]:
+        """A cell's values as they are shown now."""
+        return cell.values if cell.shown_from <= self._now else [0] * len(cell.values)
+
+    def _exemplars(self, cell: Cell) -> Mapping[int, Exemplar]:
+        return cell.exemplars if cell.exemplars and cell.shown_from <= self._now else {}
+
+    def _text(self, family: _Family, group: Group, with_exemplars: bool) -> bytes:
+        cells = family.groups[group]
+        text = "".join(
+            family.lines.write(group, labels, self._shown(cell), self._exemplars(cell) if with_exemplars else None)
+            for labels, cell in cells.cells.items()
         ).encode()
-        return cells.text
+        cells.texts[with_exemplars] = text
+        if not family.metric.has_exemplars:
+            cells.texts[not with_exemplars] = text
+        return text
 
     def _collected(self, family: _Family) -> Family:
         metric = family.metric
-        collected = Family(metric.family, metric.help, metric.type.value, metric.unit)
-        name, scale = metric.name, metric.scale
+        scale = metric.scale
+        collected = Family(metric.family, metric.help, metric.type, unit=metric.unit)
+
+        def exemplar(cell: Cell, index: int) -> FamilyExemplar | None:
+            found = self._exemplars(cell).get(index)
+            return (
+                FamilyExemplar({EXEMPLAR_LABEL: found.run_id}, found.value / scale, found.at / 1000) if found else None
+            )
+
         for group, cells in family.groups.items():
+            if cells.is_hidden:
+                continue
+            for labels, value in cells.gauges.items():
+                pairs = dict(sorted(zip(metric.all_labels, group + labels, strict=True)))
+                collected.add_sample(metric.name, pairs, value / scale)
             for labels, cell in cells.cells.items():
-                pairs = dict(zip(family.names, group + labels, strict=True))
+                pairs = dict(sorted(zip(metric.all_labels, group + labels, strict=True)))
                 values = self._shown(cell)
                 match metric.type:
                     case MetricType.SUMMARY:
-                        collected.add_sample(name + "_count", pairs, values[0])
-                        collected.add_sample(name + "_sum", pairs, values[1] / scale)
+                        collected.add_sample(metric.name + "_count", pairs, values[0])
+                        collected.add_sample(metric.name + "_sum", pairs, values[1] / scale)
                     case MetricType.HISTOGRAM:
-                        for bucket, count in zip(family.bucket_names, _running(values[:-1]), strict=True):
-                            collected.add_sample(name + "_bucket", {**pairs, "le": bucket}, count)
-                        collected.add_sample(name + "_count", pairs, sum(values[:-1]))
-                        collected.add_sample(name + "_sum", pairs, values[-1] / scale)
+                        counts = zip(family.lines.bucket_names, running(values[:-1]), strict=True)
+                        for index, (bucket, count) in enumerate(counts):
+                            collected.add_sample(
+                                metric.name + "_bucket", {**pairs, "le": bucket}, count, None, exemplar(cell, index)
+                            )
+                        collected.add_sample(metric.name + "_count", pairs, sum(values[:-1]))
+                        collected.add_sample(metric.name + "_sum", pairs, values[-1] / scale)
                     case _:
-                        collected.add_sample(name, pairs, values[0] / scale)
+                        collected.add_sample(metric.name, pairs, values[0] / scale, None, exemplar(cell, 0))
         return collected
-
-
-def _gauge(value: Value) -> _Cell:
-    cell = _Cell(1, 0, 0)
-    cell.values[0] = value
-    return cell
-
-
-def _samples_of(family: _Family) -> int:
-    """Samples of one label set: a histogram's buckets, count and sum."""
-    return {MetricType.SUMMARY: 2, MetricType.HISTOGRAM: len(family.bucket_names) + 2}.get(family.metric.type, 1)
-
-
-def _running(counts: Sequence[Value]) -> Iterator[Value]:
-    """Buckets as they are exposed: each holds all below it."""
-    total: Value = 0
-    for count in counts:
-        total += count
-        yield total
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _whole(value: Value) -> str:
-    """A number as floatToGoString writes it, faster for the small whole ones that most are."""
-    return f"{value}.0" if isinstance(value, int) and 0 <= value < 1_000_000 else _number(value)
-
-
-def _number(value: Value) -> str:
-    return str(floatToGoString(value))  # type: ignore[no-untyped-call]

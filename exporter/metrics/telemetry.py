@@ -25,7 +25,7 @@ from exporter.metrics.exposition import Format
 
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
 REFRESH_OUTCOMES = ("success", "error")
-LEDGER_OPERATIONS = ("append", "read", "fold")
+LEDGER_OPERATIONS = ("append", "read", "fold", "checkpoint", "prune")
 WEBHOOK_CODES = ("200", "400", "401", "405", "413", "503", "closed")
 
 
@@ -58,15 +58,16 @@ class Telemetry:
         self.ledger_append_duration = self._histogram(catalogue.LEDGER_APPEND_DURATION)
         self.ledger_errors = self._counter(catalogue.LEDGER_ERRORS)
         self.ledger_position = self._gauge(catalogue.LEDGER_POSITION)
+        self.checkpoint_position = self._gauge(catalogue.LEDGER_CHECKPOINT_POSITION)
         self.ledger_bytes = self._gauge(catalogue.LEDGER_BYTES)
         self.flows = self._gauge(catalogue.EXPORTED_FLOWS)
+        self.flows_limit = self._gauge(catalogue.FLOWS_LIMIT)
+        self.flows_overflowed = self._counter(catalogue.FLOWS_OVERFLOWED)
         self.series = self._gauge(catalogue.EXPORTED_SERIES)
         self.scrape_duration = self._histogram(catalogue.SCRAPE_DURATION)
         # What does not happen in this process still exists at 0, so that a rule on it is a rule and not a gap.
         journal_polls = self._counter(catalogue.JOURNAL_POLLS)
         refreshes = self._counter(catalogue.FLOW_NAMES_REFRESH)
-        self._gauge(catalogue.LEDGER_CHECKPOINT_POSITION)
-        self._counter(catalogue.FLOWS_OVERFLOWED)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)

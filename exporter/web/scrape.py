@@ -6,6 +6,7 @@ scrape goes on and `aep_exporter_ledger_up` says 0.
 """
 
 import asyncio
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Final
 from urllib.parse import parse_qsl
@@ -32,7 +33,8 @@ class Scrape:
         """Takes what it renders; renders nothing until it is asked."""
         self._follower = follower
         self._telemetry = telemetry
-        self._skipped = 0
+        self._failures: Mapping[str, int] = {}
+        self._overflowed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Answer one scrape."""
@@ -99,10 +101,14 @@ class Scrape:
     def _note(self, standing: Standing) -> None:
         telemetry = self._telemetry
         telemetry.ledger_up.set(1)
-        telemetry.ledger_errors.labels("fold").inc(standing.skipped - self._skipped)
-        self._skipped = standing.skipped
+        for operation, count in standing.failures.items():
+            telemetry.ledger_errors.labels(operation).inc(count - self._failures.get(operation, 0))
+        self._failures = standing.failures
         telemetry.ledger_position.set(standing.position)
+        telemetry.checkpoint_position.set(standing.checkpoint_position)
         telemetry.flows.set(standing.flows)
+        telemetry.flows_overflowed.inc(standing.overflowed - self._overflowed)
+        self._overflowed = standing.overflowed
         telemetry.series.set(standing.series)
         telemetry.ledger_bytes.set(standing.ledger_bytes)
 

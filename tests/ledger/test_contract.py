@@ -30,7 +30,9 @@ def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
     body = bytes(range(256))
     append(
         ledger,
-        draft(source=Source.JOURNAL, kind="run", event_code="code", sandbox="prod", completed_at=5, body=body),
+        draft(
+            source=Source.JOURNAL, kind="run", event_code="code", flow_id="f", sandbox="prod", completed_at=5, body=body
+        ),
         draft(source=Source.REPLAY, kind="alert", body=b""),
     )
     first, second = entries(ledger)
@@ -41,6 +43,7 @@ def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
         kind="run",
         event_code="code",
         counts=False,
+        flow_id="f",
         sandbox="prod",
         completed_at=5,
         body=body,

@@ -17,6 +17,7 @@ from exporter.flowrun import (
     Flow,
     FlowAlert,
     FlowRun,
+    Forgotten,
     Kind,
     RecordedFact,
     RunError,
@@ -26,6 +27,7 @@ from exporter.flowrun import (
     Unsupported,
 )
 from exporter.metrics.exposition import Format, render
+from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 
 SECOND = 1000
@@ -34,6 +36,11 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 T0 = 1_790_000_000_000
 """Some moment, in milliseconds since 1970."""
+
+
+def limits(hold: int = 0, ttl: int = 45 * DAY, max_flows: int = 2000) -> Limits:
+    """Limits, far away unless a test brings them near."""
+    return Limits(hold=hold, ttl=ttl, max_flows=max_flows)
 
 
 def run(run_id: str = "r1", status: Status = Status.SUCCESS, **fields: Any) -> FlowRun:
@@ -59,8 +66,8 @@ def recorded(fact: Fact, position: int, at: int, **fields: Any) -> RecordedFact:
 
 
 def folded(facts: Iterable[RecordedFact], now: int, hold: int = 0) -> Fold:
-    """What facts add up to, at some time."""
-    fold = Fold(hold)
+    """What facts add up to, at some time, with all limits far away."""
+    fold = Fold(limits(hold))
     for fact in facts:
         fold.apply(fact)
     fold.advance(now)
@@ -152,13 +159,24 @@ facts: st.SearchStrategy[Fact] = st.one_of(
 )
 
 
+forgotten: st.SearchStrategy[Fact] = st.builds(Forgotten, flow_id=_ids)
+near_limits = st.builds(
+    limits,
+    hold=st.sampled_from([0, 90 * SECOND]),
+    ttl=st.sampled_from([HOUR, 2 * DAY, 45 * DAY]),
+    max_flows=st.integers(1, 8),
+)
+"""Limits that a history of few facts reaches."""
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> list[RecordedFact]:
+def histories(draw: st.DrawFn, *, with_forgotten: bool = True) -> list[RecordedFact]:
     """Facts in the order of a ledger: rising positions, times that never fall, first outcomes that count."""
     found: list[RecordedFact] = []
     seen: set[str] = set()
     at = T0
-    for position, fact in enumerate(draw(st.lists(facts, max_size=25)), start=1):
+    kinds = facts | forgotten if with_forgotten else facts
+    for position, fact in enumerate(draw(st.lists(kinds, max_size=25)), start=1):
         at += draw(st.sampled_from([0, 1, SECOND, MINUTE, HOUR, DAY]))
         counts = isinstance(fact, FlowRun) and fact.status.is_outcome and fact.run_id not in seen
         if counts and isinstance(fact, FlowRun):

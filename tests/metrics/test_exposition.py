@@ -9,9 +9,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from exporter.flowrun import RecordedFact
 from exporter.metrics.catalogue import FLOW_METRICS
 from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
+from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.series import Series
-from tests.metrics.facts import DAY, SECOND, T0, folded, histories
+from tests.metrics.facts import DAY, T0, folded, histories, near_limits
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -28,14 +29,10 @@ PROTOBUF_FIRST = (
 )
 
 
-@given(
-    histories(),
-    st.sampled_from([0, 90 * SECOND]),
-    st.lists(st.integers(0, 40 * DAY), max_size=3),
-)
-def test_equals_the_reference_encoders(history: list[RecordedFact], hold: int, looks: list[int]) -> None:
+@given(histories(), near_limits, st.lists(st.integers(0, 60 * DAY), max_size=3))
+def test_equals_the_reference_encoders(history: list[RecordedFact], near: Limits, looks: list[int]) -> None:
     """For any state, at any time, both formats are byte for byte what prometheus_client writes of the same families."""
-    fold = Fold(hold)
+    fold = Fold(near)
     for fact in history:
         fold.apply(fact)
     for look in [0, *sorted(looks)]:

@@ -14,15 +14,17 @@ from exporter.follow import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.catalogue import CATALOGUE, MetricType
+from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.exposition import Format
+from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
-from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, histories, samples
+from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, histories, limits, near_limits, samples
 
 
-@given(histories(), st.data())
-def test_looking_changes_nothing(history: list[RecordedFact], data: st.DataObject) -> None:
+@given(histories(), near_limits, st.data())
+def test_looking_changes_nothing(history: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
     """However many facts are folded at a time, and whenever somebody looks, the exposition at the end is the same."""
-    undisturbed, disturbed = Fold(90 * SECOND), Fold(90 * SECOND)
+    undisturbed, disturbed = Fold(near), Fold(near)
     for fact in history:
         undisturbed.apply(fact)
         disturbed.apply(fact)
@@ -36,11 +38,38 @@ def test_looking_changes_nothing(history: list[RecordedFact], data: st.DataObjec
         assert exposition(undisturbed, format_) == exposition(disturbed, format_)
 
 
-@given(histories(), st.lists(st.integers(0, 30 * DAY), min_size=2, max_size=5))
+@given(histories(), near_limits, st.data())
+def test_restarts_change_nothing(history: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
+    """Wherever in a history a checkpoint is written and a new process begins from it, the exposition is the same."""
+    undisturbed, restarted = Fold(near), Fold(near)
+    for fact in history:
+        undisturbed.apply(fact)
+        restarted.apply(fact)
+        look = fact.received_at + data.draw(st.sampled_from([0, SECOND, 3 * MINUTE, 50 * DAY]))
+        if data.draw(st.booleans()):
+            undisturbed.advance(look)
+            restarted.advance(look)
+        if data.draw(st.booleans()):
+            checkpoint = encode(restarted.state())
+            restarted = Fold(near)
+            restarted.restore(decode(checkpoint))
+    end = T0 + data.draw(st.integers(0, 60 * DAY))
+    for format_ in Format:
+        for fold in (undisturbed, restarted):
+            fold.advance(end)
+        assert exposition(undisturbed, format_) == exposition(restarted, format_)
+    assert (undisturbed.now, undisturbed.flows, undisturbed.overflowed) == (
+        restarted.now,
+        restarted.flows,
+        restarted.overflowed,
+    )
+
+
+@given(histories(with_forgotten=False), st.lists(st.integers(0, 30 * DAY), min_size=2, max_size=5))
 def test_counters_never_fall(history: list[RecordedFact], looks: list[int]) -> None:
     """Whatever is folded next and however time goes on, no counter, bucket or sum is ever smaller than before."""
     counters = tuple(metric.name for metric in CATALOGUE if metric.type is not MetricType.GAUGE)
-    fold = Fold(90 * SECOND)
+    fold = Fold(limits(90 * SECOND))
     before: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for fact in history:
         fold.apply(fact)
@@ -87,7 +116,7 @@ def _counters(deliveries: list[list[dict[str, Any]]]) -> dict[tuple[str, frozens
     counters = tuple(metric.name for metric in CATALOGUE if metric.type is not MetricType.GAUGE)
     with tempfile.TemporaryDirectory() as folder:
         ledger = SqliteLedger(Path(folder) / "ledger.db", clock=lambda: T0)
-        fold = Fold(0)
+        fold = Fold(limits(0))
         follower = Follower(ledger, fold, read)
         try:
             for events in deliveries:

@@ -148,7 +148,7 @@ def test_history_is_bounded() -> None:
     for at in range(1, total + 1):
         history.add(outcome(at, F))
     assert history.failures() == (total, T0 + MINUTE)
-    assert len(history._outcomes) < 2 * MAX_FAILURES
+    assert len(history.outcomes) < 2 * MAX_FAILURES
     history.add(outcome(total + 1, S))
     assert history.failures() == (0, None)
     last = total + 2 * MAX_FAILURES
@@ -156,7 +156,7 @@ def test_history_is_bounded() -> None:
         history.add(outcome(at, S))
     history.add(outcome(last, F))
     assert history.failures() == (1, T0 + last * MINUTE)
-    assert len(history._outcomes) < 5 * LATEST
+    assert len(history.outcomes) < 5 * LATEST
 
 
 DAY_START = T0 // DAY * DAY
@@ -228,8 +228,8 @@ def test_cadence_is_bounded() -> None:
     for minute in range(60 * 24 * 60):
         cadence.add(T0 + minute * MINUTE)
     assert cadence.interval() == MINUTE
-    assert len(cadence._completions) <= 2001
-    assert len(cadence._days) <= 40
+    assert len(cadence.completions) <= 2001
+    assert len(cadence.days) <= 40
 
 
 _corrected = st.lists(

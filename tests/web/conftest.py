@@ -24,6 +24,7 @@ from exporter.web.pages import Landing
 from exporter.web.scrape import Scrape
 from exporter.web.validation import Validations
 from exporter.web.webhook import Webhook
+from tests.metrics.facts import limits
 
 TOKEN = "a-token-made-up-for-tests"
 
@@ -40,7 +41,7 @@ class Application:
         takes_token: bool = False,
     ) -> None:
         self.ledger = SqliteLedger(folder / "ledger.db")
-        self.follower = Follower(self.ledger, Fold(0), read)
+        self.follower = Follower(self.ledger, Fold(limits(0)), read)
         self.telemetry = Telemetry(
             "1.2.3",
             sources=("webhook", "journal"),

@@ -1,0 +1,66 @@
+"""A fold's whole state as bytes, and back.
+
+Self-describing: JSON with the name of every field, and with each metric's labels, buckets and scale beside its cells,
+so that another version can read it. What it has too much of is ignored; what it lacks is as at the beginning; a metric
+that is described otherwise by now begins anew, alone. Compressed, and so under a checksum: damage is found here, and
+never becomes a number on /metrics.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from isal import igzip
+from isal.igzip_lib import IsalError
+
+from exporter.metrics.fold import FoldState
+from exporter.metrics.history import Moments
+
+FORMAT: Final = 1
+_GZIP_LEVEL: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checkpoint:
+    """`format` changes only when an older version could misread what it finds."""
+
+    format: int
+    fold: FoldState
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    format: int
+
+
+def encode(state: FoldState) -> bytes:
+    """A state as bytes."""
+    return igzip.compress(_encoder.encode(_Checkpoint(format=FORMAT, fold=state)), compresslevel=_GZIP_LEVEL, mtime=0)
+
+
+def decode(raw: bytes) -> FoldState:
+    """The state that these bytes are of. Raises ValueError where they are damaged or another version's."""
+    try:
+        text: bytes = igzip.decompress(raw)  # type: ignore[no-untyped-call]
+        if msgspec.json.decode(text, type=_Head).format != FORMAT:
+            raise ValueError("it is of a format that this version does not know")
+        return _decoder.decode(text).fold
+    except (OSError, EOFError, IsalError) as error:  # type: ignore[misc] # the library does not type it
+        raise ValueError("it is damaged") from error
+
+
+def _plain(value: object) -> object:
+    """What the encoder does not know by itself."""
+    if isinstance(value, Moments):
+        return value.tolist()
+    raise NotImplementedError(type(value).__name__)
+
+
+def _from_plain(wanted: type, value: Any) -> object:  # noqa: ANN401 - as msgspec hands it over
+    if wanted is Moments:
+        return Moments("q", value)
+    raise NotImplementedError(wanted.__name__)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_decoder = msgspec.json.Decoder(_Checkpoint, dec_hook=_from_plain)

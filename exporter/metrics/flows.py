@@ -1,0 +1,172 @@
+"""Which flows there are on /metrics: the bounds on flows and sandboxes, and when a flow that fell silent leaves.
+
+The rules (contract 4.6). Beyond `max_flows` pairs of flow and sandbox further ones are counted together as `other`;
+beyond MAX_SANDBOXES further sandboxes are `other`. A flow for which nothing was recorded for `ttl`, or for three of its
+learned intervals if that is longer, is not shown, and leaves with the next entry after that: its slot is free, and when
+it returns it begins anew. A sandbox gives its place away when another needs it, no flow is left in it, and nothing
+was recorded for it for `ttl`.
+
+Everything is a function of the entries' times and of `now`. Knows no series.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.flowrun import OTHER
+from exporter.metrics.alerts import Place
+from exporter.metrics.gauges import FlowState
+
+MAX_SANDBOXES: Final = 200
+_MAX_OVERFLOWED: Final = 10_000
+"""Flows without a slot that are told apart; beyond these the oldest may be counted again."""
+_INTERVALS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The settings that shape the fold; times in milliseconds."""
+
+    hold: int
+    """How long a new series is shown at 0; 0 turns it off."""
+    ttl: int
+    """How long a flow stays for which nothing is recorded."""
+    max_flows: int
+    """Pairs of flow and sandbox that are shown one by one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FlowsState:
+    """What a checkpoint keeps of the flows."""
+
+    flows: list[tuple[Place, FlowState]]
+    sandboxes: list[tuple[str, int]]
+    """With the time of the last entry."""
+    without_slot: list[Place]
+    overflowed: int
+
+
+def is_shared(place: Place) -> bool:
+    """Whether several flows are counted together there."""
+    return place[0] == OTHER
+
+
+def has_slot(place: Place) -> bool:
+    """Whether it is one flow's own: not what is counted together, nor Adobe's alerts that name no flow."""
+    return place[0] not in {OTHER, ""}
+
+
+class Flows:
+    """Every flow that is remembered, by its labels; see the module for the rules."""
+
+    def __init__(self, limits: Limits) -> None:
+        """No flows yet."""
+        self._limits = limits
+        self._states: dict[Place, FlowState] = {}
+        self._sandboxes: dict[str, int] = {}
+        self._without_slot: dict[Place, None] = {}
+        self._checks: list[tuple[int, Place]] = []
+        self._next_check: dict[Place, int] = {}
+        self.slots = 0
+        """How many pairs of flow and sandbox have one."""
+        self.overflowed = 0
+        """How many found none."""
+
+    def get(self, place: Place) -> FlowState | None:
+        """What is remembered of a flow."""
+        return self._states.get(place)
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._states)
+
+    def sandbox(self, name: str, at: int) -> tuple[str, list[str]]:
+        """The label of a sandbox for which something is recorded now, and the sandboxes that had to go for it."""
+        gone: list[str] = []
+        if name not in self._sandboxes and len(self._sandboxes) >= MAX_SANDBOXES:
+            with_flows = {sandbox for _, sandbox in self._states}
+            gone = [
+                known
+                for known, recorded_at in self._sandboxes.items()
+                if recorded_at + self._limits.ttl < at and known not in with_flows
+            ]
+            for known in gone:
+                del self._sandboxes[known]
+            if not gone:
+                return OTHER, gone
+        self._sandboxes[name] = at
+        return name, gone
+
+    def record(self, flow_id: str, sandbox: str, at: int) -> tuple[Place, FlowState, bool]:
+        """Where something is recorded for a flow now (`sandbox` as its label), and whether the place is new."""
+        place = (flow_id, sandbox)
+        if place not in self._states and has_slot(place) and self.slots >= self._limits.max_flows:
+            self._overflow(place)
+            place = (OTHER, sandbox)
+        state = self._states.get(place)
+        is_new = state is None
+        if state is None:
+            state = self._states[place] = FlowState()
+            self.slots += has_slot(place)
+            self._without_slot.pop(place, None)
+        state.recorded_at = at
+        self.check_at(place, at + self._limits.ttl)
+        return place, state, is_new
+
+    def drop(self, place: Place) -> FlowState:
+        """Forget a flow; what was remembered of it."""
+        self._next_check.pop(place, None)
+        self.slots -= has_slot(place)
+        return self._states.pop(place)
+
+    def leaves_at(self, place: Place) -> int:
+        """The last moment at which a flow is shown, if nothing more is recorded for it."""
+        state = self._states[place]
+        return state.recorded_at + max(self._limits.ttl, _INTERVALS * (state.history.interval() or 0))
+
+    def silent(self, now: int) -> list[Place]:
+        """The flows that have been silent for too long, each told once; `check_at` has one looked at again."""
+        found: list[Place] = []
+        while self._checks and self._checks[0][0] < now:
+            at, place = heapq.heappop(self._checks)
+            if self._next_check.get(place) != at:
+                continue
+            del self._next_check[place]
+            leaves_at = self.leaves_at(place)
+            if leaves_at < now:
+                found.append(place)
+            else:
+                self.check_at(place, leaves_at)
+        return found
+
+    def check_at(self, place: Place, at: int) -> None:
+        """Look then whether a flow has been silent for too long, if no look is due before."""
+        if at < self._next_check.get(place, at + 1):
+            self._next_check[place] = at
+            heapq.heappush(self._checks, (at, place))
+
+    def state(self) -> FlowsState:
+        """What `restore` takes back."""
+        return FlowsState(
+            flows=list(self._states.items()),
+            sandboxes=list(self._sandboxes.items()),
+            without_slot=list(self._without_slot),
+            overflowed=self.overflowed,
+        )
+
+    def restore(self, state: FlowsState) -> None:
+        """Begin with what another left off with."""
+        self._sandboxes = dict(state.sandboxes)
+        self._without_slot = dict.fromkeys(state.without_slot)
+        self.overflowed = state.overflowed
+        for place, flow in state.flows:
+            self._states[place] = flow
+            self.slots += has_slot(place)
+            self.check_at(place, flow.recorded_at + self._limits.ttl)
+
+    def _overflow(self, place: Place) -> None:
+        if place not in self._without_slot:
+            self.overflowed += 1
+            self._without_slot[place] = None
+            if len(self._without_slot) > _MAX_OVERFLOWED:
+                del self._without_slot[next(iter(self._without_slot))]

@@ -1,0 +1,109 @@
+"""How the sample lines of one metric are written, in both exposition formats.
+
+Sample lines are the same in text 0.0.4 and OpenMetrics 1.0.0, but for exemplars, which only OpenMetrics has. The form
+is that of prometheus_client's encoders, byte for byte: the tests hold the two against each other.
+
+Knows neither groups nor holds: values come as they are to be shown.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from prometheus_client.utils import floatToGoString
+
+from exporter.metrics.catalogue import Metric, MetricType
+
+Group = tuple[str, ...]
+Labels = tuple[str, ...]
+Value = int | float
+
+EXEMPLAR_LABEL: Final = "flow_run_id"
+MAX_EXEMPLAR: Final = 64
+"""Characters of a run id in an exemplar; OpenMetrics allows 128 for names and values together."""
+
+
+class Exemplar(NamedTuple):
+    """The run behind the latest observation: its id, the observation (in the fold's unit), when it was recorded."""
+
+    run_id: str
+    value: int
+    at: int
+    """Milliseconds since 1970."""
+
+
+Exemplars = Mapping[int, Exemplar]
+"""By the index of the value they belong to: a histogram's bucket, 0 for a counter."""
+
+
+class Lines:
+    """Writes the lines of one metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        """What does not depend on a series is worked out once."""
+        self.metric = metric
+        self.bucket_names = (*(number(bound) for bound in metric.buckets), "+Inf")
+        names = metric.all_labels
+        self._names = names
+        self._order = sorted(range(len(names)), key=names.__getitem__)
+        self._before_le = sum(name < "le" for name in names)
+
+    def write(self, group: Group, labels: Labels, values: Sequence[Value], exemplars: Exemplars | None = None) -> str:
+        """The sample lines of one label set; `exemplars` for OpenMetrics alone."""
+        name = self.metric.name
+        pairs = self._pairs(group, labels)
+        inner = ",".join(pairs)
+        braces = f"{{{inner}}}" if inner else ""
+        match self.metric.type:
+            case MetricType.SUMMARY:
+                count, total = values
+                return f"{name}_count{braces} {_whole(count)}\n{name}_sum{braces} {self._scaled(total)}\n"
+            case MetricType.HISTOGRAM:
+                before = "".join(pair + "," for pair in pairs[: self._before_le])
+                after = "".join("," + pair for pair in pairs[self._before_le :])
+                found = [
+                    f'{name}_bucket{{{before}le="{bucket}"{after}}} {_whole(count)}{self._exemplar(exemplars, index)}\n'
+                    for index, (bucket, count) in enumerate(zip(self.bucket_names, running(values[:-1]), strict=True))
+                ]
+                found.append(f"{name}_count{braces} {_whole(sum(values[:-1]))}\n")
+                found.append(f"{name}_sum{braces} {self._scaled(values[-1])}\n")
+                return "".join(found)
+            case _:
+                return f"{name}{braces} {self._scaled(values[0])}{self._exemplar(exemplars, 0)}\n"
+
+    def _pairs(self, group: Group, labels: Labels) -> list[str]:
+        """The rendered label pairs, by label name."""
+        values = group + labels
+        return [f'{self._names[index]}="{_escape(values[index])}"' for index in self._order]
+
+    def _scaled(self, value: Value) -> str:
+        """A value in the metric's unit."""
+        scale = self.metric.scale
+        return _whole(value) if scale == 1 else number(value / scale)
+
+    def _exemplar(self, exemplars: Exemplars | None, index: int) -> str:
+        found = exemplars.get(index) if exemplars else None
+        if found is None:
+            return ""
+        return f' # {{{EXEMPLAR_LABEL}="{_escape(found.run_id)}"}} {self._scaled(found.value)} {found.at / 1000}'
+
+
+def running(counts: Sequence[Value]) -> Iterator[Value]:
+    """Buckets as they are exposed: each holds all below it."""
+    total: Value = 0
+    for count in counts:
+        total += count
+        yield total
+
+
+def number(value: Value) -> str:
+    """A number as the exposition formats write it."""
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]
+
+
+def _whole(value: Value) -> str:
+    """The same, faster for the small whole ones that most are."""
+    return f"{value}.0" if isinstance(value, int) and 0 <= value < 1_000_000 else number(value)
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

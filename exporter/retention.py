@@ -1,0 +1,62 @@
+"""Retention: facts older than the ledger is to keep go, bit by bit, while the program serves.
+
+The ledger deletes only what the older of two checkpoints contains, so no metric depends on what goes here. A run that
+comes back from a file after that is refused by `intake` (`expired`); so that the two agree at every moment, nothing is
+deleted until a good while after it would be refused.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from exporter.errors import LedgerUnavailableError
+from exporter.ledger import Ledger
+
+EVERY: Final = 600.0
+"""Seconds between looks at what has become too old."""
+MARGIN: Final = 60 * 60 * 1000
+"""Milliseconds; more than Adobe's clock may be ahead of ours, and than a batch of `replay` takes."""
+_CHUNK: Final = 200
+"""Entries deleted at a time: deliveries wait for no more than that."""
+_REST: Final = 3
+"""Times as long as a chunk took that the ledger is left to others."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("retention")
+
+
+class Retention:
+    """Deletes what is too old."""
+
+    def __init__(self, ledger: Ledger, retention: int, count_failure: Callable[[], None]) -> None:
+        """`retention`: milliseconds a fact is kept at least; `count_failure` is called for each try that failed."""
+        self._ledger = ledger
+        self._retention = retention
+        self._count_failure = count_failure
+
+    async def keep(self) -> None:
+        """Delete what is too old, now and every EVERY seconds, until cancelled."""
+        while True:
+            try:
+                deleted = await self.prune()
+            except LedgerUnavailableError as error:
+                self._count_failure()
+                _log.error("old entries could not be deleted", reason=error.reason, detail=str(error))
+            else:
+                if deleted:
+                    _log.info("deleted what is older than --ledger.retention", entries=deleted)
+            await asyncio.sleep(EVERY)
+
+    async def prune(self) -> int:
+        """Delete all that is too old now; how many entries that were."""
+        before = await asyncio.to_thread(self._ledger.now) - self._retention - MARGIN
+        deleted = 0
+        while True:
+            started = time.perf_counter()
+            count = await asyncio.to_thread(self._ledger.prune, before, _CHUNK)
+            deleted += count
+            if count < _CHUNK:
+                return deleted
+            await asyncio.sleep(_REST * (time.perf_counter() - started))
