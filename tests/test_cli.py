@@ -20,7 +20,7 @@ import pytest
 from exporter import __version__, cli
 from exporter.ledger import Entry
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.settings import REPLAY, SERVE, declared
+from exporter.settings import FORGET, REPLAY, SERVE, declared
 from tests.test_logs import restored_logging
 
 SECRET = "s3cret-s3cret-s3cret"
@@ -99,12 +99,12 @@ def test_overview(said: Any, word: str) -> None:
     """The overview names every command."""
     told = said(word)
     assert (told.status, told.err) == (0, "")
-    for command in ("serve", "replay", "version"):
+    for command in ("serve", "replay", "forget", "version"):
         assert f"\n  {command}" in told.out
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-@pytest.mark.parametrize("command", [SERVE, REPLAY])
+@pytest.mark.parametrize("command", [SERVE, REPLAY, FORGET])
 def test_help(said: Any, command: str, word: str) -> None:
     """A command's help lists every flag it takes, with its default, its variable and what it does; and no other."""
     told = said(command, "--nonsense", word)
@@ -390,3 +390,49 @@ def test_as_a_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
         runpy.run_module("exporter", run_name="__main__")
     assert ended.value.code == 0
     assert __version__ in capsys.readouterr().out
+
+
+def test_forget(said: Any) -> None:
+    """A flow that is on /metrics is forgotten by its id, and told of with its sandboxes; its history stays."""
+    said("replay", write("a.json", run(1), {**run(2), "flowId": "other-flow"}))
+    told = said("forget", "--flow=flow")
+    assert (told.status, told.err) == (0, "")
+    assert told.out == "forgotten: flow in (no sandbox)\n"
+    assert [entry.kind for entry in kept()] == ["run", "run", "forgotten"]
+    assert said("forget", "--flow=flow").status == 1
+    said("replay", write("b.json", run(3)))
+    assert said("forget", "--flow=flow").status == 0
+
+
+@pytest.mark.parametrize("flow", ["Flow", "flo", "flow2", "flow*"])
+def test_forget_knows_no_other_flow(said: Any, flow: str) -> None:
+    """An id that no flow has is refused with a word on how to find it, and nothing is recorded."""
+    said("replay", write("a.json", run(1)))
+    told = said("forget", "--flow", flow)
+    assert (told.status, told.out) == (1, "")
+    assert f"no flow of this id is on /metrics: {flow}" in told.err
+    assert [entry.kind for entry in kept()] == ["run"]
+
+
+def test_forget_makes_no_ledger(said: Any, folder: Path) -> None:
+    """Where there is no ledger forgetting says so, and leaves none behind."""
+    told = said("forget", "--flow=flow")
+    assert told.status == 1
+    assert "there is no ledger at data/ledger.db" in told.err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "forget needs --flow=ID"),
+        (["--flow="], "--flow=: the id of a flow"),
+        (["flow"], "takes flags only"),
+        (["--flow", "a", "--series.hold=1s"], "unknown flag --series.hold"),
+    ],
+)
+def test_forget_asked_for_wrongly(said: Any, words: list[str], expected: str) -> None:
+    """What is wrong with the command is said, with status 2."""
+    told = said("forget", *words)
+    assert told.status == 2
+    assert expected in told.err

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,15 @@ import pytest
 from exporter.adobe.payloads import read
 from exporter.errors import DefectError, LedgerUnavailableError, NotCaughtUpError
 from exporter.flowrun import RecordedFact, Source
-from exporter.follow import Follower
-from exporter.ledger import Draft
+from exporter.follow import Follower, Standing
+from exporter.ledger import Checkpoint, Draft
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.logs import configure
+from exporter.metrics.checkpoint import encode
+from exporter.metrics.exposition import Format, render
 from exporter.metrics.fold import Fold
-from tests.metrics.facts import limits
+from tests.metrics.facts import T0, limits
+from tests.test_logs import restored_logging
 
 RUN = b'{"id": "run-%d", "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}}'
 
@@ -157,3 +162,184 @@ def test_gauges_that_fail_are_told_of(tmp_path: Path, monkeypatch: pytest.Monkey
     finally:
         follower.close()
         ledger.close()
+
+
+class Following:
+    """A follower on a ledger, as one process after another has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = T0
+        self.ledger = SqliteLedger(folder / "ledger.db", clock=lambda: self.now)
+        self.begin()
+
+    def begin(self) -> None:
+        """A process starts."""
+        self.fold = Fold(limits())
+        self.follower = Follower(self.ledger, self.fold, read)
+
+    def end(self) -> None:
+        """It ends as it should."""
+        asyncio.run(self.follower.finish())
+        self.follower.close()
+
+    def standing(self) -> Standing:
+        """How far it is."""
+        return asyncio.run(self.follower.at_head(lambda _series, standing: standing))
+
+    def text(self) -> str:
+        """What it shows."""
+        return asyncio.run(
+            self.follower.at_head(lambda series, _standing: render(series, None, Format.OPENMETRICS))
+        ).decode()
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Iterator[Following]:
+    """A follower on a ledger with three entries."""
+    made = Following(tmp_path)
+    asyncio.run(append(made.ledger, 0, 3))
+    yield made
+    made.follower.close()
+    made.ledger.close()
+
+
+def test_an_end_leaves_a_checkpoint(following: Following) -> None:
+    """After an orderly end the next start begins where the last one ended, and shows the same."""
+    before = following.text()
+    following.end()
+    assert [each.position for each in following.ledger.checkpoints()] == [3]
+    following.begin()
+    assert following.follower.catch_up() == 0
+    assert following.text() == before
+    assert following.standing().checkpoint_position == 3
+
+
+def test_a_start_without_a_checkpoint_reads_everything(following: Following) -> None:
+    """A process that was killed before it kept a checkpoint costs only time."""
+    before = following.text()
+    following.follower.close()
+    following.begin()
+    assert following.follower.catch_up() == 3
+    assert following.text() == before
+
+
+def test_a_start_reads_only_the_tail(following: Following) -> None:
+    """What came after the checkpoint is read, and nothing before it."""
+    following.follower.catch_up()
+    following.end()
+    asyncio.run(append(following.ledger, 3, 2))
+    following.begin()
+    assert following.follower.catch_up() == 2
+    assert following.standing().position == 5
+    assert 'aep_flow_runs_total{flow_id="f",sandbox="",status="failed"} 5.0' in following.text()
+
+
+def test_pruned_entries_stay_in_the_metrics(following: Following) -> None:
+    """What only the checkpoint holds any more is shown all the same."""
+    before = following.text()
+    following.ledger.save_checkpoint(3, encode(following.fold.state()))
+    following.ledger.save_checkpoint(4, b"one that can't be read")
+    assert following.ledger.prune(T0 + 1, 100) == 3
+    following.follower.close()
+    following.begin()
+    assert following.text() == before
+    assert following.standing().failures == {"checkpoint": 1}
+
+
+def test_without_a_readable_checkpoint_it_goes_on_and_says_so(
+    following: Following, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """When no checkpoint can be read the entries that are left are followed, and the log says what that means."""
+    following.ledger.save_checkpoint(2, b"junk")
+    following.ledger.save_checkpoint(3, b"")
+    with restored_logging():
+        configure("info", "logfmt")
+        assert following.follower.catch_up() == 3
+    assert following.standing().failures == {"checkpoint": 2}
+    assert "no checkpoint can be read" in capfd.readouterr().err
+
+
+def test_changed_settings_are_told_of(following: Following, capfd: pytest.CaptureFixture[str]) -> None:
+    """A start under other limits than the checkpoint's says so once."""
+    following.follower.catch_up()
+    following.end()
+    following.fold = Fold(limits(hold=1))
+    following.follower = Follower(following.ledger, following.fold, read)
+    with restored_logging():
+        configure("info", "logfmt")
+        following.follower.catch_up()
+    assert capfd.readouterr().err.count("settings of the series have changed") == 1
+
+
+def test_nothing_new_is_not_kept_again(following: Following) -> None:
+    """An end at the position of the last checkpoint writes none, and an empty ledger gets none at all."""
+    following.follower.catch_up()
+    following.end()
+    following.now += 1000
+    following.begin()
+    following.follower.catch_up()
+    following.end()
+    assert following.ledger.checkpoints() == [Checkpoint(3, T0)]
+
+
+def test_an_end_in_the_middle_keeps_how_far_it_came(following: Following) -> None:
+    """A process that is told to end while it catches up leaves what it has, and the next one goes on from there."""
+    apply = following.fold.apply
+
+    def applied(fact: RecordedFact) -> None:
+        apply(fact)
+        following.follower._is_closing = fact.position == 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following.fold, "apply", applied)
+        patch.setattr("exporter.follow._PAGE", 1)
+        assert following.follower.catch_up() == 2
+    following.end()
+    following.begin()
+    assert following.follower.catch_up() == 1
+
+
+def test_checkpoints_are_kept_from_time_to_time(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a process runs it keeps checkpoints, unless another process has kept one a moment ago."""
+    monkeypatch.setattr("exporter.follow.CHECKPOINT_EVERY", 0.01)
+    kept = threading.Event()
+    save = following.ledger.save_checkpoint
+
+    def saved(position: int, state: bytes) -> None:
+        save(position, state)
+        kept.set()
+
+    monkeypatch.setattr(following.ledger, "save_checkpoint", saved)
+
+    async def story() -> list[int]:
+        await following.follower.at_head(lambda _series, _standing: None)
+        keeping = asyncio.create_task(following.follower.keep_checkpoints())
+        assert await asyncio.to_thread(kept.wait, 10)
+        await append(following.ledger, 3, 1)
+        await following.follower.at_head(lambda _series, _standing: None)
+        # By the ledger's clock the last one was written now.
+        await asyncio.sleep(0.05)
+        early = [each.position for each in following.ledger.checkpoints()]
+        kept.clear()
+        following.now += 60_000
+        assert await asyncio.to_thread(kept.wait, 10)
+        keeping.cancel()
+        return early
+
+    assert asyncio.run(story()) == [3]
+    assert [each.position for each in following.ledger.checkpoints()] == [4, 3]
+
+
+@pytest.mark.parametrize("failure", [LedgerUnavailableError("away"), RuntimeError("a defect")])
+def test_a_checkpoint_that_can_not_be_kept_is_counted(
+    following: Following, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """A checkpoint that fails is told of and counted, and ends nothing."""
+
+    def failing(position: int, state: bytes) -> None:
+        raise failure
+
+    monkeypatch.setattr(following.ledger, "save_checkpoint", failing)
+    following.follower.catch_up()
+    asyncio.run(following.follower.finish())
+    assert following.standing().failures == {"checkpoint": 1}

@@ -37,8 +37,11 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "adobe.keys-url": ("https://static.adobeioevents.com", "http://127.0.0.1:8080/x/", "http://127.0.0.1:8080/x"),
     "ledger.url": ("sqlite:///data/ledger.db", "sqlite:////var/lib/a=b.db", "sqlite:////var/lib/a=b.db"),
     "ledger.max-size": ("", "10GiB", 10 * 1024**3),
-    "ledger.retention": ("90d", "30d", timedelta(days=30)),
+    "ledger.retention": ("90d", "60d", timedelta(days=60)),
     "series.hold": ("150s", "0s", timedelta()),
+    "series.ttl": ("45d", "90d", timedelta(days=90)),
+    "series.max-flows": ("2000", "1", 1),
+    "flow": ("", "0a-1", "0a-1"),
     "log.level": ("info", "debug", "debug"),
     "log.format": ("logfmt", "json", "json"),
 }
@@ -62,6 +65,9 @@ BAD: dict[str, Iterable[str]] = {
     "ledger.max-size": ["-1", "big"],
     "ledger.retention": ["90", "-90d", "7d", "0s"],
     "series.hold": ["150", "-5s", "2 minutes"],
+    "series.ttl": ["45", "0s", "91d"],
+    "series.max-flows": ["0", "-1", "many", "1.5", "1e3", "9999999999"],
+    "flow": [" "],
     "log.level": ["loud", "INFO", "warning"],
     "log.format": ["xml", "JSON"],
 }

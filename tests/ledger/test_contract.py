@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import LedgerUnavailableError
 from exporter.flowrun import Source
-from exporter.ledger import Cursor, Draft, Entry, Ledger, Receipt
+from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Ledger, Receipt
 from tests.ledger import OpenLedger, append, append_at_once, draft, entries, outcome
 
 _examples = count(1)
@@ -322,3 +322,71 @@ def test_size_grows_with_what_is_kept(ledger: Ledger) -> None:
     before = ledger.size()
     append(ledger, draft(body=b"x" * 300_000))
     assert ledger.size() >= before + 300_000
+
+
+def test_two_checkpoints_are_kept(ledger: Ledger) -> None:
+    """The newest two states are kept, newest first, and given back byte for byte; older ones go."""
+    assert ledger.checkpoints() == []
+    assert ledger.checkpoint(1) is None
+    for position in (3, 7, 5, 9):
+        ledger.save_checkpoint(position, b"state %d" % position)
+    assert [each.position for each in ledger.checkpoints()] == [9, 7]
+    assert (ledger.checkpoint(9), ledger.checkpoint(7)) == (b"state 9", b"state 7")
+    assert (ledger.checkpoint(5), ledger.checkpoint(3)) == (None, None)
+
+
+def test_a_checkpoint_says_when_it_was_written(open_ledger: OpenLedger) -> None:
+    """Its time is the ledger's clock, and the same position written again replaces it."""
+    now = [5_000]
+    ledger = open_ledger(lambda: now[0])
+    ledger.save_checkpoint(3, b"old")
+    now[0] = 6_000
+    ledger.save_checkpoint(3, b"new")
+    assert ledger.checkpoints() == [Checkpoint(3, 6_000)]
+    assert ledger.checkpoint(3) == b"new"
+
+
+def test_another_process_sees_checkpoints(open_ledger: OpenLedger) -> None:
+    """What one process keeps another finds."""
+    open_ledger().save_checkpoint(3, bytes(range(256)))
+    assert open_ledger().checkpoint(3) == bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "before", "left"),
+    [
+        pytest.param([], 10_000, [1, 2, 3, 4, 5, 6], id="no-checkpoint"),
+        pytest.param([6], 10_000, [1, 2, 3, 4, 5, 6], id="one-checkpoint"),
+        pytest.param([4, 6], 10_000, [5, 6], id="behind-the-older"),
+        pytest.param([6, 4], 10_000, [5, 6], id="whichever-was-written-first"),
+        pytest.param([6, 9], 3_000, [3, 4, 5, 6], id="too-old"),
+        pytest.param([6, 9], 10_000, [], id="all"),
+        pytest.param([6, 9], 0, [1, 2, 3, 4, 5, 6], id="none"),
+    ],
+)
+def test_pruning(open_ledger: OpenLedger, checkpoints: list[int], before: int, left: list[int]) -> None:
+    """What was recorded before a time goes, oldest first, and nothing that the older checkpoint does not contain."""
+    now = [0]
+    ledger = open_ledger(lambda: now[0])
+    for number in range(1, 7):
+        now[0] = number * 1_000
+        append(ledger, draft())
+    for position in checkpoints:
+        ledger.save_checkpoint(position, b"state")
+    deleted = 0
+    while count_ := ledger.prune(before, 2):
+        assert count_ <= 2
+        deleted += count_
+    assert [entry.position for entry in entries(ledger)] == left
+    assert deleted == 6 - len(left)
+
+
+def test_positions_go_on_after_pruning(ledger: Ledger) -> None:
+    """An entry that comes after all others were pruned has a position above theirs."""
+    append(ledger, draft(), draft())
+    for position in (2, 3):
+        ledger.save_checkpoint(position, b"state")
+    assert ledger.prune(2**60, 100) == 2
+    assert ledger.head() == 0
+    append(ledger, draft())
+    assert [entry.position for entry in entries(ledger)] == [3]

@@ -10,12 +10,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusableError
 from exporter.ledger import Ledger, Receipt
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.sqlite_file import APPLICATION_ID
@@ -65,9 +66,43 @@ def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
     with connected(path) as other:
         assert [row[1] for row in other.execute("PRAGMA table_info(entry)")] == COLUMNS
         assert [row[1] for row in other.execute("PRAGMA table_info(cursor)")] == ["name", "value"]
+        assert [row[1] for row in other.execute("PRAGMA table_info(checkpoint)")] == ["position", "written_at", "state"]
         assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert other.execute("PRAGMA user_version").fetchone() == (1,)
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
+    """A ledger at its largest size takes deliveries again once it was pruned, though its file is no smaller."""
+    with contextlib.closing(SqliteLedger(path, max_size=12_000_000)) as ledger:
+        with contextlib.suppress(LedgerFullError):
+            for _ in range(100):
+                append(ledger, draft(body=bytes(200_000)))
+        with pytest.raises(LedgerFullError):
+            append(ledger, draft())
+        for position in (1000, 1001):
+            ledger.save_checkpoint(position, b"state")
+        size = path.stat().st_size
+        kept = len(entries(ledger))
+        assert ledger.prune(2**60, 1000) == kept
+        append(ledger, draft(body=bytes(200_000)))
+        assert path.stat().st_size >= size
+
+
+def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path) -> None:
+    """The entries of a ledger with the first schema are all there under the present one."""
+    schema = resources.files("exporter.ledger").joinpath("sqlite_0001.sql").read_text(encoding="utf-8")
+    with contextlib.closing(sqlite3.connect(path)) as made:
+        made.executescript(schema)
+        made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        made.execute("PRAGMA user_version = 1")
+        columns = "fact_key, source, received_at, kind, counts, body"
+        made.execute(f"INSERT INTO entry ({columns}) VALUES ('f', 'webhook', 5, 'run', 0, x'')")
+        made.commit()
+    with contextlib.closing(SqliteLedger(path)) as ledger:
+        assert [(entry.position, entry.received_at) for entry in entries(ledger)] == [(1, 5)]
+        ledger.save_checkpoint(1, b"state")
+        assert len(ledger.checkpoints()) == 1
 
 
 def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) -> None:
@@ -189,7 +224,7 @@ NOT_OURS = {
     "another-program-that-was-killed": _left_behind,
     "another-programs-mark": _database("PRAGMA application_id = 7"),
     "another-programs-schema": _database("PRAGMA user_version = 1"),
-    "a-newer-schema": _database(f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 2"),
+    "a-newer-schema": _database(f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 3"),
     "a-text": _text,
     "a-database-cut-off": _database(*MAKE_A_THING, cut_to=5000),
 }
