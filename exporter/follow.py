@@ -171,8 +171,6 @@ class Follower:
                 continue
             self._fold.restore(state)
             self._position = self._checkpoint_position = checkpoint.position
-            if state.limits != self._fold.limits:
-                _log.info("settings of the series have changed; the new ones apply from now on")
             break
         else:
             if kept:

@@ -259,18 +259,6 @@ def test_without_a_readable_checkpoint_it_goes_on_and_says_so(
     assert "no checkpoint can be read" in capfd.readouterr().err
 
 
-def test_changed_settings_are_told_of(following: Following, capfd: pytest.CaptureFixture[str]) -> None:
-    """A start under other limits than the checkpoint's says so once."""
-    following.follower.catch_up()
-    following.end()
-    following.fold = Fold(limits(hold=1))
-    following.follower = Follower(following.ledger, following.fold, read)
-    with restored_logging():
-        configure("info", "logfmt")
-        following.follower.catch_up()
-    assert capfd.readouterr().err.count("settings of the series have changed") == 1
-
-
 def test_nothing_new_is_not_kept_again(following: Following) -> None:
     """An end at the position of the last checkpoint writes none, and an empty ledger gets none at all."""
     following.follower.catch_up()

@@ -83,7 +83,7 @@ def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
         for position in (1000, 1001):
             ledger.save_checkpoint(position, b"state")
         size = path.stat().st_size
-        kept = len(entries(ledger))
+        kept = ledger.head()
         assert ledger.prune(2**60, 1000) == kept
         append(ledger, draft(body=bytes(200_000)))
         assert path.stat().st_size >= size
