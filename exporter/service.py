@@ -129,7 +129,7 @@ class Program:
         )
         health = app.health_routes(Ready(self._follower, intake))
         inner = app.inner_routes(
-            Scrape(self._follower, telemetry),
+            Scrape(self._follower, telemetry, start_timestamps=settings.metrics_start_timestamps),
             settings.web_telemetry_path,
             Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
         )

@@ -156,6 +156,11 @@ class Settings(BaseModel):
         SERVE,
         FORGET,
     )
+    metrics_start_timestamps: Boolean = _setting(
+        "metrics.start-timestamps",
+        "false",
+        "Say in OpenMetrics when each series began; for Prometheus with created-timestamp-zero-ingestion.",
+    )
     flow: FlowId | None = _setting("flow", None, "Id of the flow that was deleted on purpose.", FORGET)
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
         "log.level", "info", "Least important messages to log: debug, info, warn or error.", SERVE, REPLAY, FORGET

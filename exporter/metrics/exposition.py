@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as encode_o
 from prometheus_client.registry import Collector
 
 from exporter.metrics.catalogue import Metric
-from exporter.metrics.series import Series
+from exporter.metrics.series import Series, Variant
 
 
 class Format(StrEnum):
@@ -39,11 +39,17 @@ _EOF: Final = b"# EOF\n"
 _GZIP_LEVEL: Final = 1
 
 
-def render(series: Series | None, own: Collector | None, format_: Format) -> bytes:
-    """An exposition of the flow half, of the exporter's own, or of both."""
+def render(series: Series | None, own: Collector | None, format_: Format, *, start_timestamps: bool = False) -> bytes:
+    """An exposition of the flow half, of the exporter's own, or of both.
+
+    `start_timestamps`: in OpenMetrics the flow half's counters, histograms and summaries say when they were born.
+    """
+    variant = Variant.PLAIN
+    if format_ is Format.OPENMETRICS:
+        variant = Variant.START_TIMESTAMPS if start_timestamps else Variant.EXEMPLARS
     pieces: list[bytes] = []
     if series is not None:
-        for metric, lines in series.texts(with_exemplars=format_ is Format.OPENMETRICS):
+        for metric, lines in series.texts(variant):
             pieces.append(_head(metric, format_))
             pieces += lines
     if own is not None:

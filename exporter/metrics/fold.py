@@ -154,7 +154,6 @@ class Fold:
             held=not _is_history(recorded),
         )
         self._last_notifications[recorded.source.value] = recorded.received_at
-        self._put_last_notifications()
 
     def advance(self, now: int) -> None:
         """Bring every series to this time (milliseconds since 1970); a time before the last is taken as the last."""
@@ -168,6 +167,8 @@ class Fold:
         for place in self._changed:
             self._put_gauges(place, in_progress.get(place, ()))
         self._changed.clear()
+        for source, at in self._last_notifications.items():
+            self.series.put(catalogue.LAST_NOTIFICATION, (source,), {(): at})
         self.series.advance(self.now)
 
     def state(self) -> FoldState:
@@ -198,7 +199,6 @@ class Fold:
         for _, flow in state.flows.flows:
             self._error_codes.update(flow.error_codes)
         self.series.restore(state.series)
-        self._put_last_notifications()
         self._due = [
             *((start.recorded_at + IN_PROGRESS_FOR, start.place) for start in self._starts.values()),
             *self._alerts.ends(),
@@ -347,10 +347,6 @@ class Fold:
             self.series.put(metric, place, values)
         alerts = self._alerts.states(place, self.now)
         self.series.put(catalogue.ALERT_FIRING, place, {(name,): int(firing) for name, firing in alerts.items()})
-
-    def _put_last_notifications(self) -> None:
-        for source, at in self._last_notifications.items():
-            self.series.put(catalogue.LAST_NOTIFICATION, (source,), {(): at})
 
 
 def _outcome(recorded: RecordedFact, run: FlowRun, ended_at: int) -> Outcome:

@@ -1,7 +1,8 @@
 """How the sample lines of one metric are written, in both exposition formats.
 
-Sample lines are the same in text 0.0.4 and OpenMetrics 1.0.0, but for exemplars, which only OpenMetrics has. The form
-is that of prometheus_client's encoders, byte for byte: the tests hold the two against each other.
+Sample lines are the same in text 0.0.4 and OpenMetrics 1.0.0, but for exemplars and start timestamps, which only
+OpenMetrics has. The form is that of prometheus_client's encoders, byte for byte: the tests hold the two against each
+other.
 
 Knows neither groups nor holds: values come as they are to be shown.
 """
@@ -47,16 +48,24 @@ class Lines:
         self._order = sorted(range(len(names)), key=names.__getitem__)
         self._before_le = sum(name < "le" for name in names)
 
-    def write(self, group: Group, labels: Labels, values: Sequence[Value], exemplars: Exemplars | None = None) -> str:
-        """The sample lines of one label set; `exemplars` for OpenMetrics alone."""
+    def write(
+        self,
+        group: Group,
+        labels: Labels,
+        values: Sequence[Value],
+        exemplars: Exemplars | None = None,
+        born_at: int | None = None,
+    ) -> str:
+        """The sample lines of one label set; `exemplars` and `born_at` (a start timestamp) for OpenMetrics alone."""
         name = self.metric.name
         pairs = self._pairs(group, labels)
         inner = ",".join(pairs)
         braces = f"{{{inner}}}" if inner else ""
+        created = "" if born_at is None else f"{self.metric.family}_created{braces} {number(born_at / 1000)}\n"
         match self.metric.type:
             case MetricType.SUMMARY:
                 count, total = values
-                return f"{name}_count{braces} {_whole(count)}\n{name}_sum{braces} {self._scaled(total)}\n"
+                return f"{name}_count{braces} {_whole(count)}\n{name}_sum{braces} {self._scaled(total)}\n{created}"
             case MetricType.HISTOGRAM:
                 before = "".join(pair + "," for pair in pairs[: self._before_le])
                 after = "".join("," + pair for pair in pairs[self._before_le :])
@@ -65,10 +74,10 @@ class Lines:
                     for index, (bucket, count) in enumerate(zip(self.bucket_names, running(values[:-1]), strict=True))
                 ]
                 found.append(f"{name}_count{braces} {_whole(sum(values[:-1]))}\n")
-                found.append(f"{name}_sum{braces} {self._scaled(values[-1])}\n")
+                found.append(f"{name}_sum{braces} {self._scaled(values[-1])}\n{created}")
                 return "".join(found)
             case _:
-                return f"{name}{braces} {self._scaled(values[0])}{self._exemplar(exemplars, 0)}\n"
+                return f"{name}{braces} {self._scaled(values[0])}{self._exemplar(exemplars, 0)}\n{created}"
 
     def _pairs(self, group: Group, labels: Labels) -> list[str]:
         """The rendered label pairs, by label name."""

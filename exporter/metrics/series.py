@@ -16,6 +16,8 @@ import heapq
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
 
 from prometheus_client import Metric as Family
 from prometheus_client.registry import Collector
@@ -64,15 +66,28 @@ def values_of(type_: MetricType, buckets: int) -> int:
     return {MetricType.SUMMARY: 2, MetricType.HISTOGRAM: buckets + 2}.get(type_, 1)
 
 
+class Variant(IntEnum):
+    """What the lines of a scrape hold besides values."""
+
+    PLAIN = 0
+    EXEMPLARS = 1
+    START_TIMESTAMPS = 2
+    """And exemplars."""
+
+
+_UNRENDERED: Final = (None,) * len(Variant)
+_EMPTY: Final = (b"",) * len(Variant)
+
+
 class _GroupOfCells:
-    """`texts` by format: without and with exemplars; None where it is to be rendered."""
+    """`texts` by variant; those that are missing are to be rendered."""
 
     __slots__ = ("cells", "gauges", "is_hidden", "texts")
 
     def __init__(self) -> None:
         self.cells: dict[Labels, Cell] = {}
         self.gauges: Mapping[Labels, Value] = {}
-        self.texts: list[bytes | None] = [b"", b""]
+        self.texts: tuple[bytes | None, ...] = _EMPTY
         self.is_hidden = False
 
     def __len__(self) -> int:
@@ -147,16 +162,18 @@ class Series(Collector):
     def touch(self, metric: Metric, group: Group, labels: Labels, born_at: int, *, held: bool) -> Cell:
         """Make sure a series exists; one made now is born at `born_at` (milliseconds since 1970)."""
         family = self._families[metric.name]
-        cells = family.group(group)
+        cells = family.groups.get(group)
+        if cells is None:
+            cells = family.group(group)
+        cells.texts = _UNRENDERED
         cell = cells.cells.get(labels)
         if cell is None:
             cell = cells.cells[labels] = Cell(born_at, 0, [0] * family.size)
             if held:
                 self._hold_back(metric, group, cell, born_at)
-        elif held and not any(cell.values):
+        elif held and not cell.shown_from and not any(cell.values):
             # Born of history and still 0: what happens now must be seen to step up from it.
             self._hold_back(metric, group, cell, born_at)
-        cells.texts = [None, None]
         return cell
 
     def _hold_back(self, metric: Metric, group: Group, cell: Cell, now: int) -> None:
@@ -172,19 +189,20 @@ class Series(Collector):
         """Add to a counter, or observe in a histogram or summary (in the fold's unit), with the run it came of."""
         cell = self.touch(metric, group, labels, at, held=held)
         values = cell.values
+        type_ = metric.type
         index = 0
-        match metric.type:
-            case MetricType.COUNTER:
-                values[0] += amount
-            case MetricType.SUMMARY:
-                values[0] += 1
-                values[1] += amount
-            case MetricType.HISTOGRAM:
-                index = bisect_left(self._families[metric.name].bounds, amount)
-                values[index] += 1
-                values[-1] += amount
-            case MetricType.GAUGE:
-                raise TypeError("a gauge is put, not added to")
+        # By identity, in the order of how often: this is the hottest place of the fold.
+        if type_ is MetricType.COUNTER:
+            values[0] += amount
+        elif type_ is MetricType.HISTOGRAM:
+            index = bisect_left(self._families[metric.name].bounds, amount)
+            values[index] += 1
+            values[-1] += amount
+        elif type_ is MetricType.SUMMARY:
+            values[0] += 1
+            values[1] += amount
+        else:
+            raise TypeError("a gauge is put, not added to")
         if metric.has_exemplars and 0 < len(run_id) <= MAX_EXEMPLAR:
             if cell.exemplars is None:
                 cell.exemplars = {}
@@ -196,7 +214,7 @@ class Series(Collector):
         cells = family.group(group)
         cells.gauges = values
         text = "".join(family.lines.write(group, labels, (value,)) for labels, value in values.items()).encode()
-        cells.texts = [text, text]
+        cells.texts = (text,) * len(Variant)
 
     def advance(self, now: int) -> None:
         """Move time on: series whose hold has ended show their true value."""
@@ -205,13 +223,13 @@ class Series(Collector):
             _, name, group = heapq.heappop(self._releases)
             cells = self._families[name].groups.get(group)
             if cells is not None:
-                cells.texts = [None, None]
+                cells.texts = _UNRENDERED
 
-    def texts(self, *, with_exemplars: bool) -> Iterator[tuple[Metric, list[bytes]]]:
+    def texts(self, variant: Variant) -> Iterator[tuple[Metric, list[bytes]]]:
         """Each metric that has series, with their sample lines in pieces."""
         for family in self._families.values():
             pieces = [
-                text if (text := cells.texts[with_exemplars]) is not None else self._text(family, group, with_exemplars)
+                text if (text := cells.texts[variant]) is not None else self._text(family, group, variant)
                 for group, cells in family.groups.items()
                 if not cells.is_hidden
             ]
@@ -219,10 +237,14 @@ class Series(Collector):
                 yield family.metric, pieces
 
     def collect(self) -> Iterator[Family]:
+        """The same as prometheus_client's families, with exemplars."""
+        return self.families(Variant.EXEMPLARS)
+
+    def families(self, variant: Variant) -> Iterator[Family]:
         """The same as prometheus_client's families."""
         for family in self._families.values():
             if any(map(len, family.groups.values())):
-                yield self._collected(family)
+                yield self._collected(family, with_start=variant is Variant.START_TIMESTAMPS)
 
     def __len__(self) -> int:
         """The samples that a scrape shows now."""
@@ -241,7 +263,7 @@ class Series(Collector):
             for group, cells in state.groups:
                 found = family.group(group)
                 found.cells = dict(cells)
-                found.texts = [None, None]
+                found.texts = _UNRENDERED
                 for _, cell in cells:
                     if cell.shown_from > self._now:
                         heapq.heappush(self._releases, (cell.shown_from, state.name, group))
@@ -257,18 +279,26 @@ class Series(Collector):
     def _exemplars(self, cell: Cell) -> Mapping[int, Exemplar]:
         return cell.exemplars if cell.exemplars and cell.shown_from <= self._now else {}
 
-    def _text(self, family: _Family, group: Group, with_exemplars: bool) -> bytes:
+    def _text(self, family: _Family, group: Group, variant: Variant) -> bytes:
         cells = family.groups[group]
+        has_exemplars = family.metric.has_exemplars and variant is not Variant.PLAIN
         text = "".join(
-            family.lines.write(group, labels, self._shown(cell), self._exemplars(cell) if with_exemplars else None)
+            family.lines.write(
+                group,
+                labels,
+                self._shown(cell),
+                self._exemplars(cell) if has_exemplars else None,
+                cell.born_at if variant is Variant.START_TIMESTAMPS else None,
+            )
             for labels, cell in cells.cells.items()
         ).encode()
-        cells.texts[with_exemplars] = text
-        if not family.metric.has_exemplars:
-            cells.texts[not with_exemplars] = text
+        same = {variant}
+        if variant is not Variant.START_TIMESTAMPS and not family.metric.has_exemplars:
+            same |= {Variant.PLAIN, Variant.EXEMPLARS}
+        cells.texts = tuple(text if each in same else known for each, known in zip(Variant, cells.texts, strict=True))
         return text
 
-    def _collected(self, family: _Family) -> Family:
+    def _collected(self, family: _Family, *, with_start: bool) -> Family:
         metric = family.metric
         scale = metric.scale
         collected = Family(metric.family, metric.help, metric.type, unit=metric.unit)
@@ -302,4 +332,6 @@ class Series(Collector):
                         collected.add_sample(metric.name + "_sum", pairs, values[-1] / scale)
                     case _:
                         collected.add_sample(metric.name, pairs, values[0] / scale, None, exemplar(cell, 0))
+                if with_start:
+                    collected.add_sample(metric.family + "_created", pairs, cell.born_at / 1000)
         return collected

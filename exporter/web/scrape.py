@@ -29,8 +29,9 @@ _PATIENCE: Final = 5.0
 class Scrape:
     """The endpoint as an ASGI application."""
 
-    def __init__(self, follower: Follower, telemetry: Telemetry) -> None:
-        """Takes what it renders; renders nothing until it is asked."""
+    def __init__(self, follower: Follower, telemetry: Telemetry, *, start_timestamps: bool = False) -> None:
+        """Takes what it renders, and whether series say when they were born; renders nothing until it is asked."""
+        self._start_timestamps = start_timestamps
         self._follower = follower
         self._telemetry = telemetry
         self._failures: Mapping[str, int] = {}
@@ -88,7 +89,9 @@ class Scrape:
 
     async def _at_head(self, with_flows: bool, format_: Format) -> tuple[bytes, Standing]:
         def rendered(series: Series, standing: Standing) -> tuple[bytes, Standing]:
-            return render(series, None, format_) if with_flows else b"", standing
+            if not with_flows:
+                return b"", standing
+            return render(series, None, format_, start_timestamps=self._start_timestamps), standing
 
         # The work goes on when we stop waiting for it: the next scrape finds it done.
         work = asyncio.ensure_future(self._follower.at_head(rendered))

@@ -1,17 +1,19 @@
 import gzip
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
 
 from exporter.flowrun import RecordedFact
 from exporter.metrics.catalogue import FLOW_METRICS
 from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
-from exporter.metrics.series import Series
+from exporter.metrics.series import Series, Variant
 from tests.metrics.facts import DAY, T0, folded, histories, near_limits
 
 PROMETHEUS_2 = (
@@ -29,6 +31,17 @@ PROTOBUF_FIRST = (
 )
 
 
+class WithStartTimestamps(Collector):
+    """Series that say when they were born, for the reference encoder."""
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+
+    def collect(self) -> Iterator[Metric]:
+        """Their families."""
+        return self._series.families(Variant.START_TIMESTAMPS)
+
+
 @given(histories(), near_limits, st.lists(st.integers(0, 60 * DAY), max_size=3))
 def test_equals_the_reference_encoders(history: list[RecordedFact], near: Limits, looks: list[int]) -> None:
     """For any state, at any time, both formats are byte for byte what prometheus_client writes of the same families."""
@@ -39,6 +52,8 @@ def test_equals_the_reference_encoders(history: list[RecordedFact], near: Limits
         fold.advance(T0 + look)
         assert render(fold.series, None, Format.TEXT) == generate_latest(fold.series)
         assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(fold.series)  # type: ignore[no-untyped-call]
+        started = WithStartTimestamps(fold.series)
+        assert render(fold.series, None, Format.OPENMETRICS, start_timestamps=True) == generate_openmetrics(started)  # type: ignore[no-untyped-call]
 
 
 def test_nothing_is_an_exposition_too() -> None:
