@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from exporter.adobe import document, leaves, payloads
+from exporter.adobe.document import Decoded
 from exporter.adobe.wrappers import Node, Unwrapped, Wrapping, unwrap, with_words_of
 from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.flowrun import Delivery, Event, Fact, Source, Unreadable, Unsupported
@@ -75,6 +76,7 @@ def _read(body: bytes, received_at: int, single: Wrapping, limit: int | None) ->
     """Every event of a delivery; `single` is what the request says of a delivery of one element."""
     elements = document.elements(body)
     page = Wrapping()
+    decoded: Decoded | None = None
     if elements is None:
         decoded = document.decode(body)
         node: Node = decoded.value if decoded and isinstance(decoded.value, dict) else {}
@@ -82,12 +84,13 @@ def _read(body: bytes, received_at: int, single: Wrapping, limit: int | None) ->
         if elements is None:
             elements = [body]
         else:
+            decoded = None
             # A page may say whom it is for; what else it says is not said of its entries.
             page = Wrapping(client_id=with_words_of(node, page).client_id)
     reading = _Reading(received_at, limit)
     reading.expect(len(elements))
     outer = replace(single, client_id=page.client_id) if len(elements) == 1 else page
-    return tuple(event for element in elements for event in _numbered(reading.events(element, outer)))
+    return tuple(event for element in elements for event in _numbered(reading.events(element, outer, decoded=decoded)))
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
@@ -116,9 +119,12 @@ class _Reading:
         if self._limit is not None and self._expected > self._limit:
             raise TooManyEventsError(f"more than {self._limit} events in one delivery")
 
-    def events(self, element: bytes, outer: Wrapping, lists_left: int = _MAX_NESTED_LISTS) -> list[Event]:
-        """The events that lie in one element."""
-        decoded = document.decode(element)
+    def events(
+        self, element: bytes, outer: Wrapping, lists_left: int = _MAX_NESTED_LISTS, decoded: Decoded | None = None
+    ) -> list[Event]:
+        """The events that lie in one element; `decoded` where that has been done."""
+        if decoded is None:
+            decoded = document.decode(element)
         if decoded is None or not isinstance(decoded.value, dict):
             return [_event(element, outer, Unreadable())]
         unwrapped = unwrap(decoded.value, outer)
@@ -153,6 +159,8 @@ def _event(body: bytes, wrapping: Wrapping, fact: Fact) -> Event:
 
 def _numbered(events: list[Event]) -> list[Event]:
     """Tell the facts of one event apart: each that shares its id with another gets a number."""
+    if len(events) == 1:
+        return events
     shared = Counter(event.event_id for event in events)
     return [
         replace(event, event_id=f"{event.event_id}#{number}")

@@ -6,7 +6,7 @@ signs for all its customers, so a signature alone proves only that Adobe sent it
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from starlette.types import Scope
@@ -40,18 +40,22 @@ FAILURES: Final = tuple(
 Headers = Mapping[bytes, bytes]
 
 
+Claim = Sequence[Signature]
+"""What a request's head claims, to be proven by its body; nothing where nobody is asked."""
+
+
 class Authentication(Protocol):
     """What a webhook asks, in this order. Each raises an error of errors.py."""
 
-    def head(self, scope: Scope, headers: Headers) -> None:
+    def head(self, scope: Scope, headers: Headers) -> Claim:
         """Judge a request by its path and headers."""
         ...
 
-    async def room(self, headers: Headers) -> None:
+    async def room(self, claim: Claim) -> None:
         """Judge whether a delivery is worth the room that its body takes."""
         ...
 
-    async def body(self, headers: Headers, body: bytes) -> None:
+    async def body(self, claim: Claim, body: bytes) -> None:
         """Judge the bytes of a delivery."""
         ...
 
@@ -63,13 +67,14 @@ class Authentication(Protocol):
 class NoAuthentication:
     """Anybody is believed: for loopback, and behind a proxy that authenticates."""
 
-    def head(self, scope: Scope, headers: Headers) -> None:
+    def head(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the port's signature
+        """Believe it."""
+        return ()
+
+    async def room(self, claim: Claim) -> None:
         """Believe it."""
 
-    async def room(self, headers: Headers) -> None:
-        """Believe it."""
-
-    async def body(self, headers: Headers, body: bytes) -> None:
+    async def body(self, claim: Claim, body: bytes) -> None:
         """Believe it."""
 
     def delivery(self, delivery: Delivery) -> None:
@@ -83,11 +88,12 @@ class TokenAuthentication(NoAuthentication):
         """`token`: what the last segment must be."""
         self._token = token.encode()
 
-    def head(self, scope: Scope, headers: Headers) -> None:  # noqa: ARG002 - the port's signature
+    def head(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the port's signature
         """Compare in constant time."""
         given = str(scope["path_params"].get("token", "")).encode(errors="replace")
         if not hmac.compare_digest(given, self._token):
             raise WrongTokenError("the path does not end in the token")
+        return ()
 
 
 class AdobeAuthentication:
@@ -99,15 +105,14 @@ class AdobeAuthentication:
         self._client_ids = client_ids
         self._allow_missing = allow_missing_client_id
 
-    def head(self, scope: Scope, headers: Headers) -> None:
+    def head(self, scope: Scope, headers: Headers) -> Claim:
         """A registration's GET is not signed; a delivery must name keys that can be Adobe's."""
-        if scope["method"] == "POST":
-            signatures(headers)
+        return signatures(headers) if scope["method"] == "POST" else ()
 
-    async def room(self, headers: Headers) -> None:
+    async def room(self, claim: Claim) -> None:
         """One of the keys must be here before a body is received: strangers who make keys up get no room."""
         unavailable: KeyUnavailableError | None = None
-        for signature in self._cached_first(headers):
+        for signature in self._cached_first(claim):
             try:
                 await self._keys.get(signature.key_path)
             except KeyUnavailableError as error:
@@ -117,10 +122,10 @@ class AdobeAuthentication:
         if unavailable is not None:
             raise unavailable
 
-    async def body(self, headers: Headers, body: bytes) -> None:
+    async def body(self, claim: Claim, body: bytes) -> None:
         """One of the signatures must be of these bytes; keys that are here are tried before others are fetched."""
         unavailable: KeyUnavailableError | None = None
-        for signature in self._cached_first(headers):
+        for signature in self._cached_first(claim):
             try:
                 key = await self._keys.get(signature.key_path)
             except KeyUnavailableError as error:
@@ -131,8 +136,10 @@ class AdobeAuthentication:
                 return
         raise unavailable or SignatureWrongError("no signature is of these bytes")
 
-    def _cached_first(self, headers: Headers) -> list[Signature]:
-        return sorted(signatures(headers), key=lambda each: self._keys.cached(each.key_path) is None)
+    def _cached_first(self, claim: Claim) -> Claim:
+        if len(claim) == 1 or self._keys.cached(claim[0].key_path) is not None:
+            return claim
+        return sorted(claim, key=lambda each: self._keys.cached(each.key_path) is None)
 
     def delivery(self, delivery: Delivery) -> None:
         """Every event that names a client must name one of ours; those that name none follow the others."""

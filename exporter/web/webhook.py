@@ -120,8 +120,8 @@ class Webhook:
     async def _believed(self, scope: Scope, headers: Headers, receive: Receive, place: Place) -> bytes | None:
         """The body of a request that is believed; None for Adobe's request to confirm the webhook, signed or not."""
         try:
-            self._authentication.head(scope, headers)
-            await self._authentication.room(headers)
+            claim = self._authentication.head(scope, headers)
+            await self._authentication.room(claim)
             body = await self._body(headers, receive, place, self._max_body)
         except ExporterError as error:
             if error.reason not in _MAY_BE_UNSIGNED:
@@ -132,7 +132,7 @@ class Webhook:
             return None
         if self._validations.note(body):
             return None
-        await self._authentication.body(headers, body)
+        await self._authentication.body(claim, body)
         return body
 
     async def _body(
