@@ -39,7 +39,7 @@ PROGRAM: Final = Path(sys.executable).with_name("aep-flow-exporter")
 def body(number: int, at: int) -> bytes:
     """A run like Adobe's that ended a moment before this time."""
     found = json.loads(SAMPLE.read_bytes())
-    event = found["event"] if "event" in found else found
+    event = found.get("event", found)
     event["id"] = f"{number:08d}-2f6b-4d58-9e01-6b5d8f3a2c41"
     event["flowId"] = f"{number % FLOWS:08d}-7d39-4c65-b0a8-93e5d7c61f02"
     event["metrics"]["durationSummary"] = {"startedAtUTC": at - 90_000, "completedAtUTC": at - 1000}

@@ -36,15 +36,14 @@ class _Connection(asyncio.Protocol):
         self._done = done
         self._answer = b""
         self._sent_at = 0.0
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is one in all but its class.
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def _send(self) -> None:
-        assert self._transport is not None
         if not self._requests:
             self._done.set_result(None)
             self._transport.close()

@@ -19,6 +19,7 @@ import pytest
 
 _Value = TypeVar("_Value")
 
+JOB = "aep-flow-exporter"
 EXPORTER = Path(sys.executable).with_name("aep-flow-exporter")
 
 
@@ -114,6 +115,22 @@ class Process:
         self.send(number)
         return self.wait()
 
+    def until_ready(self, url: str) -> None:
+        """Wait until an address answers 200; a process that does not come so far is ended."""
+        try:
+            until(lambda: self._answers(url), f"{url}: {self.output()}")
+        except BaseException:
+            if self.is_running():
+                self.stop(signal.SIGKILL)
+            raise
+
+    def _answers(self, url: str) -> bool:
+        assert self.is_running(), self.output()
+        try:
+            return httpx.get(url, timeout=10).status_code == 200
+        except httpx.TransportError:
+            return False
+
     def output(self) -> str:
         """What it has printed."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -147,14 +164,7 @@ class Exporter(Process):
             f"--ledger.url=sqlite:///{self.ledger}",
             *self._flags,
         )
-        until(self._is_ready, "the exporter to be ready")
-
-    def _is_ready(self) -> bool:
-        assert self.is_running(), self.output()
-        try:
-            return self.get("/-/ready").status_code == 200
-        except httpx.TransportError:
-            return False
+        self.until_ready(self.url + "/-/ready")
 
     @property
     def url(self) -> str:
@@ -200,20 +210,40 @@ class Sender:
 class Prometheus(Process):
     """A Prometheus server that scrapes one target every second."""
 
-    def __init__(self, folder: Path, target: str, *, protocols: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        *,
+        protocols: str = "",
+        rules: Path | None = None,
+        alertmanager: str = "",
+        replica: str = "",
+    ) -> None:
+        """`replica`: a label that tells servers of a pair apart, and moves their scrapes against each other."""
         super().__init__(folder, "prometheus")
         self.port = free_port()
         config = folder / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n"
+        external = f", external_labels: {{replica: {replica}}}" if replica else ""
+        text = (
+            f"global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s{external}}}\n"
             "scrape_configs:\n"
-            f"- job_name: aep\n  {protocols}\n  static_configs: [{{targets: ['{target}']}}]\n"
+            f"- job_name: {JOB}\n  {protocols}\n  static_configs: [{{targets: ['{target}']}}]\n"
         )
+        if rules is not None:
+            text += f"rule_files: ['{rules}/*.yml']\n"
+        if alertmanager:
+            text += (
+                "alerting:\n  alert_relabel_configs: [{action: labeldrop, regex: replica}]\n"
+                f"  alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]\n"
+            )
+        config.write_text(text)
         self.start(
             program("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--enable-feature=exemplar-storage",
             "--log.level=warn",
         )
 
@@ -233,10 +263,11 @@ class Prometheus(Process):
 
     def until_scraped(self) -> None:
         """Wait for two good scrapes from now."""
-        until(lambda: self.value('count_over_time(up{job="aep"}[1h])'), "the first scrape", 30)
-        before = self.value('count_over_time(up{job="aep"}[1h])') or 0
-        until(lambda: (self.value('count_over_time(up{job="aep"}[1h])') or 0) >= before + 2, "two more scrapes")
-        assert self.value('up{job="aep"}') == 1, self.query("scrape_samples_scraped")
+        scrapes = f'count_over_time(up{{job="{JOB}"}}[1h])'
+        until(lambda: self.value(scrapes), "the first scrape", 30)
+        before = self.value(scrapes) or 0
+        until(lambda: (self.value(scrapes) or 0) >= before + 2, "two more scrapes")
+        assert self.value(f'up{{job="{JOB}"}}') == 1, self.query("scrape_samples_scraped")
 
 
 def family_values(text: str, name: str) -> dict[str, float]:

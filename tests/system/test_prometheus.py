@@ -37,7 +37,7 @@ def test_a_first_failure_is_seen_by_prometheus(exporter: Exporter, tmp_path: Pat
             lambda: prometheus.value('aep_flow_runs_total{flow_id="flow-1",status="failed"}') == 1,
             "the failure to be counted",
         )
-        assert prometheus.value('up{job="aep"}') == 1
+        assert prometheus.value('up{job="aep-flow-exporter"}') == 1
         if "collect" not in path:
             formats = exporter.get("/metrics?collect[]=exporter").text
             assert 'aep_exporter_scrape_duration_seconds_count{format="openmetrics"} 0.0' not in formats

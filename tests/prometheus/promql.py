@@ -1,0 +1,152 @@
+"""What an expression asks for, and whether the catalogue has it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import promql_parser
+from promql_parser import (
+    AggModifierType,
+    AggregateExpr,
+    BinaryExpr,
+    Call,
+    Expr,
+    MatchOp,
+    MatrixSelector,
+    ParenExpr,
+    SubqueryExpr,
+    UnaryExpr,
+    VectorMatchCardinality,
+    VectorSelector,
+)
+
+from exporter.metrics.catalogue import CATALOGUE, FLOWS, MetricType
+from tests.prometheus.files import rules
+
+TARGET: Final = frozenset({"job", "instance"})
+"""Labels that Prometheus adds to everything it scrapes."""
+ALERT: Final = frozenset({"alertname", "alertstate", "severity"})
+
+
+def _samples() -> Iterator[tuple[str, frozenset[str]]]:
+    for metric in CATALOGUE:
+        labels = TARGET.union(metric.all_labels)
+        if metric.type in {MetricType.HISTOGRAM, MetricType.SUMMARY}:
+            yield from ((metric.name + suffix, labels) for suffix in ("_sum", "_count"))
+            if metric.type is MetricType.HISTOGRAM:
+                yield metric.name + "_bucket", labels | {"le"}
+        else:
+            yield metric.name, labels
+
+
+SAMPLES: Final = {**dict(_samples()), "up": TARGET}
+"""The labels of every name that a scrape brings."""
+LABELS: Final = frozenset().union(*SAMPLES.values(), ALERT)
+OF_FLOWS: Final = frozenset(
+    name for name in SAMPLES for metric in CATALOGUE if metric.half == FLOWS and name.startswith(metric.name)
+)
+"""Names of the flow half: each instance on one ledger exports the same."""
+
+
+def nodes(expression: Expr) -> list[Expr]:
+    """An expression and all its parts."""
+    found: list[Expr] = []
+    promql_parser.walk(expression, found.append)
+    return found
+
+
+def parse(text: str) -> Expr:
+    """An expression; text that is none fails."""
+    parsed: Expr = promql_parser.parse(text)
+    return parsed
+
+
+def name_of(selector: VectorSelector) -> str:
+    """The metric that a selector selects; it has to be one."""
+    if selector.name:
+        return selector.name
+    return next(
+        each.value for each in selector.matchers.matchers if (each.name, each.op) == ("__name__", MatchOp.Equal)
+    )
+
+
+def selectors(expression: Expr) -> list[VectorSelector]:
+    """Every selector in an expression."""
+    return [node for node in nodes(expression) if isinstance(node, VectorSelector)]
+
+
+def named_labels(node: Expr) -> list[str]:
+    """The labels that an aggregation or a match names itself."""
+    if isinstance(node, AggregateExpr) and node.modifier is not None:
+        assert node.modifier.type == AggModifierType.By, "without() keeps labels that nobody thought of"
+        return node.modifier.labels
+    if isinstance(node, BinaryExpr) and node.modifier is not None:
+        matching = node.modifier.matching
+        return [*(matching.labels if matching else ()), *(node.modifier.group_labels or ())]
+    return []
+
+
+def parts(node: Expr) -> list[Expr]:
+    """The operands of an expression."""
+    match node:
+        case Call():
+            return list(node.args)
+        case MatrixSelector():
+            return [node.vector_selector]
+        case AggregateExpr() | ParenExpr() | SubqueryExpr() | UnaryExpr():
+            return [node.expr]
+        case BinaryExpr():
+            return [node.lhs, node.rhs]
+        case _:
+            return []
+
+
+def operator(node: AggregateExpr) -> str:
+    """What an aggregation does, such as "sum"."""
+    return re.split(r"\W", str(node), maxsplit=1)[0]
+
+
+def result_labels(node: Expr, recorded: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The labels that an expression's result can have; `recorded` has those of names that rules record."""
+    if isinstance(node, VectorSelector):
+        equal = {each.name for each in node.matchers.matchers if each.op == MatchOp.Equal}
+        return {**SAMPLES, **recorded}.get(name_of(node), frozenset()) | equal - {"__name__"}
+    of_parts = [result_labels(part, recorded) for part in parts(node)]
+    if isinstance(node, AggregateExpr) and operator(node) not in {"topk", "bottomk"}:
+        return frozenset(named_labels(node))
+    if isinstance(node, BinaryExpr) and node.modifier is not None and node.modifier.matching is not None:
+        if node.modifier.card == VectorMatchCardinality.OneToOne:
+            return frozenset(node.modifier.matching.labels)
+        if node.modifier.card == VectorMatchCardinality.ManyToOne:
+            return of_parts[0].union(node.modifier.group_labels or ())
+    return frozenset().union(*of_parts)
+
+
+def recorded() -> dict[str, frozenset[str]]:
+    """The labels of each name that a rule records."""
+    found: dict[str, frozenset[str]] = {}
+    for rule in rules():
+        if not rule.is_alert:
+            found[rule.name] = result_labels(parse(rule.expression), found)
+    return found
+
+
+def unknown(text: str, recorded: Mapping[str, frozenset[str]]) -> list[str]:
+    """What an expression asks for that there is not."""
+    known = {**SAMPLES, **recorded, "ALERTS": LABELS}
+    found: list[str] = []
+    for node in nodes(parse(text)):
+        if isinstance(node, VectorSelector):
+            labels = known.get(name_of(node))
+            if labels is None:
+                found.append(name_of(node))
+                continue
+            found += [
+                f"{name_of(node)}{{{matcher.name}}}"
+                for matcher in node.matchers.matchers
+                if matcher.name not in labels | {"__name__"}
+            ]
+        else:
+            within = frozenset().union(*(known.get(name_of(each), frozenset()) for each in selectors(node)))
+            found += [label for label in named_labels(node) if label not in within]
+    return found

@@ -1,0 +1,108 @@
+"""Alertmanager, somebody who is paged, and rules whose times are those of a scrape every second."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.system.processes import Process, free_port, program
+
+RULES = Path(__file__).parents[2] / "prometheus"
+FASTER = 30
+"""A scrape a second instead of one in thirty: all times of the rules are divided by this."""
+
+_DURATION = re.compile(r"(?<![\w.])(\d+)(s|m|h|d)(?!\w)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def faster(text: str) -> str:
+    """Rules or a configuration with every duration divided by FASTER."""
+    return _DURATION.sub(lambda found: f"{int(found[1]) * _SECONDS[found[2]] * 1000 // FASTER}ms", text)
+
+
+def fast_rules(folder: Path) -> Path:
+    """A folder with the project's rules, made faster."""
+    folder.mkdir()
+    for name in ("alerts.yml", "rules.yml"):
+        (folder / name).write_text(faster((RULES / name).read_text(encoding="utf-8")), encoding="utf-8")
+    return folder
+
+
+class Paged:
+    """Somebody who is paged: every notification that Alertmanager sent."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._lock = threading.Lock()
+        self._pages: list[dict[str, Any]] = []
+
+    def take(self, page: dict[str, Any]) -> None:
+        """A page arrives."""
+        with self._lock:
+            self._pages.append(page)
+
+    def clear(self) -> None:
+        """Begin to look anew."""
+        with self._lock:
+            self._pages.clear()
+
+    def flows(self, alertname: str, status: str) -> list[str]:
+        """The flow of each alert in each page, of this name and status ("firing" or "resolved")."""
+        with self._lock:
+            return [
+                alert["labels"].get("flow_id", "")
+                for page in self._pages
+                for alert in page["alerts"]
+                if (alert["labels"]["alertname"], alert["status"]) == (alertname, status)
+            ]
+
+
+@contextmanager
+def paged() -> Iterator[Paged]:
+    """Somebody to page, for as long."""
+    somebody = Paged()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            somebody.take(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    somebody.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    try:
+        yield somebody
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Alertmanager(Process):
+    """Alertmanager with the project's example configuration, made faster, that pages one person."""
+
+    def __init__(self, folder: Path, receiver: str) -> None:
+        super().__init__(folder, "alertmanager")
+        self.port = free_port()
+        config = folder / "alertmanager.yml"
+        text = faster((RULES / "alertmanager.yml").read_text(encoding="utf-8"))
+        config.write_text(re.sub(r"url: .*", f"url: {receiver}", text), encoding="utf-8")
+        self.start(
+            program("prometheus-alertmanager"),
+            f"--config.file={config}",
+            f"--storage.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+            "--log.level=warn",
+        )
+        self.until_ready(f"http://127.0.0.1:{self.port}/-/ready")
