@@ -15,7 +15,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as encode_o
 from prometheus_client.registry import Collector
 
 from exporter.metrics.catalogue import Metric
-from exporter.metrics.series import Series, Variant
+from exporter.metrics.families import Variant
+from exporter.metrics.series import Series
 
 
 class Format(StrEnum):

@@ -30,11 +30,12 @@ from exporter.flowrun import (
 from exporter.metrics import catalogue
 from exporter.metrics.alerts import FIRING_FOR, Alerts, AlertsState, Place
 from exporter.metrics.catalogue import FLOW, FLOW_METRICS, SANDBOX, MetricType
+from exporter.metrics.families import FamilyState
 from exporter.metrics.flows import Flows, FlowsState, Limits, has_slot, is_shared
 from exporter.metrics.gauges import FlowState, gauges
 from exporter.metrics.history import Outcome
 from exporter.metrics.projection import increments
-from exporter.metrics.series import FamilyState, Series
+from exporter.metrics.series import Series
 
 _DAY: Final = 24 * 60 * 60 * 1000
 HISTORY_AFTER: Final = _DAY

@@ -5,132 +5,24 @@ its true value; time decides, not scrapes, so that every Prometheus server sees 
 born of history is not held, unless it is still 0 when something happens now. What is shown is a function of the facts
 folded and of `now`, nothing else. A series that is held shows no exemplar.
 
-Series live in groups (all series of one flow in one metric); each group's lines are rendered once in each format and
-kept until a value moves or a hold ends. A group can be hidden, and dropped with all it holds. The store is also a
-prometheus_client Collector, computed from the values alone: the tests hold the text against its encoders.
+Series live in groups (all series of one flow in one metric). A group can be hidden, and dropped with all it holds. The
+store is also a prometheus_client Collector, computed from the values alone: the tests hold the text against its
+encoders.
 
 Knows no facts: what moves a series, and what lets a group go, comes from `fold`.
 """
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client import Metric as Family
+from prometheus_client import Metric as CollectedFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as FamilyExemplar
 
 from exporter.metrics.catalogue import Metric, MetricType
-from exporter.metrics.lines import EXEMPLAR_LABEL, MAX_EXEMPLAR, Exemplar, Group, Labels, Lines, Value, running
-
-
-@dataclass(slots=True)
-class Cell:
-    """One counter, histogram or summary: integers in the fold's unit.
-
-    A counter holds its sum; a summary its count and sum; a histogram the observations of each bucket, +Inf last, and
-    their sum.
-    """
-
-    born_at: int
-    shown_from: int
-    values: list[int]
-    exemplars: dict[int, Exemplar] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class FamilyState:
-    """All of a metric's cells, with what says how to read them."""
-
-    name: str
-    type: MetricType
-    labels: tuple[str, ...]
-    """Those of the group first."""
-    buckets: tuple[float, ...]
-    scale: int
-    groups: list[tuple[Group, list[tuple[Labels, Cell]]]]
-
-    def __post_init__(self) -> None:
-        size = values_of(self.type, len(self.buckets))
-        for group, cells in self.groups:
-            for labels, cell in cells:
-                if len(group) + len(labels) != len(self.labels) or len(cell.values) != size:
-                    raise ValueError(f"cells of {self.name} don't fit its labels and buckets")
-
-
-def values_of(type_: MetricType, buckets: int) -> int:
-    """How many values a cell has: a histogram those of its buckets, of +Inf, and the sum."""
-    return {MetricType.SUMMARY: 2, MetricType.HISTOGRAM: buckets + 2}.get(type_, 1)
-
-
-class Variant(IntEnum):
-    """What the lines of a scrape hold besides values."""
-
-    PLAIN = 0
-    EXEMPLARS = 1
-    START_TIMESTAMPS = 2
-    """And exemplars."""
-
-
-_UNRENDERED: Final = (None,) * len(Variant)
-_EMPTY: Final = (b"",) * len(Variant)
-
-
-class _GroupOfCells:
-    """`texts` by variant; those that are missing are to be rendered."""
-
-    __slots__ = ("cells", "gauges", "is_hidden", "texts")
-
-    def __init__(self) -> None:
-        self.cells: dict[Labels, Cell] = {}
-        self.gauges: Mapping[Labels, Value] = {}
-        self.texts: tuple[bytes | None, ...] = _EMPTY
-        self.is_hidden = False
-
-    def __len__(self) -> int:
-        return 0 if self.is_hidden else len(self.cells) + len(self.gauges)
-
-
-class _Family:
-    """All groups of one metric."""
-
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
-        self.lines = Lines(metric)
-        self.groups: dict[Group, _GroupOfCells] = {}
-        self.bounds = tuple(round(bound * metric.scale) for bound in metric.buckets)
-        self.size = values_of(metric.type, len(metric.buckets))
-        self.samples = self.size + (metric.type is MetricType.HISTOGRAM)
-        """Samples of one label set: a histogram's have its count besides."""
-
-    def group(self, group: Group) -> _GroupOfCells:
-        found = self.groups.get(group)
-        if found is None:
-            found = self.groups[group] = _GroupOfCells()
-        return found
-
-    def describe(self) -> FamilyState:
-        metric = self.metric
-        return FamilyState(
-            name=metric.name,
-            type=metric.type,
-            labels=metric.all_labels,
-            buckets=metric.buckets,
-            scale=metric.scale,
-            groups=[(group, list(cells.cells.items())) for group, cells in self.groups.items() if cells.cells],
-        )
-
-    def is_described_by(self, state: FamilyState) -> bool:
-        mine = self.metric
-        return (state.type, state.labels, state.buckets, state.scale) == (
-            mine.type,
-            mine.all_labels,
-            mine.buckets,
-            mine.scale,
-        )
+from exporter.metrics.families import UNRENDERED, Block, Cell, Cells, Family, FamilyState, Variant, with_text
+from exporter.metrics.lines import EXEMPLAR_LABEL, MAX_EXEMPLAR, Exemplar, Group, Labels, Value, running
 
 
 class Series(Collector):
@@ -138,9 +30,10 @@ class Series(Collector):
 
     def __init__(self, metrics: Iterable[Metric], hold: int) -> None:
         """`hold`: milliseconds; 0 turns it off."""
-        self._families = {metric.name: _Family(metric) for metric in metrics}
+        self._families = {metric.name: Family(metric) for metric in metrics}
         self._hold = hold
         self._now = 0
+        self._samples = 0
         self._releases: list[tuple[int, str, Group]] = []
 
     def open(self, labels: tuple[str, ...], group: Group) -> None:
@@ -151,13 +44,17 @@ class Series(Collector):
     def drop(self, labels: tuple[str, ...], group: Group) -> None:
         """Let all series of a group go, in each metric of its labels."""
         for family in self._of(labels):
-            family.groups.pop(group, None)
+            self._samples -= family.drop(group) * family.samples
 
     def hide(self, labels: tuple[str, ...], group: Group, *, hidden: bool) -> None:
         """Leave a group out of what is shown, or take it in again; its values stay."""
         for family in self._of(labels):
-            if group in family.groups:
-                family.groups[group].is_hidden = hidden
+            cells = family.groups.get(group)
+            if cells is not None:
+                before = cells.shown
+                cells.is_hidden = hidden
+                cells.block.texts = UNRENDERED
+                self._samples += (cells.shown - before) * family.samples
 
     def touch(self, metric: Metric, group: Group, labels: Labels, born_at: int, *, held: bool) -> Cell:
         """Make sure a series exists; one made now is born at `born_at` (milliseconds since 1970)."""
@@ -165,10 +62,11 @@ class Series(Collector):
         cells = family.groups.get(group)
         if cells is None:
             cells = family.group(group)
-        cells.texts = _UNRENDERED
+        cells.texts = cells.block.texts = UNRENDERED
         cell = cells.cells.get(labels)
         if cell is None:
             cell = cells.cells[labels] = Cell(born_at, 0, [0] * family.size)
+            self._samples += family.samples
             if held:
                 self._hold_back(metric, group, cell, born_at)
         elif held and not cell.shown_from and not any(cell.values):
@@ -212,9 +110,13 @@ class Series(Collector):
         """Replace all of a group's gauges of one metric (in the fold's unit); none takes them away."""
         family = self._families[metric.name]
         cells = family.group(group)
+        before = cells.shown
         cells.gauges = values
+        self._samples += cells.shown - before
         text = "".join(family.lines.write(group, labels, (value,)) for labels, value in values.items()).encode()
-        cells.texts = (text,) * len(Variant)
+        if text != cells.texts[Variant.PLAIN]:
+            cells.texts = (text,) * len(Variant)
+            cells.block.texts = UNRENDERED
 
     def advance(self, now: int) -> None:
         """Move time on: series whose hold has ended show their true value."""
@@ -223,32 +125,31 @@ class Series(Collector):
             _, name, group = heapq.heappop(self._releases)
             cells = self._families[name].groups.get(group)
             if cells is not None:
-                cells.texts = _UNRENDERED
+                cells.change()
 
     def texts(self, variant: Variant) -> Iterator[tuple[Metric, list[bytes]]]:
         """Each metric that has series, with their sample lines in pieces."""
         for family in self._families.values():
             pieces = [
-                text if (text := cells.texts[variant]) is not None else self._text(family, group, variant)
-                for group, cells in family.groups.items()
-                if not cells.is_hidden
+                text if (text := block.texts[variant]) is not None else self._joined(family, block, variant)
+                for block in family.blocks
             ]
             if any(pieces):
                 yield family.metric, pieces
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[CollectedFamily]:
         """The same as prometheus_client's families, with exemplars."""
         return self.families(Variant.EXEMPLARS)
 
-    def families(self, variant: Variant) -> Iterator[Family]:
+    def families(self, variant: Variant) -> Iterator[CollectedFamily]:
         """The same as prometheus_client's families."""
         for family in self._families.values():
-            if any(map(len, family.groups.values())):
+            if any(cells.shown for cells in family.groups.values()):
                 yield self._collected(family, with_start=variant is Variant.START_TIMESTAMPS)
 
     def __len__(self) -> int:
         """The samples that a scrape shows now."""
-        return sum(sum(map(len, family.groups.values())) * family.samples for family in self._families.values())
+        return self._samples
 
     def state(self) -> list[FamilyState]:
         """Every cell; gauges are worked out anew by those who put them."""
@@ -263,12 +164,13 @@ class Series(Collector):
             for group, cells in state.groups:
                 found = family.group(group)
                 found.cells = dict(cells)
-                found.texts = _UNRENDERED
+                found.change()
+                self._samples += len(cells) * family.samples
                 for _, cell in cells:
                     if cell.shown_from > self._now:
                         heapq.heappush(self._releases, (cell.shown_from, state.name, group))
 
-    def _of(self, labels: tuple[str, ...]) -> Iterator[_Family]:
+    def _of(self, labels: tuple[str, ...]) -> Iterator[Family]:
         """The families whose series are grouped by these labels."""
         return (family for family in self._families.values() if family.metric.group == labels)
 
@@ -279,12 +181,20 @@ class Series(Collector):
     def _exemplars(self, cell: Cell) -> Mapping[int, Exemplar]:
         return cell.exemplars if cell.exemplars and cell.shown_from <= self._now else {}
 
-    def _text(self, family: _Family, group: Group, variant: Variant) -> bytes:
-        cells = family.groups[group]
+    def _joined(self, family: Family, block: Block, variant: Variant) -> bytes:
+        text = b"".join(
+            text if (text := cells.texts[variant]) is not None else self._text(family, cells, variant)
+            for cells in block.groups
+            if not cells.is_hidden
+        )
+        block.texts = with_text(block.texts, text, self._same(family, variant))
+        return text
+
+    def _text(self, family: Family, cells: Cells, variant: Variant) -> bytes:
         has_exemplars = family.metric.has_exemplars and variant is not Variant.PLAIN
         text = "".join(
             family.lines.write(
-                group,
+                cells.group,
                 labels,
                 self._shown(cell),
                 self._exemplars(cell) if has_exemplars else None,
@@ -292,16 +202,21 @@ class Series(Collector):
             )
             for labels, cell in cells.cells.items()
         ).encode()
-        same = {variant}
-        if variant is not Variant.START_TIMESTAMPS and not family.metric.has_exemplars:
-            same |= {Variant.PLAIN, Variant.EXEMPLARS}
-        cells.texts = tuple(text if each in same else known for each, known in zip(Variant, cells.texts, strict=True))
+        cells.texts = with_text(cells.texts, text, self._same(family, variant))
         return text
 
-    def _collected(self, family: _Family, *, with_start: bool) -> Family:
+    def _same(self, family: Family, variant: Variant) -> Collection[Variant]:
+        """The variants in which a family has the same lines as in this one."""
+        if family.metric.type is MetricType.GAUGE:
+            return tuple(Variant)
+        if variant is Variant.START_TIMESTAMPS or family.metric.has_exemplars:
+            return (variant,)
+        return (Variant.PLAIN, Variant.EXEMPLARS)
+
+    def _collected(self, family: Family, *, with_start: bool) -> CollectedFamily:
         metric = family.metric
         scale = metric.scale
-        collected = Family(metric.family, metric.help, metric.type, unit=metric.unit)
+        collected = CollectedFamily(metric.family, metric.help, metric.type, unit=metric.unit)
 
         def exemplar(cell: Cell, index: int) -> FamilyExemplar | None:
             found = self._exemplars(cell).get(index)

@@ -11,9 +11,10 @@ from prometheus_client.registry import Collector
 from exporter.flowrun import RecordedFact
 from exporter.metrics.catalogue import FLOW_METRICS
 from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
+from exporter.metrics.families import Variant
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
-from exporter.metrics.series import Series, Variant
+from exporter.metrics.series import Series
 from tests.metrics.facts import DAY, T0, folded, histories, near_limits
 
 PROMETHEUS_2 = (
@@ -50,7 +51,9 @@ def test_equals_the_reference_encoders(history: list[RecordedFact], near: Limits
         fold.apply(fact)
     for look in [0, *sorted(looks)]:
         fold.advance(T0 + look)
-        assert render(fold.series, None, Format.TEXT) == generate_latest(fold.series)
+        text = render(fold.series, None, Format.TEXT)
+        assert text == generate_latest(fold.series)
+        assert len(fold.series) == sum(not line.startswith(b"#") for line in text.splitlines())
         assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(fold.series)  # type: ignore[no-untyped-call]
         started = WithStartTimestamps(fold.series)
         assert render(fold.series, None, Format.OPENMETRICS, start_timestamps=True) == generate_openmetrics(started)  # type: ignore[no-untyped-call]
