@@ -1,11 +1,13 @@
 """A client that loads a server with prepared requests: a process of its own, so that it measures and is not measured.
 
-Each connection sends its next request when it has the answer to the last one. Requests are bytes made beforehand, and
-answers are looked at only for their status and length, so that the client costs as little as can be.
+Each connection sends its next request when it has the answer to the last one, or at its next tick. Requests are bytes
+made beforehand, and answers are looked at only for their status and length, so that the client costs as little as can
+be.
 """
 
 import asyncio
 import multiprocessing
+import statistics
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,19 +23,26 @@ class Load:
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    statuses: dict[int, int] = field(default_factory=dict)
+    refused: int = 0
 
     @property
     def per_second(self) -> float:
-        """Answers per second."""
+        """Answers per second, all of which were 2xx."""
+        if self.refused:
+            raise RuntimeError(f"{self.refused} of {len(self.latencies)} requests were refused")
         return len(self.latencies) / self.seconds
+
+    def percentile(self, percent: int) -> float:
+        """That of the latencies."""
+        return statistics.quantiles(self.latencies, n=100)[percent - 1]
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, requests: deque[bytes], load: Load, done: asyncio.Future[None]) -> None:
+    def __init__(self, requests: deque[bytes], load: Load, done: asyncio.Future[None], pause: float) -> None:
         self._requests = requests
         self._load = load
         self._done = done
+        self._pause = pause
         self._answer = b""
         self._sent_at = 0.0
         self._transport: asyncio.Transport
@@ -54,47 +63,55 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._answer += data
         head, end, body = self._answer.partition(b"\r\n\r\n")
-        if not end:
-            return
-        status = int(head[9:12])
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if length and len(body) < int(length):
+        if not end or (length and len(body) < int(length)):
             return
-        self._load.latencies.append(time.perf_counter() - self._sent_at)
-        self._load.statuses[status] = self._load.statuses.get(status, 0) + 1
+        took = time.perf_counter() - self._sent_at
+        self._load.latencies.append(took)
+        self._load.refused += head[9:10] != b"2"
         self._answer = b""
-        self._send()
+        if self._pause:
+            asyncio.get_running_loop().call_later(max(0.0, self._pause - took), self._send)
+        else:
+            self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._done.done():
             self._done.set_exception(exc or ConnectionError("the server closed the connection"))
 
 
-async def _run(port: int, requests: Sequence[bytes], connections: int) -> Load:
+async def _run(port: int, requests: Sequence[bytes], connections: int, pause: float) -> Load:
     load = Load()
     waiting = deque(requests)
     loop = asyncio.get_running_loop()
-    ends = [loop.create_future() for _ in range(connections)]
     started = time.perf_counter()
-    for end in ends:
-        await loop.create_connection(lambda end=end: _Connection(waiting, load, end), "127.0.0.1", port)  # type: ignore[misc]
+    ends: list[asyncio.Future[None]] = []
+    for _ in range(connections):
+        end: asyncio.Future[None] = loop.create_future()
+        ends.append(end)
+        connection = _Connection(waiting, load, end, pause)
+        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc]
+        await asyncio.sleep(pause / connections)
     await asyncio.gather(*ends)
     load.seconds = time.perf_counter() - started
     return load
 
 
-def _work(port: int, requests: Sequence[bytes], connections: int) -> Load:
-    return uvloop.run(_run(port, requests, connections))
+def _work(port: int, requests: Sequence[bytes], connections: int, pause: float) -> Load:
+    return uvloop.run(_run(port, requests, connections, pause))
 
 
-def load(port: int, requests: Sequence[bytes], connections: int) -> Load:
-    """Send all requests over so many connections, from another process; what came of it."""
+def send(port: int, requests: Sequence[bytes], connections: int, pause: float = 0.0) -> Load:
+    """Send all requests over so many connections, from another process; what came of it.
+
+    `pause`: seconds from one request of a connection to its next; 0 sends as fast as answers come.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_work, (port, requests, connections))
+        return pool.apply(_work, (port, requests, connections, pause))
 
 
-def request(path: str, body: bytes, headers: dict[str, str]) -> bytes:
-    """A POST as bytes."""
-    lines = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}"]
+def request(body: bytes, headers: dict[str, str]) -> bytes:
+    """A delivery as bytes."""
+    lines = ["POST /webhook HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

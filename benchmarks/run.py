@@ -1,57 +1,68 @@
 """Measure the hot paths against what a reader would have used instead, and print a table of ratios.
 
-Each row measures both sides in turn, several times, and compares medians; the spread says how far to believe it.
+Each row measures both sides in turn, several times, on one machine in one run, and compares medians; the spread says
+how far to believe it. `make bench` runs it and writes benchmarks/results.md; it takes some minutes, most of them for
+the ledger of a million entries (`python -m benchmarks.run ENTRIES` for another size).
 """
 
 import asyncio
 import gzip
-import json
+import os
 import platform
-import resource
+import sqlite3
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest
 
+from benchmarks import large_ledger
+from benchmarks.load import Load, request, send
+from benchmarks.made import FLOWS, LIMITS, NOW, bodies, body, fold, recorded
+from benchmarks.servers import Server, endpoint, exporter
 from exporter.adobe.envelope import open_delivery
-from exporter.adobe.payloads import read
-from exporter.flowrun import FlowRun, RecordedFact, Source
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, compress, render
-from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
+from tests.system.adobe import Adobe, serving
 
-FLOWS: Final = 1200
-RUNS: Final = ("failed", "partialSuccess", "success")
 ROUNDS: Final = 5
-LIMITS: Final = Limits(hold=0, ttl=45 * 24 * 3600 * 1000, max_flows=10_000)
-NOW: Final = time.time_ns() // 1_000_000
-SAMPLE: Final = Path(__file__).parents[1] / "tests" / "samples" / "flow-service-runs.json"
+CONNECTIONS: Final = 64
+POSTS: Final = 2000
+BATCHES: Final = 100
+BATCH: Final = 20
+"""Adobe's largest (adobe.md A5)."""
+RESULTS: Final = Path(__file__).with_name("results.md")
 
 
-def body(flow: int, run: int, status: str) -> bytes:
-    """A run like Adobe's, of its own flow and id."""
-    found = json.loads(SAMPLE.read_bytes())["items"][0]
-    found["id"] = f"run-{flow}-{run}"
-    found["flowId"] = f"{flow:08d}-4d71-8a15-9c2c-2cba1abf719e"
-    found["metrics"]["statusSummary"]["status"] = status
-    found["metrics"]["durationSummary"] = {"startedAtUTC": NOW - 90_000, "completedAtUTC": NOW - 1000}
-    return json.dumps(found).encode()
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    name: str
+    ours: str
+    against: str
+    ratio: str
+    aim: str
+    spread: str = ""
+
+    def __str__(self) -> str:
+        return f"| {self.name} | {self.ours} | {self.against} | {self.ratio} | {self.aim} | {self.spread} |"
 
 
-def recorded(raw: bytes, position: int) -> RecordedFact:
-    """The fact as a follower hands it to the fold."""
-    fact = read(raw, NOW)
-    ended_at = fact.ended_at if isinstance(fact, FlowRun) else None
-    return RecordedFact(
-        position=position, received_at=NOW, source=Source.WEBHOOK, fact=fact, counts=True, ended_at=ended_at
-    )
+def spread(values: Sequence[float]) -> str:
+    """How far apart the rounds are, as a share of their median."""
+    return f"{(max(values) - min(values)) / statistics.median(values):.0%}"
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -61,82 +72,175 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def row(name: str, ours: list[float], theirs: list[float], aim: str) -> str:
-    """A line of the table: medians in milliseconds, their ratio, our spread."""
-    one, other = statistics.median(ours), statistics.median(theirs)
-    spread = (max(ours) - min(ours)) / one
-    return f"| {name} | {one * 1000:.2f} ms | {other * 1000:.2f} ms | {other / one:.1f} | {spread:.0%} | {aim} |"
-
-
-def scrape(fold: Fold) -> tuple[list[float], list[float]]:
+def scrapes() -> Iterator[Row]:
     """A compressed scrape with one flow in a hundred changed, against prometheus_client's encoder and gzip."""
+    made = fold()
     ours: list[float] = []
     theirs: list[float] = []
-    for round_ in range(ROUNDS):
+
+    def scrape() -> bytes:
+        made.advance(NOW)
+        return compress(render(made.series, None, Format.OPENMETRICS))
+
+    first = seconds(scrape)
+    for turn in range(ROUNDS):
         for flow in range(0, FLOWS, 100):
-            fold.apply(recorded(body(flow, 1000 + round_, "success"), 1_000_000 + round_ * FLOWS + flow))
-
-        def ours_once() -> bytes:
-            fold.advance(NOW)
-            return compress(render(fold.series, None, Format.TEXT))
-
-        ours.append(seconds(ours_once))
-        theirs.append(seconds(lambda: gzip.compress(generate_latest(fold.series))))
-    return ours, theirs
+            made.apply(recorded(body((100 + turn) * FLOWS + flow), 1_000_000 + turn * FLOWS + flow))
+        ours.append(seconds(scrape))
+        theirs.append(seconds(lambda: gzip.compress(generate_latest(made.series))))  # type: ignore[no-untyped-call]
+    one, other = statistics.median(ours), statistics.median(theirs)
+    name = f"scrape, {len(made.series):,} series, 1 % changed, against prometheus_client and gzip"
+    yield Row(name, f"{one * 1000:.1f} ms", f"{other * 1000:.0f} ms", f"{other / one:.0f} times", "50", spread(ours))
+    yield Row("the first scrape after a start", f"{first * 1000:.0f} ms", "", "", "")
 
 
-def appends(bodies: list[bytes], folder: Path) -> list[float]:
-    """Seconds to read and commit each of these bodies, 64 waiting at a time; once a round."""
+def folds(folder: Path) -> Iterator[Row]:
+    """Reading and folding runs, against reading and appending the same runs, durably, 64 at a time."""
+    raws = list(bodies())
 
     async def append_all(ledger: SqliteLedger) -> None:
         intake = Intake(ledger, ledger.now)
-        gate = asyncio.Semaphore(64)
+        gate = asyncio.Semaphore(CONNECTIONS)
 
         async def one(raw: bytes) -> None:
             async with gate:
                 await intake.record([open_delivery({}, raw, NOW)])
 
-        await asyncio.gather(*map(one, bodies))
-
-    found: list[float] = []
-    for round_ in range(ROUNDS):
-        ledger = SqliteLedger(folder / f"{round_}.db")
-        found.append(seconds(lambda: asyncio.run(append_all(ledger))))  # noqa: B023 - called at once
-        ledger.close()
-    return found
-
-
-def folds(bodies: list[bytes]) -> list[float]:
-    """Seconds to read and fold these bodies; once a round."""
+        await asyncio.gather(*map(one, raws))
 
     def fold_all() -> None:
-        fold = Fold(LIMITS)
-        for position, raw in enumerate(bodies, start=1):
-            fold.apply(recorded(raw, position))
+        made = Fold(LIMITS)
+        for position, raw in enumerate(raws, start=1):
+            made.apply(recorded(raw, position))
 
-    return [seconds(fold_all) for _ in range(ROUNDS)]
+    appended: list[float] = []
+    folded: list[float] = []
+    for turn in range(ROUNDS):
+        ledger = SqliteLedger(folder / f"folds-{turn}.db")
+        appended.append(len(raws) / seconds(lambda: asyncio.run(append_all(ledger))))  # noqa: B023 - called at once
+        ledger.close()
+        folded.append(len(raws) / seconds(fold_all))
+    one, other = statistics.median(folded), statistics.median(appended)
+    yield Row("fold, against appends", f"{one:,.0f}/s", f"{other:,.0f}/s", f"{one / other:.1f}", "3", spread(folded))
+
+
+def posts(folder: Path) -> Iterator[Row]:
+    """Signed, deduplicated, durable deliveries, against an endpoint that reads the body and answers 204."""
+    with serving(Adobe()) as adobe, endpoint() as theirs, exporter(folder / "posts.db", keys_url=adobe.url) as ours:
+
+        def signed(raw: bytes) -> bytes:
+            return request(raw, adobe.headers(raw))
+
+        def batch(first: int) -> bytes:
+            return signed(b"[" + b",".join(body(first + number) for number in range(BATCH)) + b"]")
+
+        send(ours.port, [signed(body(90_000_000 + number)) for number in range(200)], CONNECTIONS)
+        single: list[float] = []
+        batches: list[float] = []
+        against: list[float] = []
+        for turn in range(ROUNDS):
+            requests = [signed(body(turn * POSTS + number)) for number in range(POSTS)]
+            against.append(send(theirs.port, requests, CONNECTIONS).per_second)
+            single.append(send(ours.port, requests, CONNECTIONS).per_second)
+            first = 50_000_000 + turn * BATCHES * BATCH
+            requests = [batch(first + number * BATCH) for number in range(BATCHES)]
+            batches.append(send(ours.port, requests, CONNECTIONS // 4).per_second * BATCH)
+            until_folded(ours)
+    other = statistics.median(against)
+    for name, found, aim in (
+        ("one notification per POST, against an endpoint that answers 204", single, "0.6"),
+        (f"{BATCH} per POST, events against the same requests", batches, "3"),
+    ):
+        one = statistics.median(found)
+        yield Row(name, f"{one:,.0f}/s", f"{other:,.0f}/s", f"{one / other:.2f}", aim, spread(found))
+
+
+def until_folded(server: Server) -> None:
+    """A scrape catches up, so that no round pays for the one before."""
+    server.get("/metrics")
+
+
+@contextmanager
+def scraping(server: Server) -> Iterator[None]:
+    """Scrape it once a second, for as long."""
+    done = threading.Event()
+
+    def scrape() -> None:
+        while not done.wait(1.0):
+            server.get("/metrics")
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def under_scrapes(folder: Path) -> Iterator[Row]:
+    """How long deliveries take, 100 a second, while 100,000 series are scraped every second, against the same without.
+
+    Also what memory the program has before and after it knows these series.
+    """
+    with serving(Adobe()) as adobe, exporter(folder / "scrapes.db", keys_url=adobe.url) as server:
+        idle = server.resident()
+        started = server.seconds
+
+        def signed(raw: bytes) -> bytes:
+            return request(raw, adobe.headers(raw))
+
+        def deliver(first: int, count: int, pause: float) -> Load:
+            return send(server.port, [signed(body(first + number)) for number in range(count)], 10, pause)
+
+        for raws in [list(bodies())]:
+            send(server.port, [signed(raw) for raw in raws], CONNECTIONS)
+        until_folded(server)
+        series = next(
+            float(line.split()[1])
+            for line in server.get("/metrics").text.splitlines()
+            if line.startswith("aep_exporter_series ")
+        )
+        full = server.resident()
+        quiet: list[float] = []
+        busy: list[float] = []
+        for turn in range(ROUNDS):
+            first = 10_000_000 + turn * 10_000
+            quiet.append(deliver(first, 800, 0.1).percentile(99))
+            with scraping(server):
+                busy.append(deliver(first + 5000, 800, 0.1).percentile(99))
+    one, other = statistics.median(busy), statistics.median(quiet)
+    name = f"webhook p99 while {series:,.0f} series are scraped every second, against without"
+    yield Row(name, f"{one * 1000:.1f} ms", f"{other * 1000:.1f} ms", f"{one / other:.1f}", "2 at most", spread(busy))
+    yield Row("memory, idle", f"{idle:.0f} MB", "", "", "80 MB")
+    yield Row("memory per series", f"{(full - idle) * 1000 / series:.2f} KB", "", "", "1.5 KB")
+    yield Row("start to ready, empty ledger", f"{started:.2f} s", "", "", "1 s")
 
 
 def main() -> None:
-    """Print the table."""
-    bodies = [body(flow, run, status) for flow in range(FLOWS) for run, status in enumerate(RUNS)]
-    fold = Fold(LIMITS)
-    for position, raw in enumerate(bodies, start=1):
-        fold.apply(recorded(raw, position))
-    fold.advance(NOW)
-    with tempfile.TemporaryDirectory() as folder:
-        appended = appends(bodies, Path(folder))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    measured = f"Python {platform.python_version()}, {len(fold.series)} series, {len(bodies)} runs, {ROUNDS} rounds"
+    """Print the table, and keep it."""
+    entries = int(sys.argv[1]) if len(sys.argv) > 1 else large_ledger.ENTRIES
     lines = [
-        f"{measured}; at most {memory} MB resident before the reference encoder ran.",
+        "# What `make bench` measured last",
         "",
-        "| | ours | against | ratio | spread | aim |",
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "starlette", "prometheus-client", "isal"))
+        + f"; medians of {ROUNDS} rounds.",
+        "",
+        "| | ours | against | ratio | aim | spread |",
         "|---|---|---|---|---|---|",
-        row("scrape with 1 % changed, against prometheus_client and gzip", *scrape(fold), "50"),
-        row("fold, against durable appends of the same runs", folds(bodies), appended, "3"),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for rows in (scrapes(), posts(folder), under_scrapes(folder), folds(folder)):
+            for row in rows:
+                lines.append(str(row))
+                sys.stderr.write(f"{row}\n")
+    lines += ["", f"A ledger of {entries:,} entries:", ""]
+    lines += [f"- {line}" for line in large_ledger.measure(entries)]
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.stdout.write(RESULTS.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
