@@ -1,6 +1,5 @@
 """Prometheus and Alertmanager themselves read the files, in each version there is."""
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.prometheus.files import FOLDER, RULE_FILES, text
-from tests.system.processes import Exporter, Process, Prometheus, free_port, program, until
+from tests.system.processes import Exporter, Process, Prometheus, free_port, newer_program, program, until
 from tests.system.test_serve import delivery
 
 pytestmark = pytest.mark.system
-
-NEWER = Path(os.environ.get("AEP_PROMETHEUS_3") or FOLDER.parent / ".tools" / "prometheus-3")
-"""Where .ci/newer-prometheus unpacks."""
 
 Tool = Callable[[str], str]
 
@@ -22,9 +18,7 @@ Tool = Callable[[str], str]
 @pytest.fixture(params=["installed", "newer"])
 def tool(request: pytest.FixtureRequest) -> Tool:
     """The path of a program: as the system has it, or the newer one."""
-    if request.param == "installed":
-        return program
-    return lambda name: program(str(NEWER / "usr" / "bin" / name))
+    return program if request.param == "installed" else newer_program
 
 
 def run(*command: str) -> str:

@@ -48,6 +48,15 @@ def program(name: str) -> str:
     return path
 
 
+NEWER = Path(os.environ.get("AEP_PROMETHEUS_3") or Path(__file__).parents[2] / ".tools" / "prometheus-3")
+"""Where .ci/newer-prometheus unpacks."""
+
+
+def newer_program(name: str) -> str:
+    """The same of Prometheus 3."""
+    return program(str(NEWER / "usr" / "bin" / name))
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -219,8 +228,13 @@ class Prometheus(Process):
         rules: Path | None = None,
         alertmanager: str = "",
         replica: str = "",
+        path: str = "",
+        features: str = "exemplar-storage",
     ) -> None:
-        """`replica`: a label that tells servers of a pair apart, and moves their scrapes against each other."""
+        """`replica`: a label that tells servers of a pair apart, and moves their scrapes against each other.
+
+        `path`: another Prometheus than the one that is installed.
+        """
         super().__init__(folder, "prometheus")
         self.port = free_port()
         config = folder / "prometheus.yml"
@@ -239,11 +253,11 @@ class Prometheus(Process):
             )
         config.write_text(text)
         self.start(
-            program("prometheus"),
+            path or program("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
-            "--enable-feature=exemplar-storage",
+            f"--enable-feature={features}",
             "--log.level=warn",
         )
 
