@@ -30,11 +30,14 @@ from benchmarks.load import Load, request, send
 from benchmarks.made import FLOWS, LIMITS, NOW, bodies, body, fold, recorded
 from benchmarks.servers import Server, endpoint, exporter
 from exporter.adobe.envelope import open_delivery
-from exporter.intake import Intake
+from exporter.adobe.payloads import read
+from exporter.adobe.signature import load_key, signatures, verify
+from exporter.flowrun import Source
+from exporter.intake import Intake, draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, compress, render
 from exporter.metrics.fold import Fold
-from tests.system.adobe import Adobe, serving
+from tests.system.adobe import PATHS, Adobe, serving
 
 ROUNDS: Final = 5
 CONNECTIONS: Final = 64
@@ -122,6 +125,43 @@ def folds(folder: Path) -> Iterator[Row]:
         folded.append(len(raws) / seconds(fold_all))
     one, other = statistics.median(folded), statistics.median(appended)
     yield Row("fold, against appends", f"{one:,.0f}/s", f"{other:,.0f}/s", f"{one / other:.1f}", "3", spread(folded))
+
+
+def pieces(folder: Path) -> Iterator[Row]:
+    """What one notification costs, piece by piece, on one core: where the next step would have to be made."""
+    adobe = Adobe()
+    raws = [body(number) for number in range(POSTS)]
+    signed = [{name.encode(): value.encode() for name, value in adobe.headers(raw).items()} for raw in raws]
+    key = load_key(adobe.answer(PATHS[0])[1])
+    claims = [signatures(headers) for headers in signed]
+    deliveries = [open_delivery({}, raw, NOW) for raw in raws]
+    drafts = [draft(Source.WEBHOOK, delivery.events[0]) for delivery in deliveries]
+    facts = [recorded(raw, position) for position, raw in enumerate(raws, start=1)]
+    ledger = SqliteLedger(folder / "pieces.db")
+
+    async def commit() -> None:
+        for first in range(0, len(drafts), CONNECTIONS):
+            await ledger.append(drafts[first : first + CONNECTIONS])
+
+    def fold_all() -> None:
+        made = Fold(LIMITS)
+        for fact in facts:
+            made.apply(fact)
+
+    measured = {
+        "headers to signatures": lambda: [signatures(headers) for headers in signed],
+        "RSA, one signature": lambda: [verify(raw, claim[0], key) for raw, claim in zip(raws, claims, strict=True)],
+        "body to fact": lambda: [open_delivery({}, raw, NOW) for raw in raws],
+        "fact to entry": lambda: [draft(Source.WEBHOOK, delivery.events[0]) for delivery in deliveries],
+        f"queue and commit, {CONNECTIONS} together": lambda: asyncio.run(commit()),
+        "entry from the ledger": lambda: ledger.read(0, POSTS),
+        "entry's body to fact": lambda: [read(raw, NOW) for raw in raws],
+        "fact into the metrics": fold_all,
+    }
+    for name, work in measured.items():
+        took = seconds(work) / POSTS
+        yield Row(name, f"{took * 1e6:.1f} µs", "", "", "")
+    ledger.close()
 
 
 def posts(folder: Path) -> Iterator[Row]:
@@ -237,6 +277,8 @@ def main() -> None:
             for row in rows:
                 lines.append(str(row))
                 sys.stderr.write(f"{row}\n")
+        lines += ["", "What one notification costs, piece by piece, on one core:", "", "| | µs |", "|---|---|"]
+        lines += [f"| {row.name} | {row.ours} |" for row in pieces(folder)]
     lines += ["", f"A ledger of {entries:,} entries:", ""]
     lines += [f"- {line}" for line in large_ledger.measure(entries)]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")

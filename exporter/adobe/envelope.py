@@ -89,7 +89,9 @@ def _read(body: bytes, received_at: int, single: Wrapping, limit: int | None) ->
             page = Wrapping(client_id=with_words_of(node, page).client_id)
     reading = _Reading(received_at, limit)
     reading.expect(len(elements))
-    outer = replace(single, client_id=page.client_id) if len(elements) == 1 else page
+    outer = page
+    if len(elements) == 1:
+        outer = replace(single, client_id=page.client_id) if page.client_id else single
     return tuple(event for element in elements for event in _numbered(reading.events(element, outer, decoded=decoded)))
 
 

@@ -31,6 +31,10 @@ class Series(Collector):
     def __init__(self, metrics: Iterable[Metric], hold: int) -> None:
         """`hold`: milliseconds; 0 turns it off."""
         self._families = {metric.name: Family(metric) for metric in metrics}
+        self._by_labels: dict[tuple[str, ...], list[Family]] = {}
+        """The families whose series are grouped by these labels."""
+        for family in self._families.values():
+            self._by_labels.setdefault(family.metric.group, []).append(family)
         self._hold = hold
         self._now = 0
         self._samples = 0
@@ -38,17 +42,17 @@ class Series(Collector):
 
     def open(self, labels: tuple[str, ...], group: Group) -> None:
         """Give a group its place in each metric of its labels, whichever of them gets its first series first."""
-        for family in self._of(labels):
+        for family in self._by_labels[labels]:
             family.group(group)
 
     def drop(self, labels: tuple[str, ...], group: Group) -> None:
         """Let all series of a group go, in each metric of its labels."""
-        for family in self._of(labels):
+        for family in self._by_labels[labels]:
             self._samples -= family.drop(group) * family.samples
 
     def hide(self, labels: tuple[str, ...], group: Group, *, hidden: bool) -> None:
         """Leave a group out of what is shown, or take it in again; its values stay."""
-        for family in self._of(labels):
+        for family in self._by_labels[labels]:
             cells = family.groups.get(group)
             if cells is not None:
                 before = cells.shown
@@ -169,10 +173,6 @@ class Series(Collector):
                 for _, cell in cells:
                     if cell.shown_from > self._now:
                         heapq.heappush(self._releases, (cell.shown_from, state.name, group))
-
-    def _of(self, labels: tuple[str, ...]) -> Iterator[Family]:
-        """The families whose series are grouped by these labels."""
-        return (family for family in self._families.values() if family.metric.group == labels)
 
     def _shown(self, cell: Cell) -> Sequence[Value]:
         """A cell's values as they are shown now."""
