@@ -5,7 +5,8 @@ to one process and then to another. Between scrapes a beat keeps the distance sh
 of this module's blocking work runs there, so that nothing of it needs a lock and the event loop never waits for it.
 
 A checkpoint is the fold's whole state with its position. A start takes the newest one that can be read and follows from
-there; which one it was, and whether there was one at all, nobody can tell from the metrics.
+there; which one it was, and whether there was one at all, nobody can tell from the metrics. Where entries were pruned
+and no checkpoint that holds them can be read, nothing is shown: lower counters would be worse.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, 
 from exporter.flowrun import Fact, FlowRun, Forgotten, RecordedFact, Unreadable, Unsupported
 from exporter.ledger import Entry, Ledger
 from exporter.metrics.checkpoint import decode, encode
-from exporter.metrics.fold import Fold
+from exporter.metrics.fold import Fold, FoldState
 from exporter.metrics.series import Series
 
 _PAGE: Final = 1000
@@ -70,6 +71,8 @@ class Follower:
         self._checkpoint_position = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
         self._error: LedgerUnavailableError | None = None
+        self._readable: set[int] = set()
+        self._unreadable: set[int] = set()
         self._has_begun = False
         self._is_caught_up = False
         self._is_closing = False
@@ -133,13 +136,22 @@ class Follower:
         self._is_closing = True
         await self._save(least_age=0)
 
+    async def prunable(self) -> int:
+        """The position up to which entries can be deleted: two checkpoints that can be read contain them; 0 if none.
+
+        Raises LedgerUnavailableError.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._contained_twice)
+
     async def _save(self, least_age: float) -> None:
         """Keep a checkpoint, unless the ledger has a newer one, or one that is younger than so many seconds."""
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self._encoded, least_age)
             if found is not None:
-                await asyncio.to_thread(self._ledger.save_checkpoint, *found)
-                self._checkpoint_position = found[0]
+                position, state, unreadable = found
+                await asyncio.to_thread(self._ledger.save_checkpoint, position, state, unreadable)
+                self._checkpoint_position = position
+                self._readable.add(position)
         except ExporterError as error:
             self._failures["checkpoint"] += 1
             _log.error("a checkpoint could not be kept", reason=error.reason, detail=str(error))
@@ -147,12 +159,18 @@ class Follower:
             self._failures["checkpoint"] += 1
             _log.exception("a checkpoint could not be kept, in a way nobody foresaw")
 
-    def _encoded(self, least_age: float) -> tuple[int, bytes] | None:
-        """The position and the state, where they are worth keeping."""
-        kept = self._ledger.checkpoints()
-        if kept and (kept[0].position >= self._position or kept[0].written_at + least_age * 1000 > self._ledger.now()):
+    def _encoded(self, least_age: float) -> tuple[int, bytes, frozenset[int]] | None:
+        """The position and the state, where they are worth keeping, and the checkpoints that can't be read."""
+        if not self._has_begun or not self._position:
             return None
-        return (self._position, encode(self._fold.state())) if self._position else None
+        kept = [each for each in self._ledger.checkpoints() if each.position not in self._unreadable]
+        if kept:
+            age = self._ledger.now() - kept[0].written_at
+            # One from the future was written by a clock that was wrong.
+            if kept[0].position > self._position or 0 <= age < least_age * 1000:
+                return None
+        # What stands at this position is replaced, whatever it is.
+        return self._position, encode(self._fold.state()), frozenset(self._unreadable - {self._position})
 
     def _begin(self) -> None:
         """Take up the newest checkpoint that can be read."""
@@ -163,22 +181,40 @@ class Follower:
                 # Another process has replaced it since; there are newer ones.
                 self._begin()
                 return
-            try:
-                state = decode(raw)
-            except ValueError as error:
-                self._failures["checkpoint"] += 1
-                _log.error("a checkpoint can't be read", position=checkpoint.position, detail=str(error))
-                continue
-            self._fold.restore(state)
-            self._position = self._checkpoint_position = checkpoint.position
-            break
+            state = self._decoded(checkpoint.position, raw)
+            if state is not None:
+                self._fold.restore(state)
+                self._position = self._checkpoint_position = checkpoint.position
+                break
         else:
-            if kept:
-                _log.error(
-                    "no checkpoint can be read; the metrics are worked out from the entries that are left, and may be "
-                    "smaller than before"
+            if self._ledger.pruned():
+                raise LedgerUnavailableError(
+                    "no checkpoint can be read, and the entries behind them were pruned: start the version that wrote "
+                    "them, or take the ledger from a backup"
                 )
         self._has_begun = True
+
+    def _decoded(self, position: int, raw: bytes) -> FoldState | None:
+        """The state of a checkpoint; None where it can't be read, which is told once."""
+        try:
+            state = decode(raw)
+        except ValueError as error:
+            if position not in self._unreadable:
+                self._unreadable.add(position)
+                self._failures["checkpoint"] += 1
+                _log.error("a checkpoint can't be read", position=position, detail=str(error))
+            return None
+        self._readable.add(position)
+        return state
+
+    def _contained_twice(self) -> int:
+        kept = self._ledger.checkpoints()
+        for checkpoint in kept:
+            if checkpoint.position not in self._readable:
+                raw = self._ledger.checkpoint(checkpoint.position)
+                if raw is None or self._decoded(checkpoint.position, raw) is None:
+                    return 0
+        return kept[-1].position if len(kept) > 1 else 0
 
     def catch_up(self) -> int:
         """Fold every entry up to the head as it is now; how many there were. Blocking."""

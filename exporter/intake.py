@@ -45,7 +45,7 @@ class Intake:
     async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
         """Make every event of the deliveries durable, in one transaction with the cursor; counts by result.
 
-        A replayed run that ended before the ledger's retention is `expired` and not recorded: its fact may have been
+        A replayed run or alert from before the ledger's retention is `expired` and not recorded: its fact may have been
         pruned, and would count again. Raises what Ledger.append raises; then nothing was acknowledged.
         """
         results: Counter[Result] = Counter()
@@ -89,13 +89,13 @@ class Intake:
         return receipts
 
     def _has_expired(self, source: Source, fact: Fact) -> bool:
-        return (
-            self._retention is not None
-            and source is Source.REPLAY
-            and isinstance(fact, FlowRun)
-            and fact.ended_at is not None
-            and fact.ended_at < self._clock() - self._retention
-        )
+        if self._retention is None or source is not Source.REPLAY:
+            return False
+        match fact:
+            case FlowRun(ended_at=happened_at) | FlowAlert(changed_at=happened_at):
+                return happened_at is not None and happened_at < self._clock() - self._retention
+            case _:
+                return False
 
 
 def anomalies(deliveries: Sequence[Delivery]) -> Counter[str]:

@@ -1,13 +1,13 @@
 """Retention: facts older than the ledger is to keep go, bit by bit, while the program serves.
 
-The ledger deletes only what the older of two checkpoints contains, so no metric depends on what goes here. A run that
-comes back from a file after that is refused by `intake` (`expired`); so that the two agree at every moment, nothing is
-deleted until a good while after it would be refused.
+Only what two checkpoints contain that can be read is deleted, so no metric depends on what goes here. A run that comes
+back from a file after that is refused by `intake` (`expired`); so that the two agree at every moment, nothing goes
+until a good while after it would be refused.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -30,9 +30,15 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("retention")
 class Retention:
     """Deletes what is too old."""
 
-    def __init__(self, ledger: Ledger, retention: int, count_failure: Callable[[], None]) -> None:
-        """`retention`: milliseconds a fact is kept at least; `count_failure` is called for each try that failed."""
+    def __init__(
+        self, ledger: Ledger, retention: int, prunable: Callable[[], Awaitable[int]], count_failure: Callable[[], None]
+    ) -> None:
+        """`retention`: milliseconds a fact is kept at least; `prunable`: up to which position entries can be deleted.
+
+        `count_failure` is called for each try that failed.
+        """
         self._ledger = ledger
+        self._prunable = prunable
         self._retention = retention
         self._count_failure = count_failure
 
@@ -52,10 +58,11 @@ class Retention:
     async def prune(self) -> int:
         """Delete all that is too old now; how many entries that were."""
         before = await asyncio.to_thread(self._ledger.now) - self._retention - MARGIN
+        up_to = await self._prunable()
         deleted = 0
         while True:
             started = time.perf_counter()
-            count = await asyncio.to_thread(self._ledger.prune, before, _CHUNK)
+            count = await asyncio.to_thread(self._ledger.prune, before, up_to, _CHUNK)
             deleted += count
             if count < _CHUNK:
                 return deleted

@@ -56,6 +56,7 @@ from exporter.web.webhook import Webhook
 _GRACE: Final = 8
 """Seconds that requests under way get to end after SIGTERM; a commit takes no longer."""
 _BACKLOG: Final = 1024
+_FOR_EVER: Final = 1 << 62
 _SWITCH_INTERVAL: Final = 0.0005
 """Seconds for which the fold's thread may keep the event loop waiting; Python's own 5 ms would be in the way of every
 delivery while a scrape is worked out (benchmarks/results.md: p99 under scrapes)."""
@@ -116,7 +117,10 @@ class Program:
         )
         telemetry.flows_limit.set(limits.max_flows)
         self._retention = Retention(
-            self._ledger, _milliseconds(settings.ledger_retention), telemetry.ledger_errors.labels("prune").inc
+            self._ledger,
+            _milliseconds(settings.ledger_retention),
+            self._follower.prunable,
+            telemetry.ledger_errors.labels("prune").inc,
         )
         intake = Intake(self._ledger, clock)
         webhook = app.webhook_routes(
@@ -286,7 +290,8 @@ def forget(settings: Settings, flow_id: str) -> list[str]:
     Raises UnknownFlowError where it is not shown, and what opening and writing a ledger raises.
     """
     ledger = open_ledger(settings.ledger_url, must_exist=True)
-    fold = Fold(_limits(settings))
+    # Without limits: whether the exporter shows a flow depends on its own, which are not known here.
+    fold = Fold(Limits(hold=0, ttl=_FOR_EVER, max_flows=_FOR_EVER))
     follower = Follower(ledger, fold, read)
     try:
         follower.catch_up()

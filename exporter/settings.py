@@ -146,15 +146,11 @@ class Settings(BaseModel):
         "series.ttl",
         "45d",
         "How long a flow stays on /metrics for which nothing is recorded; three of its intervals if that is longer.",
-        SERVE,
-        FORGET,
     )
     series_max_flows: Count = _setting(
         "series.max-flows",
         "2000",
         "Pairs of flow and sandbox that are shown one by one; further ones are counted as other.",
-        SERVE,
-        FORGET,
     )
     metrics_start_timestamps: Boolean = _setting(
         "metrics.start-timestamps",

@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,12 @@ from exporter.adobe.payloads import read
 from exporter.errors import DefectError, LedgerUnavailableError, NotCaughtUpError
 from exporter.flowrun import RecordedFact, Source
 from exporter.follow import Follower, Standing
-from exporter.ledger import Checkpoint, Draft
+from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.logs import configure
 from exporter.metrics.checkpoint import encode
 from exporter.metrics.exposition import Format, render
 from exporter.metrics.fold import Fold
-from tests.metrics.facts import T0, limits
-from tests.test_logs import restored_logging
+from tests.metrics.facts import DAY, MINUTE, T0, limits
 
 RUN = b'{"id": "run-%d", "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}}'
 
@@ -239,35 +237,114 @@ def test_pruned_entries_stay_in_the_metrics(following: Following) -> None:
     before = following.text()
     following.ledger.save_checkpoint(3, encode(following.fold.state()))
     following.ledger.save_checkpoint(4, b"one that can't be read")
-    assert following.ledger.prune(T0 + 1, 100) == 3
+    assert following.ledger.prune(T0 + 1, 3, 100) == 3
     following.follower.close()
     following.begin()
     assert following.text() == before
     assert following.standing().failures == {"checkpoint": 1}
 
 
-def test_without_a_readable_checkpoint_it_goes_on_and_says_so(
-    following: Following, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """When no checkpoint can be read the entries that are left are followed, and the log says what that means."""
+def test_without_a_readable_checkpoint_everything_is_read(following: Following) -> None:
+    """When no checkpoint can be read and all entries are there, they are followed, and the checkpoints replaced."""
     following.ledger.save_checkpoint(2, b"junk")
     following.ledger.save_checkpoint(3, b"")
-    with restored_logging():
-        configure("info", "logfmt")
-        assert following.follower.catch_up() == 3
+    assert following.follower.catch_up() == 3
     assert following.standing().failures == {"checkpoint": 2}
-    assert "no checkpoint can be read" in capfd.readouterr().err
-
-
-def test_nothing_new_is_not_kept_again(following: Following) -> None:
-    """An end at the position of the last checkpoint writes none, and an empty ledger gets none at all."""
-    following.follower.catch_up()
     following.end()
-    following.now += 1000
+    assert [each.position for each in following.ledger.checkpoints()] == [3]
+    following.begin()
+    assert following.follower.catch_up() == 0
+
+
+def test_without_a_readable_checkpoint_pruned_entries_are_missed(following: Following) -> None:
+    """When no checkpoint can be read and entries were pruned, nothing is shown, and no checkpoint is touched."""
+    before = following.text()
+    good = encode(following.fold.state())
+    for position in (3, 4):
+        following.ledger.save_checkpoint(position, good)
+    assert following.ledger.prune(T0 + 1, 3, 100) == 3
+    for position in (3, 4):
+        following.ledger.save_checkpoint(position, b"of a version to come")
+    following.follower.close()
+    following.begin()
+    with pytest.raises(LedgerUnavailableError, match="no checkpoint can be read"):
+        following.follower.catch_up()
+    with pytest.raises(LedgerUnavailableError):
+        following.follower.check()
+    following.end()
+    assert following.ledger.checkpoint(4) == b"of a version to come"
+    following.ledger.save_checkpoint(4, good)
+    following.begin()
+    assert following.text() == before
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        pytest.param([], 0, id="none"),
+        pytest.param([True], 0, id="one"),
+        pytest.param([True, True], 3, id="two"),
+        pytest.param([True, False], 0, id="the-newer-is-damaged"),
+        pytest.param([False, True], 0, id="the-older-is-damaged"),
+    ],
+)
+def test_only_what_two_readable_checkpoints_hold_is_prunable(
+    following: Following, states: list[bool], expected: int
+) -> None:
+    """Entries may go when both checkpoints that hold them have been read, and not otherwise."""
+    following.follower.catch_up()
+    for position, is_good in enumerate(states, start=3):
+        following.ledger.save_checkpoint(position, encode(following.fold.state()) if is_good else b"junk")
+    assert asyncio.run(following.follower.prunable()) == expected
+
+
+def test_a_damaged_checkpoint_makes_room(following: Following) -> None:
+    """A checkpoint that can't be read is replaced by the next, and does not push a good one out."""
+    following.follower.catch_up()
+    following.ledger.save_checkpoint(1, encode(Fold(limits()).state()))
+    following.ledger.save_checkpoint(2, b"junk")
+    following.follower.close()
     following.begin()
     following.follower.catch_up()
     following.end()
-    assert following.ledger.checkpoints() == [Checkpoint(3, T0)]
+    assert [each.position for each in following.ledger.checkpoints()] == [3, 1]
+
+
+def test_a_checkpoint_from_the_future_stops_none(following: Following) -> None:
+    """A checkpoint that was written by a clock that was far ahead does not keep later ones from being written."""
+    following.now = T0 + DAY
+    following.ledger.save_checkpoint(1, encode(Fold(limits()).state()))
+    following.now = T0
+    following.follower.catch_up()
+    asyncio.run(following.follower._save(least_age=150))
+    assert [each.position for each in following.ledger.checkpoints()] == [3, 1]
+
+
+def test_now_does_not_fall_over_a_restart(tmp_path: Path) -> None:
+    """What was shown because time had passed is shown after a restart by a clock that went back."""
+    following = Following(tmp_path)
+    following.fold = Fold(limits(hold=MINUTE))
+    following.follower = Follower(following.ledger, following.fold, read)
+    asyncio.run(append(following.ledger, 0, 1))
+    asyncio.run(following.follower._save(least_age=0))
+    following.now += 2 * MINUTE
+    assert 'status="failed"} 1.0' in following.text()
+    following.end()
+    following.now -= 2 * MINUTE
+    following.fold = Fold(limits(hold=MINUTE))
+    following.follower = Follower(following.ledger, following.fold, read)
+    assert 'status="failed"} 1.0' in following.text()
+    following.follower.close()
+    following.ledger.close()
+
+
+def test_an_empty_ledger_has_no_checkpoint(tmp_path: Path) -> None:
+    """Where nothing was recorded nothing is kept."""
+    following = Following(tmp_path)
+    following.follower.catch_up()
+    following.end()
+    assert following.ledger.checkpoints() == []
+    following.ledger.close()
 
 
 def test_an_end_in_the_middle_keeps_how_far_it_came(following: Following) -> None:
@@ -293,8 +370,8 @@ def test_checkpoints_are_kept_from_time_to_time(following: Following, monkeypatc
     kept = threading.Event()
     save = following.ledger.save_checkpoint
 
-    def saved(position: int, state: bytes) -> None:
-        save(position, state)
+    def saved(position: int, state: bytes, instead_of: Collection[int]) -> None:
+        save(position, state, instead_of)
         kept.set()
 
     monkeypatch.setattr(following.ledger, "save_checkpoint", saved)
@@ -324,7 +401,7 @@ def test_a_checkpoint_that_can_not_be_kept_is_counted(
 ) -> None:
     """A checkpoint that fails is told of and counted, and ends nothing."""
 
-    def failing(position: int, state: bytes) -> None:
+    def failing(position: int, state: bytes, instead_of: Collection[int]) -> None:
         raise failure
 
     monkeypatch.setattr(following.ledger, "save_checkpoint", failing)

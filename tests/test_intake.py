@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -234,11 +235,12 @@ def ended(at: int | None, status: Status = Status.FAILED) -> FlowRun:
         pytest.param(ended(None), Source.REPLAY, RETENTION, Result.RECORDED, id="no-time-at-all"),
         pytest.param(ended(1, Status.IN_PROGRESS), Source.REPLAY, RETENTION, Result.RECORDED, id="not-ended"),
         pytest.param(ALERT, Source.REPLAY, RETENTION, Result.RECORDED, id="an-alert"),
+        pytest.param(replace(ALERT, changed_at=1), Source.REPLAY, RETENTION, Result.EXPIRED, id="an-alert-too-old"),
         pytest.param(Unreadable(), Source.REPLAY, RETENTION, Result.UNREADABLE, id="unreadable"),
     ],
 )
 def test_expired(ledger: Ledger, fact: Fact, source: Source, retention: int | None, result: Result) -> None:
-    """A run from a file that ended before the ledger's retention is not taken: its fact may have been pruned."""
+    """A run or alert from a file from before the ledger's retention is not taken: its fact may have been pruned."""
     assert record(ledger, delivery(fact, source=source), retention=retention) == {result: 1}
     assert len(ledger.read(0, 10)) == (result is not Result.EXPIRED)
 

@@ -12,6 +12,11 @@ from tests.ledger import append, draft, entries
 DAY = 24 * 60 * 60 * 1000
 
 
+async def everything() -> int:
+    """All entries can be deleted."""
+    return 1 << 60
+
+
 def filled(folder: Path, count: int, now: list[int]) -> SqliteLedger:
     """A ledger with an entry a day, all of which two checkpoints contain."""
     ledger = SqliteLedger(folder / "ledger.db", clock=lambda: now[0])
@@ -32,7 +37,7 @@ def test_what_is_too_old_goes(tmp_path: Path, late: int, left: int, monkeypatch:
     now = [0]
     ledger = filled(tmp_path, 7, now)
     now[0] = 6 * DAY + late
-    deleted = asyncio.run(Retention(ledger, 3 * DAY, lambda: None).prune())
+    deleted = asyncio.run(Retention(ledger, 3 * DAY, everything, lambda: None).prune())
     assert (len(entries(ledger)), deleted) == (left, 7 - left)
     ledger.close()
 
@@ -44,7 +49,7 @@ def test_it_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     failures: list[None] = []
     done = threading.Event()
 
-    def prune(before: int, limit: int) -> int:
+    def prune(before: int, up_to: int, limit: int) -> int:
         if len(failures) < 2:
             raise LedgerUnavailableError("away")
         done.set()
@@ -53,7 +58,7 @@ def test_it_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ledger, "prune", prune)
 
     async def story() -> None:
-        keeping = asyncio.create_task(Retention(ledger, DAY, lambda: failures.append(None)).keep())
+        keeping = asyncio.create_task(Retention(ledger, DAY, everything, lambda: failures.append(None)).keep())
         assert await asyncio.to_thread(done.wait, 10)
         keeping.cancel()
 

@@ -275,8 +275,9 @@ def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
     flow_id = leaves.identifier(node.get("flowId"))
     run_id = leaves.identifier(node.get("flowRunId"))
     return FlowAlert(
-        # An alert that names no id of its own is told from others by what it is about.
-        alert_id=leaves.identifier(node.get("id")) or leaves.identifier(f"{name}:{flow_id}:{run_id}"),
+        # An alert that names no id of its own is told from others by what it is about, and when it began.
+        alert_id=leaves.identifier(node.get("id"))
+        or leaves.identifier(f"{name}:{flow_id}:{run_id}:{leaves.identifier(node.get('createdAt'))}"),
         name=name,
         state=state,
         sandbox=leaves.identifier(node.get("sandboxName")),

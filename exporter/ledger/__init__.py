@@ -4,7 +4,7 @@
 know what an entry is and nothing of what it means: the keys that make a fact the same fact come with the draft.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -119,18 +119,23 @@ class Ledger(Protocol):
         """The state of a checkpoint; None where it is no longer kept. Blocking; raises LedgerUnavailableError."""
         ...
 
-    def save_checkpoint(self, position: int, state: bytes) -> None:
-        """Keep a state, and the newest one before it; older ones go. Blocking; raises LedgerUnavailableError.
+    def save_checkpoint(self, position: int, state: bytes, instead_of: Collection[int] = ()) -> None:
+        """Keep a state, and the newest one before it; older ones go, and those of the positions in `instead_of`.
 
-        On return it is on disk.
+        On return it is on disk. Blocking; raises LedgerUnavailableError.
         """
         ...
 
-    def prune(self, before: int, limit: int) -> int:
+    def prune(self, before: int, up_to: int, limit: int) -> int:
         """Delete up to `limit` of the oldest entries recorded before a time; how many there were.
 
-        Only what the older of two checkpoints contains is ever deleted. Blocking; raises LedgerUnavailableError.
+        Only entries up to a position, and only what the older of two checkpoints contains, are ever deleted. Blocking;
+        raises LedgerUnavailableError.
         """
+        ...
+
+    def pruned(self) -> int:
+        """The position of the last entry that was pruned; 0 where none was. Blocking; raises LedgerUnavailableError."""
         ...
 
     def now(self) -> int:

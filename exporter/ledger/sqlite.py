@@ -9,7 +9,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -30,9 +30,6 @@ ON CONFLICT DO NOTHING
 _READ_BYTES: Final = 8 * 1024 * 1024
 """Bytes of bodies after which a page ends."""
 _LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
-_SET_CURSOR: Final = (
-    "INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-)
 _READ: Final = """
 SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
@@ -126,13 +123,17 @@ class SqliteLedger:
         rows = self._query(sqlite_checkpoint.STATE, (position,))
         return bytes(rows[0][0]) if rows else None
 
-    def save_checkpoint(self, position: int, state: bytes) -> None:
+    def save_checkpoint(self, position: int, state: bytes, instead_of: Collection[int] = ()) -> None:
         """Keep a state, and the newest one before it."""
-        self._between(lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state))
+        self._between(lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state, instead_of))
 
-    def prune(self, before: int, limit: int) -> int:
+    def prune(self, before: int, up_to: int, limit: int) -> int:
         """Delete up to `limit` of the oldest entries recorded before a time."""
-        return self._between(lambda writer: sqlite_checkpoint.prune(writer, before, limit))
+        return self._between(lambda writer: sqlite_checkpoint.prune(writer, before, up_to, limit))
+
+    def pruned(self) -> int:
+        """The position of the last entry that was pruned."""
+        return int(self.cursor(sqlite_checkpoint.PRUNED) or 0)
 
     def now(self) -> int:
         """This host's clock."""
@@ -208,7 +209,7 @@ class SqliteLedger:
             receipts = [[insert(draft, received_at) for draft in request.drafts] for request in requests]
             for request in requests:
                 if request.cursor is not None:
-                    connection.execute(_SET_CURSOR, (request.cursor.name, request.cursor.value))
+                    connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
             connection.execute("COMMIT")
         except BaseException as error:
             # Whatever it is, the next transaction must be able to begin.

@@ -9,7 +9,7 @@ Knows nothing of series; times are milliseconds.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, TypeVar
 
@@ -50,8 +50,8 @@ class Instance:
 class AlertsState:
     """Instances by id, those told of longest ago first, and the names of each place."""
 
-    instances: list[tuple[str, Instance]]
-    names: list[tuple[Place, list[str]]]
+    instances: list[tuple[str, Instance]] = field(default_factory=list)
+    names: list[tuple[Place, list[str]]] = field(default_factory=list)
 
 
 class Alerts:
@@ -72,8 +72,12 @@ class Alerts:
         known = set(chain.from_iterable(self._names.values()))
         return name if name in known or len(known) < MAX_NAMES else OTHER
 
-    def apply(self, alert: FlowAlert, place: Place, name: str, received_at: int, run_ended_at: int | None) -> Place:
+    def apply(
+        self, alert: FlowAlert, place: Place, name: str, received_at: int, fired_at: int, run_ended_at: int | None
+    ) -> Place:
         """Take a change of state in; `run_ended_at` where its run is known to have ended.
+
+        `fired_at`: when a FIRING begins to count, the time of recording unless it is history.
 
         Returns the place that changed: where the id was first told of, whatever a later telling leaves out.
         """
@@ -90,7 +94,7 @@ class Alerts:
         if alert.state is AlertState.INACTIVE:
             instance.is_over = True
         else:
-            instance.fired_at = received_at
+            instance.fired_at = max(fired_at, instance.fired_at or fired_at)
             instance.changed_at = alert.changed_at
             if alert.run_id and alert.run_id != instance.run_id:
                 _discard(self._by_run, instance.run_id, alert.alert_id)

@@ -45,7 +45,7 @@ def decode(raw: bytes) -> FoldState:
         if msgspec.json.decode(text, type=_Head).format != FORMAT:
             raise ValueError("it is of a format that this version does not know")
         return _decoder.decode(text).fold
-    except (OSError, EOFError, IsalError) as error:  # type: ignore[misc] # the library does not type it
+    except (OSError, EOFError, IsalError, OverflowError, RecursionError) as error:  # type: ignore[misc] # the library does not type it
         raise ValueError("it is damaged") from error
 
 

@@ -11,7 +11,7 @@ Everything is a function of the entries' times and of `now`. Knows no series.
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.flowrun import OTHER
@@ -40,11 +40,11 @@ class Limits:
 class FlowsState:
     """What a checkpoint keeps of the flows."""
 
-    flows: list[tuple[Place, FlowState]]
-    sandboxes: list[tuple[str, int]]
+    flows: list[tuple[Place, FlowState]] = field(default_factory=list)
+    sandboxes: list[tuple[str, int]] = field(default_factory=list)
     """With the time of the last entry."""
-    without_slot: list[Place]
-    overflowed: int
+    without_slot: list[Place] = field(default_factory=list)
+    overflowed: int = 0
 
 
 def is_shared(place: Place) -> bool:

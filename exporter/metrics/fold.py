@@ -13,7 +13,7 @@ Knows neither ledger nor Adobe.
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from exporter.flowrun import (
@@ -81,15 +81,15 @@ class Start:
 class FoldState:
     """Everything that facts add up to, as a checkpoint keeps it."""
 
-    limits: Limits
+    limits: Limits | None = None
     """Those it was made with; others apply from then on."""
-    now: int
-    flows: FlowsState
-    starts: list[tuple[str, Start]]
-    ended: list[tuple[str, tuple[int, int]]]
-    alerts: AlertsState
-    last_notifications: list[tuple[str, int]]
-    series: list[FamilyState]
+    now: int = 0
+    flows: FlowsState = field(default_factory=FlowsState)
+    starts: list[tuple[str, Start]] = field(default_factory=list)
+    ended: list[tuple[str, tuple[int, int]]] = field(default_factory=list)
+    alerts: AlertsState = field(default_factory=AlertsState)
+    last_notifications: list[tuple[str, int]] = field(default_factory=list)
+    series: list[FamilyState] = field(default_factory=list)
 
 
 class Fold:
@@ -296,8 +296,11 @@ class Fold:
             return
         ended = self._ended.get(alert.run_id)
         name = self._alerts.label(alert.name, told)
-        place = self._alerts.apply(alert, told, name, at, ended[1] if ended else None)
-        heapq.heappush(self._due, (at + FIRING_FOR, place))
+        # From a file, history must not look like now.
+        is_replayed = recorded.source is Source.REPLAY and alert.changed_at is not None
+        fired_at = min(at, alert.changed_at or at) if is_replayed else at
+        place = self._alerts.apply(alert, told, name, at, fired_at, ended[1] if ended else None)
+        heapq.heappush(self._due, (fired_at + FIRING_FOR, place))
         self._changed[place] = None
 
     def _flow(self, recorded: RecordedFact, flow: Flow, sandbox: str) -> None:
@@ -374,11 +377,15 @@ def _is_history(recorded: RecordedFact) -> bool:
 
 
 def _is_past(recorded: RecordedFact) -> bool:
-    """Whether it is a run of long ago from a file, kept for pages and backfill alone."""
+    """Whether it is a run or an alert of long ago from a file, kept for pages and backfill alone."""
     fact = recorded.fact
-    if recorded.source is not Source.REPLAY or not isinstance(fact, FlowRun):
+    if recorded.source is not Source.REPLAY:
         return False
-    happened_at = recorded.ended_at if fact.status.is_outcome else _start_of(fact, recorded.received_at)
+    happened_at: int | None = None
+    if isinstance(fact, FlowAlert):
+        happened_at = fact.changed_at
+    elif isinstance(fact, FlowRun):
+        happened_at = recorded.ended_at if fact.status.is_outcome else _start_of(fact, recorded.received_at)
     return happened_at is not None and recorded.received_at - happened_at > PAST_AFTER
 
 

@@ -374,7 +374,7 @@ def test_pruning(open_ledger: OpenLedger, checkpoints: list[int], before: int, l
     for position in checkpoints:
         ledger.save_checkpoint(position, b"state")
     deleted = 0
-    while count_ := ledger.prune(before, 2):
+    while count_ := ledger.prune(before, 2**60, 2):
         assert count_ <= 2
         deleted += count_
     assert [entry.position for entry in entries(ledger)] == left
@@ -386,7 +386,25 @@ def test_positions_go_on_after_pruning(ledger: Ledger) -> None:
     append(ledger, draft(), draft())
     for position in (2, 3):
         ledger.save_checkpoint(position, b"state")
-    assert ledger.prune(2**60, 100) == 2
+    assert ledger.prune(2**60, 2**60, 100) == 2
     assert ledger.head() == 0
     append(ledger, draft())
     assert [entry.position for entry in entries(ledger)] == [3]
+
+
+def test_pruning_stops_where_it_is_told_to(ledger: Ledger) -> None:
+    """Nothing above a position is deleted, and the last position that was deleted is remembered."""
+    append(ledger, *(draft() for _ in range(5)))
+    for position in (5, 6):
+        ledger.save_checkpoint(position, b"state")
+    assert ledger.pruned() == 0
+    assert ledger.prune(2**60, 3, 100) == 3
+    assert (ledger.pruned(), [entry.position for entry in entries(ledger)]) == (3, [4, 5])
+
+
+def test_a_checkpoint_instead_of_others(ledger: Ledger) -> None:
+    """A checkpoint that replaces others leaves the newest that it does not replace."""
+    for position in (3, 7):
+        ledger.save_checkpoint(position, b"state")
+    ledger.save_checkpoint(8, b"state", instead_of={7, 99})
+    assert [each.position for each in ledger.checkpoints()] == [8, 3]

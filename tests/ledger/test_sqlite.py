@@ -84,7 +84,7 @@ def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
             ledger.save_checkpoint(position, b"state")
         size = path.stat().st_size
         kept = ledger.head()
-        assert ledger.prune(2**60, 1000) == kept
+        assert ledger.prune(2**60, 2**60, 1000) == kept
         append(ledger, draft(body=bytes(200_000)))
         assert path.stat().st_size >= size
 

@@ -112,6 +112,21 @@ def test_a_metric_that_has_changed_begins_anew_alone(field: str) -> None:
     assert value(made, "aep_flow_runs_total", status="failed") == 1
 
 
+@pytest.mark.parametrize("path", ["limits", "starts", "ended", "alerts", "series", "flows", "last_notifications"])
+def test_what_is_missing_is_as_at_the_beginning(path: str) -> None:
+    """A part that an earlier version did not keep begins anew, and the others go on."""
+
+    def change(document: dict[str, Any]) -> None:
+        del document["fold"][path]
+
+    made = restored(changed(change))
+    assert path == "flows" or 'flow_id="f1"' in exposition(made)
+
+
+def _too_large(document: dict[str, Any]) -> None:
+    document["fold"]["flows"]["flows"][0][1]["history"]["cadence"]["completions"] = [2**70]
+
+
 def _bad_cell(document: dict[str, Any]) -> None:
     family(document, "aep_flow_runs_total")["groups"][0][1][0][1]["values"] = [1, 2]
 
@@ -136,6 +151,8 @@ RAW = encode(fold().state())
         pytest.param(RAW[:-8] + bytes(8), id="checksum"),
         pytest.param(RAW[:40] + bytes(20) + RAW[60:], id="overwritten"),
         pytest.param(gzip.compress(b"[]"), id="another-thing"),
+        pytest.param(gzip.compress(b'{"format":1,"fold":' + b"[" * 100_000), id="nested-without-end"),
+        pytest.param(changed(_too_large), id="a-number-too-large"),
         pytest.param(changed(_bad_cell), id="cells-that-do-not-fit"),
         pytest.param(changed(_bad_type), id="another-type"),
         pytest.param(changed(_other_format), id="another-format"),

@@ -1,11 +1,23 @@
 """Which flows are on /metrics: TTL, slots, sandboxes, names of alerts, and being forgotten (contract 4.6)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from exporter.flowrun import AlertState, Fact, Flow, FlowAlert, FlowRun, Forgotten, RunError, Status, Unsupported
+from exporter.flowrun import (
+    AlertState,
+    Fact,
+    Flow,
+    FlowAlert,
+    FlowRun,
+    Forgotten,
+    RunError,
+    Source,
+    Status,
+    Unsupported,
+)
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0, exposition, limits, recorded, run, value
@@ -272,3 +284,20 @@ def test_flows_without_a_slot_are_told_apart_within_bounds(monkeypatch: pytest.M
     names = ["own", "a", "b", "a", "c", "a"]
     told = [(T0, failed(f"r{number}", name)) for number, name in enumerate(names)]
     assert after(*told, near=limits(max_flows=1)).overflowed == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "age", "expected"),
+    [
+        pytest.param(Source.WEBHOOK, 40 * DAY, 1, id="a-delivery-counts-however-old"),
+        pytest.param(Source.REPLAY, HOUR, 1, id="a-file-of-today"),
+        pytest.param(Source.REPLAY, DAY, 0, id="a-file-of-yesterday"),
+        pytest.param(Source.REPLAY, 9 * DAY, None, id="a-file-of-long-ago"),
+    ],
+)
+def test_an_alert_from_a_file_does_not_look_like_now(source: Source, age: int, expected: int | None) -> None:
+    """A replayed FIRING of yesterday is over, and one of long ago changes nothing."""
+    fold = Fold(limits())
+    fold.apply(recorded(replace(fired("a1"), changed_at=T0 - age), 1, T0, source=source))
+    fold.advance(T0)
+    assert value(fold, "aep_alert_firing", alert="run_delay") == expected
