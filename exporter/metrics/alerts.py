@@ -73,7 +73,7 @@ class Alerts:
         return name if name in known or len(known) < MAX_NAMES else OTHER
 
     def apply(
-        self, alert: FlowAlert, place: Place, name: str, received_at: int, fired_at: int, run_ended_at: int | None
+        self, alert: FlowAlert, place: Place, name: str, *, received_at: int, fired_at: int, run_ended_at: int | None
     ) -> Place:
         """Take a change of state in; `run_ended_at` where its run is known to have ended.
 

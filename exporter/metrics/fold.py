@@ -299,7 +299,8 @@ class Fold:
         # From a file, history must not look like now.
         is_replayed = recorded.source is Source.REPLAY and alert.changed_at is not None
         fired_at = min(at, alert.changed_at or at) if is_replayed else at
-        place = self._alerts.apply(alert, told, name, at, fired_at, ended[1] if ended else None)
+        run_ended_at = ended[1] if ended else None
+        place = self._alerts.apply(alert, told, name, received_at=at, fired_at=fired_at, run_ended_at=run_ended_at)
         heapq.heappush(self._due, (fired_at + FIRING_FOR, place))
         self._changed[place] = None
 
