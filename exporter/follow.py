@@ -209,6 +209,7 @@ class Follower:
 
     def _contained_twice(self) -> int:
         kept = self._ledger.checkpoints()
+        self._readable.intersection_update(each.position for each in kept)
         for checkpoint in kept:
             if checkpoint.position not in self._readable:
                 raw = self._ledger.checkpoint(checkpoint.position)

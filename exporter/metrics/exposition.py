@@ -41,34 +41,45 @@ _GZIP_LEVEL: Final = 1
 
 
 def render(series: Series | None, own: Collector | None, format_: Format, *, start_timestamps: bool = False) -> bytes:
-    """An exposition of the flow half, of the exporter's own, or of both.
+    """An exposition of the flow half, of the exporter's own, or of both."""
+    pieces: list[bytes] = []
+    if series is not None:
+        pieces += flow_half(series, format_, start_timestamps=start_timestamps)
+    if own is not None:
+        pieces.append(own_half(own, format_))
+    return whole(pieces, format_)
 
-    `start_timestamps`: in OpenMetrics the flow half's counters, histograms and summaries say when they were born.
+
+def flow_half(series: Series, format_: Format, *, start_timestamps: bool = False) -> list[bytes]:
+    """The flow half in pieces, to be made whole elsewhere: it is large, and the fold waits for what is done here.
+
+    `start_timestamps`: in OpenMetrics counters, histograms and summaries say when they were born.
     """
     variant = Variant.PLAIN
     if format_ is Format.OPENMETRICS:
         variant = Variant.START_TIMESTAMPS if start_timestamps else Variant.EXEMPLARS
     pieces: list[bytes] = []
-    if series is not None:
-        for metric, lines in series.texts(variant):
-            pieces.append(_head(metric, format_))
-            pieces += lines
-    if own is not None:
-        pieces.append(_encoded(own, format_).removesuffix(_EOF))
-    if format_ is Format.OPENMETRICS:
-        pieces.append(_EOF)
-    return b"".join(pieces)
+    for metric, lines in series.texts(variant):
+        pieces.append(_head(metric, format_))
+        pieces += lines
+    return pieces
+
+
+def own_half(own: Collector, format_: Format) -> bytes:
+    """The exporter's own half, without an end."""
+    # The encoders ask only for collect(), which every collector has.
+    encode = encode_openmetrics if format_ is Format.OPENMETRICS else encode_text
+    return bytes(encode(own)).removesuffix(_EOF)
+
+
+def whole(pieces: Sequence[bytes], format_: Format) -> bytes:
+    """The exposition that these are the pieces of."""
+    return b"".join((*pieces, _EOF) if format_ is Format.OPENMETRICS else pieces)
 
 
 def compress(body: bytes) -> bytes:
     """One gzip member; some clients read only the first."""
     return igzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
-
-
-def _encoded(own: Collector, format_: Format) -> bytes:
-    # The encoders ask only for collect(), which every collector has.
-    encode = encode_openmetrics if format_ is Format.OPENMETRICS else encode_text
-    return bytes(encode(own))
 
 
 def _head(metric: Metric, format_: Format) -> bytes:

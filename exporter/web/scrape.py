@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
 from exporter.follow import Follower, Standing
 from exporter.metrics.catalogue import EXPORTER, FLOWS
-from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
+from exporter.metrics.exposition import Format, accepts_gzip, compress, flow_half, negotiate, own_half, whole
 from exporter.metrics.series import Series
 from exporter.metrics.telemetry import Telemetry
 from exporter.web.answers import answer, method_not_allowed, refuse
 
 _HALVES: Final = frozenset({FLOWS, EXPORTER})
+_GZIP: Final = ((b"content-encoding", b"gzip"),)
 _PATIENCE: Final = 5.0
 """Seconds that a scrape waits for the ledger; half of Prometheus's own default."""
 
@@ -49,49 +50,46 @@ class Scrape:
             return
         headers = dict(scope["headers"])
         format_ = negotiate(headers.get(b"accept", b"").decode("latin-1"))
+        is_packed = accepts_gzip(headers.get(b"accept-encoding", b"").decode("latin-1"))
         started = perf_counter()
         try:
-            body = await self._exposition(halves, format_)
+            flows = await self._flows(halves, format_)
         except ExporterError as error:
             await refuse(send, error)
             return
-        encoding: tuple[tuple[bytes, bytes], ...] = ()
-        if accepts_gzip(headers.get(b"accept-encoding", b"").decode("latin-1")):
-            body = await asyncio.to_thread(compress, body)
-            encoding = ((b"content-encoding", b"gzip"),)
+        own = self._telemetry if EXPORTER in halves else None
+        # On a thread of its own: megabytes are joined and compressed, and what the process does is read from files.
+        body = await asyncio.to_thread(_whole, flows, own, format_, is_packed=is_packed)
         self._telemetry.scrape_duration.labels(format_.value).observe(perf_counter() - started)
         await answer(
             send,
             200,
             body,
             format_.content_type.encode(),
-            (*encoding, (b"vary", b"accept, accept-encoding")),
+            (*(_GZIP if is_packed else ()), (b"vary", b"accept, accept-encoding")),
             without_body=scope["method"] == "HEAD",
         )
 
-    async def _exposition(self, halves: frozenset[str] | set[str], format_: Format) -> bytes:
-        flows = own = b""
+    async def _flows(self, halves: frozenset[str] | set[str], format_: Format) -> list[bytes]:
+        """The flow half in pieces; none where it is not asked for, or can be left out of the other half's scrape."""
         try:
             # Also for the exporter's half alone: it says how far the metrics are and whether the ledger is up.
             flows, standing = await self._at_head(FLOWS in halves, format_)
-            self._note(standing)
         except (LedgerUnavailableError, NotCaughtUpError, DefectError) as error:
             if isinstance(error, LedgerUnavailableError):
                 self._telemetry.ledger_errors.labels("read").inc()
                 self._telemetry.ledger_up.set(0)
             if EXPORTER not in halves:
                 raise
-        if EXPORTER in halves:
-            own = render(None, self._telemetry.registry, format_)
-        if flows and own and format_ is Format.OPENMETRICS:
-            flows = flows.removesuffix(b"# EOF\n")
-        return flows + own
+            return []
+        self._note(standing)
+        return flows
 
-    async def _at_head(self, with_flows: bool, format_: Format) -> tuple[bytes, Standing]:
-        def rendered(series: Series, standing: Standing) -> tuple[bytes, Standing]:
+    async def _at_head(self, with_flows: bool, format_: Format) -> tuple[list[bytes], Standing]:
+        def rendered(series: Series, standing: Standing) -> tuple[list[bytes], Standing]:
             if not with_flows:
-                return b"", standing
-            return render(series, None, format_, start_timestamps=self._start_timestamps), standing
+                return [], standing
+            return flow_half(series, format_, start_timestamps=self._start_timestamps), standing
 
         # The work goes on when we stop waiting for it: the next scrape finds it done.
         work = asyncio.ensure_future(self._follower.at_head(rendered))
@@ -116,7 +114,13 @@ class Scrape:
         telemetry.ledger_bytes.set(standing.ledger_bytes)
 
 
-def _retrieve(work: "asyncio.Future[tuple[bytes, Standing]]") -> None:
+def _whole(flows: list[bytes], own: Telemetry | None, format_: Format, *, is_packed: bool) -> bytes:
+    """The answer's body."""
+    body = whole(flows if own is None else [*flows, own_half(own.registry, format_)], format_)
+    return compress(body) if is_packed else body
+
+
+def _retrieve(work: "asyncio.Future[tuple[list[bytes], Standing]]") -> None:
     """Take the outcome of abandoned work; what failed was logged where it failed."""
     if not work.cancelled():
         work.exception()

@@ -2,15 +2,16 @@
 
 import base64
 import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.system.processes import http_server
 
 PATHS = ("/prod/keys/pub-key-One1.pem", "/prod/keys/pub-key-Two2.pem")
 
@@ -60,16 +61,9 @@ def serving(adobe: Adobe) -> Iterator[Adobe]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    adobe.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server(Handler) as url:
+        adobe.url = url
         yield adobe
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Connection:

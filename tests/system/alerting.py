@@ -5,11 +5,11 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from tests.system.processes import Process, free_port, program
+from tests.system.processes import Process, free_port, http_server, program
 
 RULES = Path(__file__).parents[2] / "prometheus"
 FASTER = 30
@@ -76,16 +76,9 @@ def paged() -> Iterator[Paged]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    somebody.url = f"http://127.0.0.1:{server.server_address[1]}/"
-    try:
+    with http_server(Handler) as url:
+        somebody.url = url + "/"
         yield somebody
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Alertmanager(Process):
