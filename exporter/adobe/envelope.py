@@ -132,7 +132,7 @@ class _Reading:
         unwrapped = unwrap(decoded.value, outer)
         if isinstance(unwrapped.inner, list):
             return self._events_of_list(element, unwrapped, lists_left)
-        fact = payloads.interpret(unwrapped.inner, unwrapped.wrapping, self._received_at)
+        fact = payloads.interpret(unwrapped.inner, unwrapped.wrapping, self._received_at, element)
         if decoded.pruned and isinstance(fact, Unsupported):
             fact = Unreadable()
         return [_event(element, unwrapped.wrapping, fact)]

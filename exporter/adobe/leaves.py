@@ -45,6 +45,8 @@ def clean(text: str) -> str:
 
 def identifier(value: object) -> str:
     """An id as text of at most MAX_ID characters; empty when there is none."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         text = clean(value.strip())
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER:

@@ -50,6 +50,8 @@ ANOMALY_FIELDS: Final = (
 )
 """Every field that `FlowRun.anomalies` can name."""
 
+_MAX_DEPTH: Final = 16
+"""Objects within objects in which anything is looked for; the deepest that is has six."""
 _MAX_ACTIVITIES: Final = 1000
 _MAX_ENTRIES: Final = 50_000
 """Error entries looked at in one run."""
@@ -83,6 +85,7 @@ _SIZE_KEYS: Final = {result: f"{result}Bytes" for result in SIZE_RESULTS}
 _FILE_KEYS: Final = {result: f"{result}FileCount" for result in SIZE_RESULTS}
 
 _NOTHING: Final[Node] = {}
+_XDM: Final = XDM.encode()
 
 
 def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
@@ -97,12 +100,14 @@ def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
     unwrapped = unwrap(decoded.value, Wrapping(event_code=event_code))
     if isinstance(unwrapped.inner, list):
         return Unsupported()
-    return interpret(unwrapped.inner, unwrapped.wrapping, recorded_at)
+    return interpret(unwrapped.inner, unwrapped.wrapping, recorded_at, body)
 
 
-def interpret(node: Node, wrapping: Wrapping, recorded_at: int) -> Fact:
-    """Read one unwrapped object."""
-    node = _plain(node)
+def interpret(node: Node, wrapping: Wrapping, recorded_at: int, body: bytes) -> Fact:
+    """Read one unwrapped object, that was decoded from these bytes."""
+    if _XDM in body:
+        plain = _plain(node)
+        node = plain if isinstance(plain, dict) else _NOTHING
     if looks_like_run(node):
         return _run(node, wrapping, recorded_at)
     if looks_like_alert(node):
@@ -112,26 +117,30 @@ def interpret(node: Node, wrapping: Wrapping, recorded_at: int) -> Fact:
     return Unsupported(sandbox=leaves.identifier(node.get("sandboxName")))
 
 
-def _plain(node: Node) -> Node:
-    """The object without the prefix of Experience Data Model fields; of twins the one without it is believed."""
-    if XDM not in "".join(node):
-        return node
-    plain = {key.removeprefix(XDM): value for key, value in node.items() if key.startswith(XDM)}
-    plain.update((key, value) for key, value in node.items() if not key.startswith(XDM) and value is not None)
-    return plain
+def _plain(value: object, depth: int = 0) -> object:
+    """A value without the prefix of Experience Data Model fields; of twins the one without it is believed."""
+    if depth > _MAX_DEPTH:
+        return value
+    if isinstance(value, list):
+        return [_plain(element, depth + 1) for element in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {key.removeprefix(XDM): element for key, element in value.items() if key.startswith(XDM)}
+    plain.update((key, element) for key, element in value.items() if not key.startswith(XDM) and element is not None)
+    return {key: _plain(element, depth + 1) for key, element in plain.items()}
 
 
 def _section(node: Node, key: str) -> Node:
     """A nested object; an empty one where there is none, so that what lacks it lacks only its leaves."""
     found = node.get(key)
-    return _plain(found) if isinstance(found, dict) else _NOTHING
+    return found if isinstance(found, dict) else _NOTHING
 
 
 def _objects(value: object) -> Iterator[Node]:
     """The objects of a list; one object that should have been a list of one counts as that."""
     for element in value if isinstance(value, list) else [value]:
         if isinstance(element, dict):
-            yield _plain(element)
+            yield element
 
 
 class _Reading:
@@ -200,7 +209,7 @@ class _Reading:
     def _error(self, told_error: object) -> RunError:
         if not isinstance(told_error, dict):
             return RunError(code=OTHER, message=leaves.message(told_error))
-        entry = _plain(told_error)
+        entry: Node = told_error
         told = entry.get("code")
         code = leaves.identifier(told)
         if not is_error_code(code):
@@ -220,13 +229,13 @@ class _Reading:
 
 def _error_entries(part: Node) -> Iterator[object]:
     """What a run (its metrics) or an activity says went wrong; `skippedInfo` and `warningInfo` are no errors."""
-    status_summary = _section(part, "statusSummary")
-    for value in (
-        status_summary.get("errors"),
-        _section(status_summary, "extensions").get("errors"),
-        _section(part, "recordSummary").get("failedInfo"),
-    ):
-        yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
+    status_summary = part.get("statusSummary")
+    record_summary = part.get("recordSummary")
+    extensions = status_summary.get("extensions") if isinstance(status_summary, dict) else None
+    for section, key in ((status_summary, "errors"), (extensions, "errors"), (record_summary, "failedInfo")):
+        value = section.get(key) if isinstance(section, dict) else None
+        if value:
+            yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
 def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsupported:
