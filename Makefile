@@ -22,7 +22,7 @@ lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.developing ## Measure the hot paths side by side and print ratios
+bench: $(VENV)/.developing ## Measure the hot paths side by side, print ratios, keep them in benchmarks/results.md
 	$(BIN)/python -m benchmarks.run
 
 clean: ## Remove what was set up, but no ledger
