@@ -83,7 +83,7 @@ def test_others_read_it_whole(exporter: Exporter, command: list[str], accept: st
     path = "/metrics?collect[]=flows"
     words = [word.format(url=exporter.url + path.replace("[]", "%5B%5D")) for word in command]
     read = subprocess.run(
-        [program(words[0]), *words[1:], f"--header=Accept: {accept}"], capture_output=True, check=True, timeout=30
+        [program(words[0]), *words[1:], "--header", f"Accept: {accept}"], capture_output=True, check=True, timeout=30
     ).stdout
     plain = exporter.get(path, headers={"accept": accept, "accept-encoding": "identity"})
     packed = exporter.get(path, headers={"accept": accept, "accept-encoding": "gzip"})
