@@ -8,6 +8,7 @@ Knows nothing of series; times are milliseconds.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -58,7 +59,7 @@ class Alerts:
     """Every alert id of the last days, and the names known of each place."""
 
     def __init__(self) -> None:
-        self._instances: dict[str, Instance] = {}
+        self._instances: OrderedDict[str, Instance] = OrderedDict()
         self._by_place: dict[Place, set[str]] = {}
         self._by_run: dict[str, set[str]] = {}
         self._names: dict[Place, list[str]] = {}

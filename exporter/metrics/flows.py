@@ -10,6 +10,7 @@ Everything is a function of the entries' times and of `now`. Knows no series.
 """
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -65,7 +66,7 @@ class Flows:
         self._limits = limits
         self._states: dict[Place, FlowState] = {}
         self._sandboxes: dict[str, int] = {}
-        self._without_slot: dict[Place, None] = {}
+        self._without_slot: OrderedDict[Place, None] = OrderedDict()
         self._checks: list[tuple[int, Place]] = []
         self._next_check: dict[Place, int] = {}
         self.slots = 0
@@ -157,7 +158,7 @@ class Flows:
     def restore(self, state: FlowsState) -> None:
         """Begin with what another left off with."""
         self._sandboxes = dict(state.sandboxes)
-        self._without_slot = dict.fromkeys(state.without_slot)
+        self._without_slot = OrderedDict.fromkeys(state.without_slot)
         self.overflowed = state.overflowed
         for place, flow in state.flows:
             self._states[place] = flow
@@ -169,4 +170,4 @@ class Flows:
             self.overflowed += 1
             self._without_slot[place] = None
             if len(self._without_slot) > _MAX_OVERFLOWED:
-                del self._without_slot[next(iter(self._without_slot))]
+                self._without_slot.popitem(last=False)

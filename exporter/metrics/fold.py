@@ -11,7 +11,7 @@ Knows neither ledger nor Adobe.
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -101,8 +101,9 @@ class Fold:
         self.now = 0
         self.limits = limits
         self._flows = Flows(limits)
-        self._starts: dict[str, Start] = {}
-        self._ended: dict[str, tuple[int, int]] = {}
+        # Ordered dicts: a plain one is slow to find its first item when many were taken away before it.
+        self._starts: OrderedDict[str, Start] = OrderedDict()
+        self._ended: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._alerts = Alerts()
         self._error_codes: Counter[str] = Counter()
         self._last_notifications: dict[str, int] = {}
@@ -189,8 +190,8 @@ class Fold:
         """Begin with what another left off with; only before anything was folded."""
         self.now = state.now
         self._flows.restore(state.flows)
-        self._starts = dict(state.starts)
-        self._ended = dict(state.ended)
+        self._starts = OrderedDict(state.starts)
+        self._ended = OrderedDict(state.ended)
         self._alerts.restore(state.alerts)
         self._last_notifications = dict(state.last_notifications)
         self.series.advance(state.now)
@@ -390,7 +391,7 @@ def _is_past(recorded: RecordedFact) -> bool:
     return happened_at is not None and recorded.received_at - happened_at > PAST_AFTER
 
 
-def _drop_while(items: dict[str, _Item], is_gone: Callable[[_Item], bool]) -> None:
+def _drop_while(items: OrderedDict[str, _Item], is_gone: Callable[[_Item], bool]) -> None:
     while items:
         key, item = next(iter(items.items()))
         if not is_gone(item):
