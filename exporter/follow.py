@@ -223,6 +223,7 @@ class Follower:
         try:
             if not self._has_begun:
                 self._begin()
+            self._check_pruned()
             head = self._ledger.head()
             while self._position < head and not self._is_closing:
                 entries = self._ledger.read(self._position, _PAGE)
@@ -240,6 +241,11 @@ class Follower:
         self._error = None
         self._is_caught_up = not self._is_closing
         return count
+
+    def _check_pruned(self) -> None:
+        """Refuse to go on where entries are gone that were never followed; they must not be skipped in silence."""
+        if self._position < self._ledger.pruned():
+            raise LedgerUnavailableError("entries that this process has not followed were pruned: start it again")
 
     def close(self) -> None:
         """End the fold's thread, in the middle of a catch-up if need be. Blocking."""

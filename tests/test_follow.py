@@ -278,6 +278,17 @@ def test_without_a_readable_checkpoint_pruned_entries_are_missed(following: Foll
     assert following.text() == before
 
 
+def test_a_process_that_fell_behind_what_was_pruned_shows_nothing(following: Following) -> None:
+    """Entries that were pruned before a process came to them are not skipped in silence."""
+    following.follower.catch_up()
+    asyncio.run(append(following.ledger, 3, 3))
+    for position in (5, 6):
+        following.ledger.save_checkpoint(position, b"another's")
+    assert following.ledger.prune(T0 + 1, 4, 100) == 4
+    with pytest.raises(LedgerUnavailableError, match="start it again"):
+        following.follower.catch_up()
+
+
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
