@@ -131,9 +131,9 @@ def pieces(folder: Path) -> Iterator[Row]:
     """What one notification costs, piece by piece, on one core: where the next step would have to be made."""
     adobe = Adobe()
     raws = [body(number) for number in range(POSTS)]
-    signed = [{name.encode(): value.encode() for name, value in adobe.headers(raw).items()} for raw in raws]
+    heads = [{name.encode(): value.encode() for name, value in adobe.headers(raw).items()} for raw in raws]
     key = load_key(adobe.answer(PATHS[0])[1])
-    claims = [signatures(headers) for headers in signed]
+    claims = [signatures(headers) for headers in heads]
     deliveries = [open_delivery({}, raw, NOW) for raw in raws]
     drafts = [draft(Source.WEBHOOK, delivery.events[0]) for delivery in deliveries]
     facts = [recorded(raw, position) for position, raw in enumerate(raws, start=1)]
@@ -149,7 +149,7 @@ def pieces(folder: Path) -> Iterator[Row]:
             made.apply(fact)
 
     measured = {
-        "headers to signatures": lambda: [signatures(headers) for headers in signed],
+        "headers to signatures": lambda: [signatures(headers) for headers in heads],
         "RSA, one signature": lambda: [verify(raw, claim[0], key) for raw, claim in zip(raws, claims, strict=True)],
         "body to fact": lambda: [open_delivery({}, raw, NOW) for raw in raws],
         "fact to entry": lambda: [draft(Source.WEBHOOK, delivery.events[0]) for delivery in deliveries],
@@ -164,22 +164,24 @@ def pieces(folder: Path) -> Iterator[Row]:
     ledger.close()
 
 
+def signed(adobe: Adobe, raw: bytes) -> bytes:
+    """A delivery with Adobe's signatures."""
+    return request(raw, adobe.headers(raw))
+
+
 def posts(folder: Path) -> Iterator[Row]:
     """Signed, deduplicated, durable deliveries, against an endpoint that reads the body and answers 204."""
     with serving(Adobe()) as adobe, endpoint() as theirs, exporter(folder / "posts.db", keys_url=adobe.url) as ours:
 
-        def signed(raw: bytes) -> bytes:
-            return request(raw, adobe.headers(raw))
-
         def batch(first: int) -> bytes:
-            return signed(b"[" + b",".join(body(first + number) for number in range(BATCH)) + b"]")
+            return signed(adobe, b"[" + b",".join(body(first + number) for number in range(BATCH)) + b"]")
 
-        send(ours.port, [signed(body(90_000_000 + number)) for number in range(200)], CONNECTIONS)
+        send(ours.port, [signed(adobe, body(90_000_000 + number)) for number in range(200)], CONNECTIONS)
         single: list[float] = []
         batches: list[float] = []
         against: list[float] = []
         for turn in range(ROUNDS):
-            requests = [signed(body(turn * POSTS + number)) for number in range(POSTS)]
+            requests = [signed(adobe, body(turn * POSTS + number)) for number in range(POSTS)]
             against.append(send(theirs.port, requests, CONNECTIONS).per_second)
             single.append(send(ours.port, requests, CONNECTIONS).per_second)
             first = 50_000_000 + turn * BATCHES * BATCH
@@ -227,14 +229,10 @@ def under_scrapes(folder: Path) -> Iterator[Row]:
         idle = server.resident()
         started = server.seconds
 
-        def signed(raw: bytes) -> bytes:
-            return request(raw, adobe.headers(raw))
-
         def deliver(first: int, count: int, pause: float) -> Load:
-            return send(server.port, [signed(body(first + number)) for number in range(count)], 10, pause)
+            return send(server.port, [signed(adobe, body(first + number)) for number in range(count)], 10, pause)
 
-        for raws in [list(bodies())]:
-            send(server.port, [signed(raw) for raw in raws], CONNECTIONS)
+        send(server.port, [signed(adobe, raw) for raw in bodies()], CONNECTIONS)
         until_folded(server)
         series = next(
             float(line.split()[1])

@@ -34,9 +34,6 @@ BEAT: Final = 1.0
 CHECKPOINT_EVERY: Final = 300.0
 """Seconds between checkpoints: what a start after a crash may have to read again."""
 
-FAILURES: Final = ("fold", "checkpoint")
-"""What can fail here and be counted: an entry that can't be folded, a checkpoint that can't be kept or read."""
-
 _Result = TypeVar("_Result")
 Reader = Callable[[bytes, int, str], Fact]
 """Reads a body as it was kept; given the time of recording and the event code that was known of it."""
@@ -56,7 +53,7 @@ class Standing:
     series: int
     ledger_bytes: int
     failures: Mapping[str, int]
-    """How often each of FAILURES has been."""
+    """How often an entry could not be folded ("fold"), and a checkpoint not be kept or read ("checkpoint")."""
 
 
 class Follower:
@@ -151,6 +148,8 @@ class Follower:
                 position, state, unreadable = found
                 await asyncio.to_thread(self._ledger.save_checkpoint, position, state, unreadable)
                 self._checkpoint_position = position
+                # What could not be read is gone, also where this one took its position.
+                self._unreadable -= unreadable
                 self._readable.add(position)
         except ExporterError as error:
             self._failures["checkpoint"] += 1
@@ -169,8 +168,7 @@ class Follower:
             # One from the future was written by a clock that was wrong.
             if kept[0].position > self._position or 0 <= age < least_age * 1000:
                 return None
-        # What stands at this position is replaced, whatever it is.
-        return self._position, encode(self._fold.state()), frozenset(self._unreadable - {self._position})
+        return self._position, encode(self._fold.state()), frozenset(self._unreadable)
 
     def _begin(self) -> None:
         """Take up the newest checkpoint that can be read."""

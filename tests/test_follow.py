@@ -321,6 +321,17 @@ def test_a_damaged_checkpoint_makes_room(following: Following) -> None:
     assert [each.position for each in following.ledger.checkpoints()] == [3, 1]
 
 
+def test_a_checkpoint_that_took_a_damaged_ones_place_is_a_good_one(following: Following) -> None:
+    """What was written over a checkpoint that could not be read is kept like any other, beside the next one."""
+    following.ledger.save_checkpoint(3, b"junk")
+    following.follower.catch_up()
+    asyncio.run(following.follower._save(least_age=0))
+    asyncio.run(append(following.ledger, 3, 1))
+    following.follower.catch_up()
+    following.end()
+    assert [each.position for each in following.ledger.checkpoints()] == [4, 3]
+
+
 def test_a_checkpoint_from_the_future_stops_none(following: Following) -> None:
     """A checkpoint that was written by a clock that was far ahead does not keep later ones from being written."""
     following.now = T0 + DAY

@@ -143,6 +143,14 @@ class Family:
             self.blocks.remove(found.block)
         return found.shown
 
+    def same_as(self, variant: Variant) -> Collection[Variant]:
+        """The variants in which its lines are those of this one."""
+        if self.metric.type is MetricType.GAUGE:
+            return tuple(Variant)
+        if variant is Variant.START_TIMESTAMPS or self.metric.has_exemplars:
+            return (variant,)
+        return (Variant.PLAIN, Variant.EXEMPLARS)
+
     def describe(self) -> FamilyState:
         """All cells, for a checkpoint."""
         metric = self.metric

@@ -298,8 +298,7 @@ class Fold:
         ended = self._ended.get(alert.run_id)
         name = self._alerts.label(alert.name, told)
         # From a file, history must not look like now.
-        is_replayed = recorded.source is Source.REPLAY and alert.changed_at is not None
-        fired_at = min(at, alert.changed_at or at) if is_replayed else at
+        fired_at = min(at, alert.changed_at or at) if recorded.source is Source.REPLAY else at
         run_ended_at = ended[1] if ended else None
         place = self._alerts.apply(alert, told, name, received_at=at, fired_at=fired_at, run_ended_at=run_ended_at)
         heapq.heappush(self._due, (fired_at + FIRING_FOR, place))
@@ -320,7 +319,6 @@ class Fold:
         for run_id in [run_id for run_id, start in self._starts.items() if start.place == place]:
             del self._starts[run_id]
         self.series.drop(FLOW, place)
-        self._hidden.pop(place, None)
 
     def _let_go(self, received_at: int) -> None:
         """Forget what no fact from now on can ask for; the oldest stand first."""

@@ -14,7 +14,7 @@ Knows no facts: what moves a series, and what lets a group go, comes from `fold`
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import Metric as CollectedFamily
 from prometheus_client.registry import Collector
@@ -187,7 +187,7 @@ class Series(Collector):
             for cells in block.groups
             if not cells.is_hidden
         )
-        block.texts = with_text(block.texts, text, self._same(family, variant))
+        block.texts = with_text(block.texts, text, family.same_as(variant))
         return text
 
     def _text(self, family: Family, cells: Cells, variant: Variant) -> bytes:
@@ -202,16 +202,8 @@ class Series(Collector):
             )
             for labels, cell in cells.cells.items()
         ).encode()
-        cells.texts = with_text(cells.texts, text, self._same(family, variant))
+        cells.texts = with_text(cells.texts, text, family.same_as(variant))
         return text
-
-    def _same(self, family: Family, variant: Variant) -> Collection[Variant]:
-        """The variants in which a family has the same lines as in this one."""
-        if family.metric.type is MetricType.GAUGE:
-            return tuple(Variant)
-        if variant is Variant.START_TIMESTAMPS or family.metric.has_exemplars:
-            return (variant,)
-        return (Variant.PLAIN, Variant.EXEMPLARS)
 
     def _collected(self, family: Family, *, with_start: bool) -> CollectedFamily:
         metric = family.metric

@@ -45,11 +45,6 @@ class Paged:
         with self._lock:
             self._pages.append(page)
 
-    def clear(self) -> None:
-        """Begin to look anew."""
-        with self._lock:
-            self._pages.clear()
-
     def flows(self, alertname: str, status: str) -> list[str]:
         """The flow of each alert in each page, of this name and status ("firing" or "resolved")."""
         with self._lock:
