@@ -6,6 +6,7 @@ writes a run down, where runs are kept, or what becomes of them.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -248,6 +249,9 @@ class Unreadable:
 
 Fact = FlowRun | FlowAlert | Flow | Forgotten | Unsupported | Unreadable
 
+Reader = Callable[[bytes, int, str], Fact]
+"""Reads an event's body as it was kept; given the time of recording and the event code that was known of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -259,6 +263,8 @@ class Event:
     event_code: str | None = None
     client_id: str | None = None
     """Whom it is meant for, where it says so."""
+    is_complete: bool = False
+    """Whether the fact is all from the body: what came around it said no more of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +273,8 @@ class Delivery:
 
     source: Source
     events: tuple[Event, ...] = field(default=())
+    read_at: int | None = None
+    """The time as of which it was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import structlog
 
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
-from exporter.flowrun import Fact, FlowRun, Forgotten, RecordedFact, Unreadable, Unsupported
+from exporter.flowrun import Fact, FlowRun, Forgotten, Reader, RecordedFact, Unreadable, Unsupported
 from exporter.ledger import Entry, Ledger
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold, FoldState
@@ -35,8 +35,6 @@ CHECKPOINT_EVERY: Final = 300.0
 """Seconds between checkpoints: what a start after a crash may have to read again."""
 
 _Result = TypeVar("_Result")
-Reader = Callable[[bytes, int, str], Fact]
-"""Reads a body as it was kept; given the time of recording and the event code that was known of it."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("follow")
 

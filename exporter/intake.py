@@ -35,11 +35,21 @@ _RESULTS = {"unsupported": Result.UNSUPPORTED, "unreadable": Result.UNREADABLE}
 class Intake:
     """Records deliveries; see `record`."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], int], retention: int | None = None) -> None:
-        """`retention`: milliseconds the ledger keeps a fact; None while nothing is pruned."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], int],
+        retention: int | None = None,
+        keep: Callable[[Event, int], None] | None = None,
+    ) -> None:
+        """`retention`: milliseconds the ledger keeps a fact; None while nothing is pruned.
+
+        `keep` is given each event that was recorded, and the time as of which it was read.
+        """
         self._ledger = ledger
         self._clock = clock
         self._retention = retention
+        self._keep = keep
         self._trouble: ExporterError | None = None
 
     async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
@@ -50,14 +60,18 @@ class Intake:
         """
         results: Counter[Result] = Counter()
         drafts: list[Draft] = []
+        drafted: list[tuple[Event, int | None]] = []
         for delivery in deliveries:
             for event in delivery.events:
                 if self._has_expired(delivery.source, event.fact):
                     results[Result.EXPIRED] += 1
                 else:
                     drafts.append(draft(delivery.source, event))
+                    drafted.append((event, delivery.read_at))
         if drafts or cursor is not None:
-            results.update(_result(receipt) for receipt in await self._append(drafts, cursor))
+            receipts = await self._append(drafts, cursor)
+            results.update(map(_result, receipts))
+            self._keep_new(drafted, receipts)
         return results
 
     async def forget(self, flow_id: str) -> None:
@@ -87,6 +101,13 @@ class Intake:
             raise
         self._trouble = None
         return receipts
+
+    def _keep_new(self, drafted: Sequence[tuple[Event, int | None]], receipts: Sequence[Receipt]) -> None:
+        if self._keep is None:
+            return
+        for (event, read_at), receipt in zip(drafted, receipts, strict=True):
+            if receipt.is_new and read_at is not None:
+                self._keep(event, read_at)
 
     def _has_expired(self, source: Source, fact: Fact) -> bool:
         if self._retention is None or source is not Source.REPLAY:

@@ -33,6 +33,7 @@ from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.notation import Address
+from exporter.recent import Recent
 from exporter.replay import Progress, replay
 from exporter.retention import Retention
 from exporter.settings import Settings
@@ -97,7 +98,8 @@ class Program:
             self._ledger = open_ledger(settings.ledger_url, settings.ledger_max_size)
             opened.callback(self._ledger.close)
             limits = _limits(settings)
-            self._follower = Follower(self._ledger, Fold(limits), read)
+            recent = Recent(read)
+            self._follower = Follower(self._ledger, Fold(limits), recent.read)
             opened.callback(self._follower.close)
             self._closing = opened.pop_all()
         # One client for each purpose: what a stranger can cause must not crowd out anything else.
@@ -122,7 +124,7 @@ class Program:
             self._follower.prunable,
             telemetry.ledger_errors.labels("prune").inc,
         )
-        intake = Intake(self._ledger, clock)
+        intake = Intake(self._ledger, clock, keep=recent.keep)
         webhook = app.webhook_routes(
             Webhook(
                 intake.record,

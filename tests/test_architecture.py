@@ -18,6 +18,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.notation": ({"exporter.ledger.urls"}, set()),
     "exporter.settings": ({"exporter.errors", "exporter.notation"}, {"pydantic"}),
     "exporter.intake": ({"exporter.errors", "exporter.flowrun", "exporter.ledger"}, set()),
+    "exporter.recent": ({"exporter.flowrun"}, set()),
     "exporter.follow": ({"exporter.errors", "exporter.flowrun", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
     "exporter.replay": ({"exporter.flowrun", "exporter.adobe"}, set()),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -61,7 +62,7 @@ class FakeLedger(SqliteLedger):
         return [Receipt(kind=each.kind, is_new=True) for each in drafts]
 
 
-def event(fact: Fact, body: bytes = b"{}", **words: str) -> Event:
+def event(fact: Fact, body: bytes = b"{}", **words: Any) -> Event:
     """An event that tells a fact."""
     return Event(fact=fact, body=body, **words)
 

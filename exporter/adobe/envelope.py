@@ -54,12 +54,14 @@ def challenge(query_string: bytes) -> str:
 def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
     """Read a webhook request's body; raises TooManyEventsError."""
     single = Wrapping(event_id=_header(headers, _EVENT_ID_HEADER), event_code=_header(headers, _EVENT_CODE_HEADER))
-    return Delivery(source=Source.WEBHOOK, events=_read(body, received_at, single, MAX_EVENTS))
+    events = _read(body, received_at, single, MAX_EVENTS)
+    return Delivery(source=Source.WEBHOOK, events=events, read_at=received_at)
 
 
 def read_document(body: bytes, source: Source, received_at: int) -> Delivery:
     """Read a journal page, an answer of the Flow Service or a saved notification."""
-    return Delivery(source=source, events=_read(body, received_at, Wrapping(), None))
+    events = _read(body, received_at, Wrapping(), None)
+    return Delivery(source=source, events=events, read_at=received_at)
 
 
 def validation(body: bytes) -> Validation | None:
@@ -135,7 +137,8 @@ class _Reading:
         fact = payloads.interpret(unwrapped.inner, unwrapped.wrapping, self._received_at, element)
         if decoded.pruned and isinstance(fact, Unsupported):
             fact = Unreadable()
-        return [_event(element, unwrapped.wrapping, fact)]
+        is_complete = not outer.org and outer.told_at is None
+        return [_event(element, unwrapped.wrapping, fact, is_complete=is_complete)]
 
     def _events_of_list(self, element: bytes, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
         """Those of a list within; the element itself where nothing in it is recognised."""
@@ -149,13 +152,14 @@ class _Reading:
         return [_event(element, unwrapped.wrapping, Unsupported())]
 
 
-def _event(body: bytes, wrapping: Wrapping, fact: Fact) -> Event:
+def _event(body: bytes, wrapping: Wrapping, fact: Fact, *, is_complete: bool = False) -> Event:
     return Event(
         fact=fact,
         body=body,
         event_id=wrapping.event_id or None,
         event_code=wrapping.event_code or None,
         client_id=wrapping.client_id or None,
+        is_complete=is_complete,
     )
 
 

@@ -8,7 +8,7 @@ Sans-I/O.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Final
 
 from exporter.adobe.wrappers import Node
@@ -83,9 +83,8 @@ def activity_name(node: Node) -> str:
     return next((name for word, name in _ACTIVITY_WORDS if word in words), OTHER)
 
 
-def kind_of_run(node: Node, activities: Sequence[Node], event_code: str) -> Kind:
-    """The kind of flow a run belongs to."""
-    names = {activity_name(activity) for activity in activities}
+def kind_of_run(node: Node, names: Collection[str], event_code: str) -> Kind:
+    """The kind of flow a run belongs to; `names`: those of its activities."""
     created_by = node.get("createdClient")
     client = _KINDS_BY_CLIENT.get(created_by) if isinstance(created_by, str) else None
     # Looked for first, whatever the code says: a query's name can be its SQL, and must not become a label.

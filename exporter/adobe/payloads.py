@@ -248,7 +248,8 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
     if not run_id or not flow_id or status is None:
         return Unsupported(sandbox=sandbox)
     started_at, completed_at = reading.ends(_section(metrics, "durationSummary"))
-    activities = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
+    nodes = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
+    activities = tuple(_activity(each, reading) for each in nodes)
     return FlowRun(
         run_id=run_id,
         flow_id=flow_id,
@@ -256,7 +257,7 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
         org=wrapping.org,
         status=status,
         flow_name=reading.name(node.get("flowName")),
-        kind=kind_of_run(node, activities, wrapping.event_code),
+        kind=kind_of_run(node, [activity.name for activity in activities], wrapping.event_code),
         started_at=started_at,
         completed_at=completed_at,
         created_at=reading.moment(node.get("createdAt"), "created_at"),
@@ -265,8 +266,8 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
         records=reading.counts(_section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
         size=reading.counts(_section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
         files=reading.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
-        errors=reading.errors((metrics, *activities)),
-        activities=tuple(_activity(activity, reading) for activity in activities),
+        errors=reading.errors((metrics, *nodes)),
+        activities=activities,
         anomalies=tuple(reading.anomalies[:_MAX_ANOMALIES]),
     )
 

@@ -10,7 +10,6 @@ Weak point: nothing in a signature says when it was made; what keeps a replayed 
 Sans-I/O: no clock, no client, no async.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping
@@ -98,6 +97,6 @@ def _decoded(text: bytes) -> bytes | None:
     if not _MIN_SIGNATURE <= len(text) <= _MAX_SIGNATURE:
         return None
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
         return None

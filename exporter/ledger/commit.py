@@ -82,11 +82,11 @@ class GroupCommit:
             self._waiting.append(request)
             self._waiting_bytes += size
             self._wake.notify()
+        expiry = loop.call_later(COMMIT_TIMEOUT, _expire, request.answer)
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT):
-                return await request.answer
-        except TimeoutError:
-            raise CommitTimeoutError("the commit took too long") from None
+            return await request.answer
+        finally:
+            expiry.cancel()
 
     def between(self, work: Callable[[], _Result]) -> _Result:
         """Do something on the writer's thread between two commits, and wait for its result. Blocking.
@@ -182,3 +182,8 @@ def _answer(settled: list[tuple[Request, list[Receipt] | ExporterError]]) -> Non
             request.answer.set_exception(answer)
         else:
             request.answer.set_result(answer)
+
+
+def _expire(answer: asyncio.Future[list[Receipt]]) -> None:
+    if not answer.done():
+        answer.set_exception(CommitTimeoutError("the commit took too long"))

@@ -1,8 +1,7 @@
 """The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer, readers on connections of their own.
 
 Several processes may share the file: writers take turns by SQLite's own lock, and positions are given out under it, so
-they become visible in order. Uniqueness is the insert's own (`ON CONFLICT DO NOTHING`); nothing is read and then
-written. Knows nothing of what an entry means.
+they become visible in order. Knows nothing of what an entry means.
 """
 
 import hashlib
@@ -10,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,15 +18,8 @@ from exporter.flowrun import Source
 from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, as_unreadable, sqlite_checkpoint
 from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
 from exporter.ledger.sqlite_file import Identity, connect, identity, open_file, trouble
+from exporter.ledger.sqlite_insert import insert, insert_new
 
-# What was new is told by the number of rows that changed: RETURNING would cost as much again as the insert.
-_INSERT: Final = """
-INSERT INTO entry (event_id, fact_key, source, received_at, kind, event_code, counts, flow_id, run_id, sandbox, status,
-                   error_codes, completed_at, body)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7 AND NOT EXISTS (SELECT 1 FROM entry WHERE run_id = ?9 AND counts = 1),
-        ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-ON CONFLICT DO NOTHING
-"""
 _READ_BYTES: Final = 8 * 1024 * 1024
 """Bytes of bodies after which a page ends."""
 _LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
@@ -192,12 +185,14 @@ class SqliteLedger:
         return reader
 
     def _commit(self, requests: Sequence[Request]) -> list[list[Receipt]]:
-        return self._transaction(requests, self._insert)
+        return self._transaction(requests, self._insert_all)
 
     def _commit_piecewise(self, requests: Sequence[Request]) -> list[list[Receipt]]:
-        return self._transaction(requests, self._insert_or_isolate)
+        return self._transaction(requests, self._insert_or_isolate_each)
 
-    def _transaction(self, requests: Sequence[Request], insert: Callable[[Draft, int], Receipt]) -> list[list[Receipt]]:
+    def _transaction(
+        self, requests: Sequence[Request], insert_all: Callable[[Sequence[Draft], int], list[Receipt]]
+    ) -> list[list[Receipt]]:
         connection = self._writer
         self._check_file()
         if self._max_size is not None and self.size() - self._freed() >= self._max_size:
@@ -206,7 +201,8 @@ class SqliteLedger:
             connection.execute("BEGIN IMMEDIATE")
             last = connection.execute(_LAST_RECEIVED).fetchone()
             received_at = max(self._clock(), last[0] if last else 0)
-            receipts = [[insert(draft, received_at) for draft in request.drafts] for request in requests]
+            inserted = iter(insert_all([draft for request in requests for draft in request.drafts], received_at))
+            receipts = [list(islice(inserted, len(request.drafts))) for request in requests]
             for request in requests:
                 if request.cursor is not None:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
@@ -253,27 +249,16 @@ class SqliteLedger:
             except sqlite3.Error as error:
                 raise self._unavailable(error) from error
 
+    def _insert_all(self, drafts: Sequence[Draft], received_at: int) -> list[Receipt]:
+        if len(drafts) > 1 and insert_new(self._writer, drafts, received_at):
+            return [Receipt(kind=draft.kind, is_new=True) for draft in drafts]
+        return [self._insert(draft, received_at) for draft in drafts]
+
+    def _insert_or_isolate_each(self, drafts: Sequence[Draft], received_at: int) -> list[Receipt]:
+        return [self._insert_or_isolate(draft, received_at) for draft in drafts]
+
     def _insert(self, draft: Draft, received_at: int) -> Receipt:
-        changed = self._writer.execute(
-            _INSERT,
-            (
-                draft.event_id,
-                draft.fact_key,
-                draft.source.value,
-                received_at,
-                draft.kind,
-                draft.event_code,
-                draft.is_outcome,
-                draft.flow_id,
-                draft.run_id,
-                draft.sandbox,
-                draft.status,
-                draft.error_codes,
-                draft.completed_at,
-                draft.body,
-            ),
-        ).rowcount
-        return Receipt(kind=draft.kind, is_new=changed > 0)
+        return Receipt(kind=draft.kind, is_new=insert(self._writer, draft, received_at))
 
     def _insert_or_isolate(self, draft: Draft, received_at: int) -> Receipt:
         try:

@@ -399,7 +399,7 @@ def test_too_many_broken_elements() -> None:
 def test_a_document_says_whence_it_came(body: bytes) -> None:
     """A page or a file is read as a request is, by another name."""
     for source in Source:
-        assert read_document(body, source, NOW) == Delivery(source=source, events=opened(body))
+        assert read_document(body, source, NOW) == Delivery(source=source, events=opened(body), read_at=NOW)
 
 
 @given(st.binary() | st.lists(st.binary()).map(lambda parts: b"[" + b",".join(parts) + b"]"))
