@@ -28,7 +28,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from benchmarks import large_ledger
 from benchmarks.load import Load, request, send
 from benchmarks.made import FLOWS, LIMITS, NOW, bodies, body, fold, recorded
-from benchmarks.servers import Server, endpoint, exporter
+from benchmarks.servers import Server, endpoint, exporter, least
 from exporter.adobe.envelope import open_delivery
 from exporter.adobe.payloads import read
 from exporter.adobe.signature import load_key, signatures, verify
@@ -170,31 +170,50 @@ def signed(adobe: Adobe, raw: bytes) -> bytes:
 
 
 def posts(folder: Path) -> Iterator[Row]:
-    """Signed, deduplicated, durable deliveries, against an endpoint that reads the body and answers 204."""
-    with serving(Adobe()) as adobe, endpoint() as theirs, exporter(folder / "posts.db", keys_url=adobe.url) as ours:
+    """Signed, deduplicated, durable deliveries, against an endpoint that reads the body and answers 204.
+
+    Also against the least that such a delivery needs, by time and by processor time: how near it is to the limit.
+    """
+    with (
+        serving(Adobe()) as adobe,
+        endpoint() as theirs,
+        least(folder / "least.db", adobe.url + PATHS[0]) as limit,
+        exporter(folder / "posts.db", keys_url=adobe.url) as ours,
+    ):
 
         def batch(first: int) -> bytes:
             return signed(adobe, b"[" + b",".join(body(first + number) for number in range(BATCH)) + b"]")
 
         send(ours.port, [signed(adobe, body(90_000_000 + number)) for number in range(200)], CONNECTIONS)
-        single: list[float] = []
-        batches: list[float] = []
-        against: list[float] = []
+        singles: dict[int, list[float]] = {server.port: [] for server in (theirs, limit, ours)}
+        batches: dict[int, list[float]] = {server.port: [] for server in (limit, ours)}
+        used: dict[int, list[float]] = {server.port: [] for server in (theirs, limit, ours)}
         for turn in range(ROUNDS):
             requests = [signed(adobe, body(turn * POSTS + number)) for number in range(POSTS)]
-            against.append(send(theirs.port, requests, CONNECTIONS).per_second)
-            single.append(send(ours.port, requests, CONNECTIONS).per_second)
+            for server in (theirs, limit, ours):
+                before = server.cpu()
+                singles[server.port].append(send(server.port, requests, CONNECTIONS).per_second)
+                if server is ours:
+                    until_folded(server)
+                used[server.port].append((server.cpu() - before) / POSTS)
             first = 50_000_000 + turn * BATCHES * BATCH
             requests = [batch(first + number * BATCH) for number in range(BATCHES)]
-            batches.append(send(ours.port, requests, CONNECTIONS // 4).per_second * BATCH)
+            for server in (limit, ours):
+                batches[server.port].append(send(server.port, requests, CONNECTIONS // 4).per_second * BATCH)
             until_folded(ours)
-    other = statistics.median(against)
-    for name, found, aim in (
-        ("one notification per POST, against an endpoint that answers 204", single, "0.6"),
-        (f"{BATCH} per POST, events against the same requests", batches, "3"),
+    other = statistics.median(singles[theirs.port])
+    for name, found, against, aim in (
+        ("one notification per POST, against an endpoint that answers 204", singles, other, "0.6"),
+        (f"{BATCH} per POST, events against the same requests", batches, other, "3"),
+        ("one per POST, against the least it needs", singles, statistics.median(singles[limit.port]), ""),
+        (f"{BATCH} per POST, against the least it needs", batches, statistics.median(batches[limit.port]), ""),
     ):
-        one = statistics.median(found)
-        yield Row(name, f"{one:,.0f}/s", f"{other:,.0f}/s", f"{one / other:.2f}", aim, spread(found))
+        one = statistics.median(found[ours.port])
+        values = found[ours.port]
+        yield Row(name, f"{one:,.0f}/s", f"{against:,.0f}/s", f"{one / against:.2f}", aim, spread(values))
+    mine, floor, bare = (statistics.median(used[server.port]) * 1e6 for server in (ours, limit, theirs))
+    name = f"processor time of one POST, against the least it needs (the endpoint: {bare:.0f} µs)"
+    yield Row(name, f"{mine:.0f} µs", f"{floor:.0f} µs", f"{mine / floor:.1f}", "", spread(used[ours.port]))
 
 
 def until_folded(server: Server) -> None:
