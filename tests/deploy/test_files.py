@@ -1,0 +1,221 @@
+"""The files for containers, systemd and Kubernetes say what the program takes, and expose no more than they should."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from exporter import settings
+from exporter.notation import Address
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "systemd" / "aep-flow-exporter.service"
+RULE = DEPLOY / "kubernetes" / "prometheusrule.yaml"
+USER = 10464
+LEDGER = "/var/lib/aep-flow-exporter"
+
+_VARIABLE = re.compile(r"\b(AEP_EXPORTER_[A-Z_]+)=(\S+)")
+
+
+def text(path: Path) -> str:
+    """A file's text."""
+    return path.read_text(encoding="utf-8")
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    """The documents of one of the files for Kubernetes."""
+    return list(yaml.safe_load_all(text(DEPLOY / "kubernetes" / name)))
+
+
+def one(name: str, kind: str) -> Any:
+    """The document of a kind."""
+    (found,) = [each for each in documents(name) if each["kind"] == kind]
+    return found
+
+
+COMPOSE: dict[str, Any] = yaml.safe_load(text(ROOT / "compose.yaml"))
+POD = one("exporter.yaml", "Deployment")["spec"]["template"]["spec"]
+CONTAINER = POD["containers"][0]
+
+
+def commands() -> Iterator[tuple[str, str, list[str], dict[str, str]]]:
+    """Where the program is started: the place, the command, its flags and its variables."""
+    image = dict(_VARIABLE.findall(text(ROOT / "Dockerfile")))
+    yield "Dockerfile", "serve", [], image | {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"}
+    for name in ("exporter", "simulate"):
+        service = COMPOSE["services"][name]
+        command, *flags = service.get("command", ["serve"])
+        yield f"compose.yaml: {name}", command, flags, image | service.get("environment", {})
+    command, *flags = CONTAINER["args"]
+    variables = {each["name"]: "given" for each in CONTAINER["env"]}
+    yield "deploy/kubernetes", command, flags, image | variables
+    line = re.search(r"^ExecStart=\S+ (.*)$", text(UNIT), re.MULTILINE)
+    assert line
+    command, *flags = shlex.split(line[1])
+    example = text(DEPLOY / "systemd" / "aep-flow-exporter.default")
+    yield "deploy/systemd", command, flags, dict(_VARIABLE.findall(re.sub("^#.*", "", text(UNIT) + example, flags=8)))
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "variables"), [pytest.param(*rest, id=place) for place, *rest in commands()]
+)
+def test_the_program_takes_its_flags(command: str, flags: list[str], variables: dict[str, str]) -> None:
+    """What each file gives the program is what the program takes."""
+    values, words = settings.load(command, flags, variables)
+    assert not words
+    if command == settings.SERVE and values.web_listen_address.host != "127.0.0.1":
+        assert values.authentication == "adobe"
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    """Hadolint finds nothing in the Dockerfile."""
+    linter = Path(sys.executable).with_name("hadolint")
+    ran = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stdout + ran.stderr
+
+
+def test_the_image() -> None:
+    """Two stages, a user by number, one volume, exec form throughout, and no program but Python for the probe."""
+    lines = text(ROOT / "Dockerfile").replace("\\\n", "").splitlines()
+    words = [line.split(maxsplit=1) for line in lines if line and line[0].isupper()]
+    said = [(word, rest) for word, rest in words if word != "RUN"]
+    assert [word for word, _ in said].count("FROM") == 2
+    assert ("USER", f"{USER}:{USER}") in said
+    assert ("VOLUME", LEDGER) in said
+    for word, rest in said:
+        if word in {"ENTRYPOINT", "CMD"}:
+            assert rest.startswith("["), word
+    (probe,) = [rest for word, rest in said if word == "HEALTHCHECK"]
+    assert 'CMD ["python", "-c"' in probe
+    assert {f"org.opencontainers.image.{name}" for name in ("title", "description", "source", "licenses")} <= set(
+        re.findall(r"org\.opencontainers\.image\.\w+", text(ROOT / "Dockerfile"))
+    )
+
+
+def test_compose_listens_on_loopback() -> None:
+    """Every published port is this machine's own, and every image has a version."""
+    services = COMPOSE["services"]
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 4
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["image"] == "aep-flow-exporter" or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+        assert service.get("network_mode", "service:exporter") == "service:exporter", name
+
+
+def test_what_compose_mounts_is_there() -> None:
+    """Files that containers are given exist, and are given to be read."""
+    mounts = [each for service in COMPOSE["services"].values() for each in service.get("volumes", [])]
+    for source, _, *options in (mount.split(":") for mount in mounts):
+        if source.startswith("."):
+            assert (ROOT / source).is_dir(), source
+            assert options == ["ro"], source
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+def test_the_parts_of_compose_know_each_other() -> None:
+    """The exporter believes the client id and the keys of what plays Adobe; both share the exporter's loopback."""
+    exporter, simulate = (COMPOSE["services"][name] for name in ("exporter", "simulate"))
+    given = exporter["environment"]
+    values, _ = settings.load("simulate", simulate["command"][1:], {})
+    assert values.client_id == given["AEP_EXPORTER_WEBHOOK_CLIENT_ID"]
+    assert given["AEP_EXPORTER_ADOBE_KEYS_URL"] == f"http://{values.keys_listen_address}"
+    assert values.url == "http://127.0.0.1:10464/webhook"
+
+
+@pytest.mark.parametrize("name", ["exporter.yaml", "ingress.yaml"])
+def test_kubernetes_knows_the_words(name: str) -> None:
+    """Each document is valid by Kubernetes's own schema, in which nothing is that it does not know."""
+    for document in documents(name):
+        kubernetes_validate.validate(document, "1.37", strict=True)
+
+
+def test_the_pod_may_do_nothing() -> None:
+    """The pod runs as nobody who may anything, on a file system that can't be written to but for the ledger."""
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["runAsUser"] == USER
+    assert POD["automountServiceAccountToken"] is False
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    (mount,) = CONTAINER["volumeMounts"]
+    assert mount["mountPath"] == LEDGER
+
+
+def test_the_parts_of_kubernetes_know_each_other() -> None:
+    """Ports and labels lead from the ingress and the monitors over the Service to the container."""
+    values, _ = settings.load("serve", CONTAINER["args"][1:], {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"})
+    ports = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
+    assert ports == {"metrics": values.web_listen_address.port, "webhook": _port(values.webhook_listen_address)}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert CONTAINER[probe]["httpGet"]["port"] in ports
+        assert CONTAINER[probe]["httpGet"]["path"] in {"/-/ready", "/-/healthy"}
+    service = one("exporter.yaml", "Service")
+    labels = one("exporter.yaml", "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert {each["name"]: each["port"] for each in service["spec"]["ports"]} == ports
+    assert all(each["targetPort"] == each["name"] for each in service["spec"]["ports"])
+    (path,) = one("ingress.yaml", "Ingress")["spec"]["rules"][0]["http"]["paths"]
+    assert path["path"] == values.webhook_path
+    assert path["pathType"] == "Exact"
+    assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": "webhook"}}
+
+
+def test_flows_are_one_target() -> None:
+    """Flows are scraped by the Service's name under one instance; processes pod by pod; both halves are one job."""
+    flows = one("scrape.yaml", "ScrapeConfig")["spec"]
+    (process,) = one("scrape.yaml", "ServiceMonitor")["spec"]["endpoints"]
+    service = one("exporter.yaml", "Service")
+    (target,) = flows["staticConfigs"][0]["targets"]
+    assert target == f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    assert flows["params"] == {"collect[]": ["flows"]}
+    assert process["params"] == {"collect[]": ["exporter"]}
+    example = {
+        each["job_name"]: each
+        for each in yaml.safe_load(text(ROOT / "prometheus" / "prometheus.yml"))["scrape_configs"]
+    }
+    renamed = {
+        each["target_label"]: each["replacement"] for each in example["aep-flow-exporter-flows"]["relabel_configs"]
+    }
+    assert {each["targetLabel"]: each["replacement"] for each in flows["relabelings"]} == renamed
+    assert process["relabelings"] == [{"targetLabel": "job", "replacement": renamed["job"]}]
+
+
+def test_the_rules_are_the_rules() -> None:
+    """The PrometheusRule holds the groups of prometheus/rules.yml and prometheus/alerts.yml, and nothing else."""
+    groups = [
+        group
+        for name in ("rules.yml", "alerts.yml")
+        for group in yaml.safe_load(text(ROOT / "prometheus" / name))["groups"]
+    ]
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "aep-flow-exporter", "labels": {"app.kubernetes.io/name": "aep-flow-exporter"}},
+        "spec": {"groups": groups},
+    }
+    wanted = "# Made from prometheus/rules.yml and prometheus/alerts.yml by `UPDATE=1 make test`.\n" + yaml.safe_dump(
+        rule, sort_keys=False, width=120
+    )
+    if os.environ.get("UPDATE"):
+        RULE.write_text(wanted, encoding="utf-8")
+    assert text(RULE) == wanted, "run UPDATE=1 make test, and read the difference"
+
+
+def _port(address: Address | None) -> int:
+    assert address is not None
+    return address.port

@@ -1,0 +1,182 @@
+"""The image is built and run, and systemd judges its unit."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.samples import sample
+from tests.system.processes import EXPORTER, Process, free_port, program
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "systemd" / "aep-flow-exporter.service"
+CERTIFICATES = Path("/etc/ssl/certs")
+
+
+def run(*command: str | Path) -> str:
+    """What a program says that ends well."""
+    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
+    return ran.stdout
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with the program where it is here."""
+    path = tmp_path / UNIT.name
+    text = UNIT.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={EXPORTER}", text, flags=re.MULTILINE), encoding="utf-8")
+    return path
+
+
+def test_systemd_takes_the_unit(unit: Path) -> None:
+    """Systemd finds no word in the unit that it does not know."""
+    assert run(program("systemd-analyze"), "verify", unit) == ""
+
+
+def test_the_unit_is_hardened(unit: Path) -> None:
+    """Systemd's own measure of what the program could do to the machine (0 to 10) is below 1.5."""
+    said = run(program("systemd-analyze"), "security", "--offline=true", unit)
+    (exposure,) = re.findall(r"Overall exposure level for .*: ([0-9.]+)", said)
+    assert float(exposure) < 1.5, said
+
+
+class Buildah:
+    """buildah without a daemon, with its storage in a folder of the test's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._program = program("buildah")
+        self._storage = ("--root", str(folder / "root"), "--runroot", str(folder / "run"), "--storage-driver", "vfs")
+
+    def __call__(self, command: str, *words: str | Path) -> str:
+        """Run one command; what it says."""
+        return run(self._program, *self._storage, command, *words).strip()
+
+    def base(self, name: str, folder: Path) -> None:
+        """Have an image: pulled, or, where no registry can be reached, Debian with its Python under that name."""
+        pulled = subprocess.run(
+            [self._program, *self._storage, "pull", name], capture_output=True, timeout=300, check=False
+        )
+        if pulled.returncode == 0:
+            return
+        root = folder / "debian"
+        packages = "ca-certificates,python3,python3-venv"
+        run(program("debootstrap"), "--variant=minbase", f"--include={packages}", "bookworm", root, _mirror())
+        (root / "usr/bin/python").symlink_to("python3")
+        container = self("from", "scratch")
+        self("add", container, root, "/")
+        self("config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", container)
+        self("commit", "--quiet", "--rm", container, name)
+        shutil.rmtree(root)
+
+
+def _mirror() -> str:
+    """Where this machine has Debian's packages from."""
+    said = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
+    return next(line.split()[1] for line in said.splitlines() if line.startswith("bookworm "))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The image of the Dockerfile: its root, mounted, and its configuration."""
+    if os.geteuid() != 0:
+        pytest.skip("building an image without a daemon needs root")
+    folder = tmp_path_factory.mktemp("image")
+    buildah = Buildah(folder)
+    (name,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+    buildah.base(name, folder)
+    # How this machine reaches Python's registry is no business of the Dockerfile's.
+    pip = folder / "pip.conf"
+    certificate = os.environ.get("PIP_CERT", str(CERTIFICATES / "ca-certificates.crt"))
+    pip.write_text(f"[global]\ncert = {certificate}\n", encoding="utf-8")
+    mounts = [f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", f"--volume={pip}:/etc/pip.conf:ro"]
+    buildah("bud", "--isolation=chroot", "--pull-never", "--format=docker", *mounts, "--tag=exporter", ROOT)
+    container = buildah("from", "--pull-never", "localhost/exporter")
+    said = json.loads(buildah("inspect", "--type=container", container))
+    root = Path(buildah("mount", container))
+    yield root, said["Docker"]["config"]
+    buildah("umount", container)
+    buildah("rm", container)
+
+
+class Container(Process):
+    """The image as a process: its root read-only, its user, and nothing to write to but its volume."""
+
+    def __init__(self, folder: Path, root: Path, config: dict[str, Any]) -> None:
+        super().__init__(folder, "container")
+        self._root = root
+        self._config = config
+        (volume,) = config["Volumes"]
+        self.ledger = folder / "volume"
+        self.ledger.mkdir()
+        os.chown(self.ledger, *map(int, config["User"].split(":")))
+        self._volume = volume
+
+    def run(self, *words: str, **variables: str) -> None:
+        """Start the image's command, or these words in its place."""
+        user, _, group = self._config["User"].partition(":")
+        command = [*self._config["Entrypoint"], *(words or self._config["Cmd"])]
+        environment = [*self._config["Env"], *(f"{name}={value}" for name, value in variables.items())]
+        # All mounts are of a namespace that ends with the process.
+        script = (
+            'set -e; mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; mount --bind "$2" "$1$3"; '
+            'mount -t proc proc "$1/proc"; root=$1; user=$4; shift 4; '
+            'exec chroot --userspec="$user" "$root" /usr/bin/env -i "$@"'
+        )
+        self.start(
+            *("unshare", "--mount", "sh", "-c", script, "sh"),
+            *(self._root, self.ledger, self._volume, f"{user}:{group}"),
+            *environment,
+            *command,
+        )
+
+
+def test_the_image_runs(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """As a user without rights, on a read-only root, the image takes a notification, keeps it, and ends well."""
+    root, config = image
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with Container(tmp_path, root, config) as container:
+        container.run(AEP_EXPORTER_WEB_LISTEN_ADDRESS=f"127.0.0.1:{port}")
+        container.until_ready(url + "/-/ready")
+        assert httpx.post(url + "/webhook", content=sample("source-failure-messages")).status_code == 200
+        assert "aep_flow_consecutive_failures" in httpx.get(url + "/metrics").text
+        status = Path(f"/proc/{container.pid}/status").read_text(encoding="ascii")
+        assert re.search(r"^Uid:\s+10464\s+10464\s", status, re.MULTILINE)
+        assert container.stop() == 0, container.output()
+        assert (container.ledger / "ledger.db").stat().st_uid == 10464
+        container.run("version")
+        assert container.wait() == 0
+
+
+def test_the_image_probes_itself(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """The health check succeeds while the exporter answers, wherever it was told to listen, and fails when it doesn't."""
+    root, config = image
+    address = f"127.0.0.1:{free_port()}"
+    probe = config["Healthcheck"]["Test"]
+    assert probe[0] == "CMD"
+    with Container(tmp_path / "one", root, config) as container:
+        container.run(AEP_EXPORTER_WEB_LISTEN_ADDRESS=address)
+        container.until_ready(f"http://{address}/-/ready")
+        asked = {**config, "Entrypoint": probe[1:], "Cmd": []}
+        with Container(tmp_path / "two", root, asked) as prober:
+            prober.run(AEP_EXPORTER_WEB_LISTEN_ADDRESS=address)
+            assert prober.wait() == 0, prober.output()
+            container.stop()
+            prober.run(AEP_EXPORTER_WEB_LISTEN_ADDRESS=address)
+            assert prober.wait() == 1
+
+
+def test_the_image_by_itself_asks_for_an_identity(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Without a client id or a token the image, which listens everywhere, says what it needs and does not start."""
+    with Container(tmp_path, *image) as container:
+        container.run()
+        assert container.wait() == 2
+        assert "--webhook.client-id" in container.output()
