@@ -177,7 +177,7 @@ def test_a_flag_needs_its_value(name: str) -> None:
     """A flag at the end, or with another flag after it, lacks its value; only a boolean alone means true."""
     for words in ([f"--{name}"], [f"--{name}", "--log.level=info"]):
         if FLAGS[name].is_boolean:
-            assert getattr(load(SERVE, words, {})[0], FLAGS[name].field) is True
+            assert getattr(load(command_of(name), words, {})[0], FLAGS[name].field) is True
         else:
             assert f"--{name} needs a value" in mistakes(command_of(name), words)
 
