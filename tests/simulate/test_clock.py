@@ -16,7 +16,9 @@ from tests.simulate.weeks import PRESENT
         pytest.param(Clock(present=PRESENT), HOUR, PRESENT + HOUR, id="at-its-own-pace"),
         pytest.param(Clock(present=PRESENT, speed=672.0), 7 * DAY, PRESENT + 900_000, id="compressed"),
         pytest.param(Clock(present=PRESENT, speed=0.5), HOUR, PRESENT + 2 * HOUR, id="slowed-down"),
-        pytest.param(Clock(present=PRESENT, history=DAY, speed=672.0), 0, PRESENT - DAY, id="history-is-not-compressed"),
+        pytest.param(
+            Clock(present=PRESENT, history=DAY, speed=672.0), 0, PRESENT - DAY, id="history-is-not-compressed"
+        ),
         pytest.param(Clock(present=PRESENT, history=DAY, speed=24.0), 2 * DAY, PRESENT + HOUR, id="after-history"),
     ],
 )

@@ -70,7 +70,9 @@ CADENCES = [
     pytest.param(Cadence(interval=DAY, burst=3), 0, [0, 2 * MINUTE, 4 * MINUTE, DAY], id="three-a-night"),
     pytest.param(Cadence(interval=HOUR, hours=(8, 9)), 0, [8 * HOUR, DAY + 8 * HOUR], id="an-hour-a-day"),
     pytest.param(
-        Cadence(interval=DAY, is_idle_at_weekends=True), HOUR, [*(d * DAY + HOUR for d in range(5)), 7 * DAY + HOUR],
+        Cadence(interval=DAY, is_idle_at_weekends=True),
+        HOUR,
+        [*(d * DAY + HOUR for d in range(5)), 7 * DAY + HOUR],
         id="on-weekdays",
     ),
 ]

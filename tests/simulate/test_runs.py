@@ -107,7 +107,5 @@ def test_streaming_runs_are_windows_of_an_hour() -> None:
 
 def test_only_destinations_skip_records() -> None:
     """Records are left out on purpose only on their way out of Platform."""
-    skipping = {
-        run.flow.part.kind for flow in organisation(1, len(PARTS)) for run in week(flow, 1) if run.skipped
-    }
+    skipping = {run.flow.part.kind for flow in organisation(1, len(PARTS)) for run in week(flow, 1) if run.skipped}
     assert skipping == {Kind.DESTINATION}

@@ -114,7 +114,9 @@ def test_the_handshake() -> None:
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 404])
 def test_what_is_no_webhook(status: int) -> None:
     """Nothing is sent to an address that does not repeat the challenge; the message says what to do, and no secret."""
-    receiver = Receiver(httpx.Response(status, text="<html>welcome</html>", headers={"location": "http://evil.example"}))
+    receiver = Receiver(
+        httpx.Response(status, text="<html>welcome</html>", headers={"location": "http://evil.example"})
+    )
     with pytest.raises(NotAWebhookError) as refused:
         receiver.asked(lambda sender: sender.shake_hands(lambda: FOR_EVER))
     assert "--url" in str(refused.value)
@@ -159,4 +161,4 @@ def test_a_long_answer_is_not_read() -> None:
 def test_an_origin_holds_no_secret() -> None:
     """Of an address only scheme, host and port are told."""
     assert origin(URL) == "http://127.0.0.1:10464"
-    assert PAUSES == tuple(sorted(PAUSES))
+    assert tuple(sorted(PAUSES)) == PAUSES
