@@ -37,10 +37,7 @@ from exporter.notation import Address
 from exporter.replay import Progress, replay
 from exporter.retention import Retention
 from exporter.settings import Settings
-from exporter.simulate.keyhost import KeyHost
-from exporter.simulate.program import Account, Plan, Simulation
-from exporter.simulate.sender import Sender
-from exporter.simulate.signing import Signer
+from exporter.simulate.program import Account, Plan, run_simulation
 from exporter.web import app
 from exporter.web.access import BasicAuth, ExtraHeaders
 from exporter.web.authentication import (
@@ -62,6 +59,7 @@ _GRACE: Final = 8
 """Seconds that requests under way get to end after SIGTERM; a commit takes no longer."""
 _BACKLOG: Final = 1024
 _FOR_EVER: Final = 1 << 62
+_SEEDS: Final = 1_000_000
 _SWITCH_INTERVAL: Final = 0.0005
 """Seconds for which the fold's thread may keep the event loop waiting; Python's own 5 ms would be in the way of every
 delivery while a scrape is worked out (benchmarks/results.md: p99 under scrapes)."""
@@ -318,29 +316,16 @@ async def simulate(settings: Settings, url: str, progress: Callable[[str], None]
 
     Raises NotAWebhookError, and CannotListenError where the keys can't be served.
     """
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    signer = Signer() if settings.sign else None
     plan = Plan(
-        seed=settings.seed if settings.seed is not None else secrets.randbelow(10**6),
+        seed=settings.seed if settings.seed is not None else secrets.randbelow(_SEEDS),
         flows=settings.flows,
         history=_milliseconds(settings.since) if settings.since is not None else 0,
         duration=_milliseconds(settings.duration) if settings.duration is not None else None,
         speed=settings.speed,
         client_id=settings.client_id,
     )
-    keys = KeyHost(listen(settings.keys_listen_address), signer.public) if signer is not None else None
-    serving = asyncio.create_task(keys.serve()) if keys is not None else None
-    # No proxy of the environment: it would be told of an address that may hold a token.
-    async with httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context()) as client:
-        sender = Sender(client, url, stopping, time.monotonic)
-        try:
-            return await Simulation(plan, sender, signer, stopping).run(progress)
-        finally:
-            if keys is not None and serving is not None:
-                keys.stop()
-                await serving
+    keys = listen(settings.keys_listen_address) if settings.sign else None
+    return await run_simulation(plan, url, keys, progress)
 
 
 def listen(address: Address) -> socket.socket:

@@ -31,6 +31,7 @@ _AUTHENTICATION: Final = frozenset(
 REPLAY: Final = "replay"
 FORGET: Final = "forget"
 SIMULATE: Final = "simulate"
+_MAX_SIMULATED_FLOWS: Final = 10_000
 
 Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
 Count = Annotated[int, BeforeValidator(notation.count)]
@@ -198,7 +199,7 @@ class Settings(BaseModel):
         "speed", "1", "How many times faster than real time: 672 makes a week take a quarter of an hour.", SIMULATE
     )
     client_id: ClientId | None = _setting(
-        "client-id", None, "Client id that the notifications are meant for.", SIMULATE
+        "client-id", None, "Client id that the notifications are meant for: one of the receiver's.", SIMULATE
     )
     sign: Boolean = _setting(
         "sign",
@@ -382,6 +383,8 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     if retention is not None and retention < timedelta(days=8):
         yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"
     ttl = values.get("series_ttl")
+    if (values.get("flows") or 0) > _MAX_SIMULATED_FLOWS:
+        yield f"--flows is at most {_MAX_SIMULATED_FLOWS}"
     url = values.get("url")
     if url is not None and not notation.is_nearby(url) and values.get("allow_remote") is False:
         yield (

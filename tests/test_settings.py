@@ -87,7 +87,7 @@ BAD: dict[str, Iterable[str]] = {
     ],
     "allow-remote": ["1", "yes"],
     "seed": ["-1", "lucky", "1" * 19],
-    "flows": ["0", "-1", "all"],
+    "flows": ["0", "-1", "all", "10001"],
     "since": ["7", "yesterday"],
     "duration": ["7", "for ever"],
     "speed": ["0", "0.0", "-1", "fast", "1e3", "inf"],

@@ -5,18 +5,24 @@ happened meanwhile is sent in its order once the receiver is back.
 """
 
 import asyncio
+import contextlib
+import signal
+import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import httpx
 import structlog
 
 from exporter.flowrun import Result
 from exporter.simulate import envelopes
 from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Delivery, Item, deliveries
+from exporter.simulate.keyhost import KeyHost
 from exporter.simulate.organisation import DAY, HOUR, MINUTE, organisation
 from exporter.simulate.sender import Answer, Sender
 from exporter.simulate.signing import Signer
@@ -24,7 +30,7 @@ from exporter.simulate.timeline import AlertTold, RunTold, timeline
 
 KEEP_TRYING: Final = 60.0
 """Seconds without a delivery after which a simulation that is over gives up."""
-_DROPPED_AFTER: Final = 24 * 60 * 60.0
+DROP_AFTER: Final = 24 * 60 * 60.0
 """Seconds; Adobe drops an event that could not be delivered for so long (adobe.md A6)."""
 _LOG_EVERY: Final = 60.0
 _SHOW_EVERY: Final = 0.25
@@ -90,9 +96,12 @@ class Simulation:
         sender: Sender,
         signer: Signer | None,
         stopping: asyncio.Event,
+        *,
         keep_trying: float = KEEP_TRYING,
+        drop_after: float = DROP_AFTER,
     ) -> None:
-        """`signer`: signs deliveries, where they are to be signed; `stopping`: ends it; `keep_trying` in seconds."""
+        """`signer`: signs deliveries, where they are to be signed; `stopping`: ends it; the others are seconds."""
+        self._drop_after = drop_after
         self._keep_trying = keep_trying
         self._plan = plan
         self._sender = sender
@@ -135,20 +144,20 @@ class Simulation:
         return _until(stream, plan.history + plan.duration)
 
     async def _deliver(self, delivery: Delivery, clock: Clock) -> bool:
-        """Whether the delivery was answered for good."""
+        """Whether to go on: the delivery was answered for good, or dropped."""
         body = envelopes.body(delivery, clock, self._plan.client_id)
         signed = self._signer.headers(body) if self._signer is not None else {}
-        first_attempt = time.monotonic()
+        dropped_at = time.monotonic() + self._drop_after
         answer = await self._sender.deliver(
             body,
             lambda attempt: envelopes.headers(delivery, attempt) | signed,
-            lambda: min(self._patience(), first_attempt + _DROPPED_AFTER),
+            lambda: min(self._patience(), dropped_at),
         )
         if answer is None:
-            if time.monotonic() - first_attempt >= _DROPPED_AFTER:
-                self.account.undelivered += len(delivery.items)
-                return True
-            return False
+            if self._stopping.is_set() or self._patience() <= dropped_at:
+                return False
+            self.account.undelivered += len(delivery.items)
+            return True
         self._last_success = time.monotonic()
         self._note(delivery, answer)
         return True
@@ -208,6 +217,25 @@ class Simulation:
             if self._due(later.at) > now:
                 break
             self.account.undelivered += len(later.items)
+
+
+async def run_simulation(plan: Plan, url: str, keys: socket.socket | None, progress: Progress) -> Account:
+    """Send what is planned until its end, or until SIGTERM or SIGINT; raises NotAWebhookError.
+
+    `keys`: where the public keys are served; without it nothing is signed.
+    """
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    signer = Signer() if keys is not None else None
+    async with contextlib.AsyncExitStack() as open_:
+        if keys is not None and signer is not None:
+            await open_.enter_async_context(KeyHost(keys, signer.public))
+        # No proxy of the environment: it would be told of an address that may hold a token.
+        client = httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context())
+        await open_.enter_async_context(client)
+        sender = Sender(client, url, stopping, time.monotonic)
+        return await Simulation(plan, sender, signer, stopping).run(progress)
 
 
 def _until(stream: Iterator[Delivery], end: int) -> Iterator[Delivery]:

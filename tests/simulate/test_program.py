@@ -49,14 +49,15 @@ class Webhook:
         document = json.loads(request.content)
         return httpx.Response(200, text=f"recorded {len(document) if isinstance(document, list) else 1}\n")
 
-    def simulated(self, plan: Plan, signer: Signer | None = None) -> Account:
+    def simulated(self, plan: Plan, signer: Signer | None = None, drop_after: float = 60.0) -> Account:
         """What a simulation says it sent here."""
 
         async def run() -> Account:
             self.stopping = asyncio.Event()
             async with httpx.AsyncClient(transport=httpx.MockTransport(self.handle)) as client:
                 sender = Sender(client, URL, self.stopping, time.monotonic, (0.001,))
-                return await Simulation(plan, sender, signer, self.stopping, keep_trying=0.05).run(self.shown.append)
+                simulation = Simulation(plan, sender, signer, self.stopping, keep_trying=0.05, drop_after=drop_after)
+                return await simulation.run(self.shown.append)
 
         return asyncio.run(run())
 
@@ -147,6 +148,25 @@ def test_a_webhook_that_never_comes_up_is_given_up() -> None:
 
     account = Nobody().simulated(AT_ONCE)
     assert (account.sent, account.undelivered) == (0, sizes(2 * HOUR)[1])
+
+
+def test_a_delivery_that_is_never_taken_is_dropped() -> None:
+    """Where one delivery is answered with 503 for a day it is dropped, and the next ones are sent."""
+    refused: set[bytes] = set()
+
+    class Picky(Webhook):
+        def handle(self, request: httpx.Request) -> httpx.Response:
+            if len(self.taken) == 10:
+                refused.add(request.content)
+                if len(refused) == 1:
+                    return httpx.Response(503)
+            return super().handle(request)
+
+    webhook = Picky()
+    account = webhook.simulated(Plan(seed=1, flows=24, history=DAY, speed=1e6, duration=DAY), drop_after=0.02)
+    assert account.undelivered >= 1
+    assert account.sent + account.undelivered == sizes(2 * DAY)[1]
+    assert account.deliveries == sizes(2 * DAY)[0] - 1
 
 
 def test_nothing_is_sent_to_what_is_no_webhook() -> None:

@@ -40,15 +40,18 @@ def test_another_key_has_another_path(signer: Signer) -> None:
 
 async def answers(signer: Signer, *paths: str) -> list[tuple[int, bytes]]:
     """What the host says to these paths."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        host = KeyHost(listening, signer.public)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(host.application), base_url="http://keys") as client:
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with KeyHost(listening, signer.public):
             found = [await client.get(path) for path in paths]
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/")
     return [(answer.status_code, answer.content) for answer in found]
 
 
 def test_the_host_serves_the_public_keys(signer: Signer) -> None:
-    """A key's path answers with its file, any other with 404."""
+    """A key's path answers with its file, any other with 404, for as long as the host is there."""
     found = asyncio.run(answers(signer, *signer.public, "/prod/keys/pub-key-none.pem", "/", "/prod/keys/"))
     assert found[:2] == [(200, pem) for pem in signer.public.values()]
     assert [status for status, _ in found[2:]] == [404, 404, 404]
