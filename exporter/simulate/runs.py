@@ -22,7 +22,7 @@ _STUCK: Final = (5 * DAY, 5 * DAY + 6 * HOUR)
 _EMPTY: Final = (6 * DAY + 12 * HOUR, 7 * DAY + 6 * HOUR)
 _SLOW: Final = (5 * DAY + 18 * HOUR, 7 * DAY + 12 * HOUR)
 _SILENT_FROM: Final = 3 * DAY
-_CHANCE_OF_FAILURE: Final = {Habit.STEADY: 0.003, Habit.FLAKY: 0.06}
+_CHANCE_OF_FAILURE: Final = {Habit.STEADY: 0.003, Habit.FLAKY: 0.02}
 _RECORDS_IN_A_FILE: Final = 5_000
 
 
@@ -119,9 +119,9 @@ def _outcome(flow: Flow, number: int, started: int, chance: random.Random) -> St
     habit = flow.part.habit
     if habit is Habit.FAILING and _is_in(started, _FAILING):
         return Status.FAILED
-    if habit is Habit.ROUGH and number % 3 == 1:
+    if habit is Habit.ROUGH and number % 2 == 1:
         return Status.PARTIAL_SUCCESS
-    if habit is Habit.FLAKY and number % 17 == 11:
+    if habit is Habit.FLAKY and number % 29 == 11:
         return Status.FAILED
     if habit is Habit.CANCELLED and number % 9 == 4:
         return Status.CANCELLED
@@ -155,7 +155,7 @@ def _amounts(flow: Flow, outcome: Status, started: int, chance: random.Random) -
         return (), (), ()
     is_empty = flow.part.habit is Habit.EMPTY and _is_in(started, _EMPTY)
     read = 0 if is_empty else max(10, round(flow.records * chance.lognormvariate(0, 0.3)))
-    failed = max(1, round(read * chance.uniform(0.06, 0.15))) if outcome is Status.PARTIAL_SUCCESS else 0
+    failed = max(1, round(read * chance.uniform(0.08, 0.2))) if outcome is Status.PARTIAL_SUCCESS else 0
     skipped = round(read * chance.uniform(0, 0.02)) if flow.part.kind is Kind.DESTINATION else 0
     written = read - failed - skipped
     updated = round(written * 0.3)
