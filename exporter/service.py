@@ -6,6 +6,7 @@ stands after its `serve` would not run.
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import socket
 import ssl
@@ -37,6 +38,7 @@ from exporter.recent import Recent
 from exporter.replay import Progress, replay
 from exporter.retention import Retention
 from exporter.settings import Settings
+from exporter.simulate.program import Account, Plan, run_simulation
 from exporter.web import app
 from exporter.web.access import BasicAuth, ExtraHeaders
 from exporter.web.authentication import (
@@ -58,6 +60,7 @@ _GRACE: Final = 8
 """Seconds that requests under way get to end after SIGTERM; a commit takes no longer."""
 _BACKLOG: Final = 1024
 _FOR_EVER: Final = 1 << 62
+_SEEDS: Final = 1_000_000
 _SWITCH_INTERVAL: Final = 0.0005
 """Seconds for which the fold's thread may keep the event loop waiting; Python's own 5 ms would be in the way of every
 delivery while a scrape is worked out (benchmarks/results.md: p99 under scrapes)."""
@@ -310,6 +313,23 @@ def forget(settings: Settings, flow_id: str) -> list[str]:
     return sandboxes
 
 
+async def simulate(settings: Settings, url: str, progress: Callable[[str], None]) -> Account:
+    """Send what the settings describe until it ends, or until SIGTERM or SIGINT; what was sent.
+
+    Raises NotAWebhookError, and CannotListenError where the keys can't be served.
+    """
+    plan = Plan(
+        seed=settings.seed if settings.seed is not None else secrets.randbelow(_SEEDS),
+        flows=settings.flows,
+        history=_milliseconds(settings.since) if settings.since is not None else 0,
+        duration=_milliseconds(settings.duration) if settings.duration is not None else None,
+        speed=settings.speed,
+        client_id=settings.client_id,
+    )
+    keys = listen(settings.keys_listen_address) if settings.sign else None
+    return await run_simulation(plan, url, keys, progress)
+
+
 def listen(address: Address) -> socket.socket:
     """A listening socket; an empty host means every address, of both families where there are two."""
     try:
@@ -321,6 +341,6 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListenError(
-            f"can't listen on {address} ({error.strerror}): choose another --web.listen-address or "
-            "--webhook.listen-address"
+            f"can't listen on {address} ({error.strerror}): choose another address (--web.listen-address, "
+            "--webhook.listen-address or --keys.listen-address)"
         ) from error

@@ -1,0 +1,60 @@
+"""The host of the public keys, in the place of Adobe's: `serve --adobe.keys-url` is pointed at it.
+
+The rule: a key's path answers with its PEM, anything else with 404. Signals are the program's, not the server's.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the program."""
+        yield
+
+
+class KeyHost:
+    """Serves public keys on a socket that listens, for as long as it is entered."""
+
+    def __init__(self, listening: socket.socket, keys: Mapping[str, bytes]) -> None:
+        """`keys`: PEM by path."""
+        self._socket = listening
+        self._keys = keys
+        application = Starlette(routes=[Route("/prod/keys/{name}", self._answer)])
+        self._server = _Server(
+            uvicorn.Config(application, lifespan="off", ws="none", access_log=False, log_config=None)
+        )
+
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        host, port = self._socket.getsockname()[:2]
+        _log.info("serving the public keys", host=host, port=port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        await self._serving
+
+    async def _answer(self, request: Request) -> Response:
+        pem = self._keys.get(request.url.path)
+        if pem is None:
+            return Response(status_code=404)
+        return Response(pem, media_type="application/x-pem-file")
