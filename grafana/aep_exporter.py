@@ -180,7 +180,7 @@ def _deliveries() -> list[Panel]:
         panels.bars(
             Facts(
                 title="Webhook requests by answer",
-                description="503: Adobe sends again, for a day. 4xx: Adobe drops the event for good. closed: the "
+                description="After 503 Adobe sends again, for a day; after 4xx it drops it for good. closed: the "
                 "sender left or was too slow.",
             ),
             Query(f"round({SCOPE.own_grown(WEBHOOK_REQUESTS, by='code')})", "{{code}}"),
@@ -298,8 +298,8 @@ def _metrics() -> list[Panel]:
             ),
             Query(f"max({SCOPE.select(EXPORTED_FLOWS)})", "flows"),
             Query(f"min({SCOPE.select(FLOWS_LIMIT)})", "limit"),
-            Query(f"max(increase({SCOPE.select(FLOWS_OVERFLOWED)}[{RANGE}]))", "beyond the limit"),
-            colors={"flows": BLUE, "limit": GREY, "beyond the limit": RED},
+            Query(f"round({SCOPE.own_grown(FLOWS_OVERFLOWED)})", "new beyond the limit"),
+            colors={"flows": BLUE, "limit": GREY, "new beyond the limit": RED},
             dashed="limit",
         ),
         panels.lines(

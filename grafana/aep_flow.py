@@ -27,7 +27,7 @@ from exporter.metrics.catalogue import (
 )
 from grafana import frame, panels
 from grafana.frame import EXPORTER_URL, Section
-from grafana.panels import BLUE, GREEN, GREY, ORANGE, RED, STATUS, Facts, Query
+from grafana.panels import BLUE, GREEN, GREY, ORANGE, RED, STATUS, YELLOW, Facts, Query
 from grafana.queries import FLOW_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
 from grafana.tables import Column, rows
@@ -144,7 +144,7 @@ def _durations() -> list[Panel]:
             Facts(title=title, description=description, unit="s", width=8),
             Query(SCOPE.mean(RUN_DURATION, STEP, matcher), "mean"),
             Query(SCOPE.quantile(0.95, RUN_DURATION, STEP, matcher), "95th percentile"),
-            colors={"mean": BLUE, "95th percentile": ORANGE},
+            colors={"mean": BLUE, "95th percentile": YELLOW},
             has_points=True,
         )
 
@@ -152,7 +152,7 @@ def _durations() -> list[Panel]:
         panels.distribution(
             Facts(
                 title="Duration of runs",
-                description="How many runs took how long, whatever their outcome. A dot is a run and leads to its page.",
+                description="How many runs took how long, whatever their outcome. A dot leads to the run.",
                 unit="s",
                 width=24,
                 height=9,

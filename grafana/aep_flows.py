@@ -45,10 +45,9 @@ _SANDBOX: Final = Column(field="sandbox", title="Sandbox", width=110)
 _ID: Final = Column(field="flow_id", is_hidden=True)
 
 
-def _names_of(expression: str, *more: str) -> str:
-    """The names of the flows that an expression holds of, with more labels."""
-    labels = ", ".join(("flow_id", "sandbox", "name", *more))
-    return f"max by ({labels}) ({SCOPE.names()}) and on (flow_id, sandbox) ({expression})"
+def _names_of(expression: str) -> str:
+    """The names of the flows that an expression holds of."""
+    return f"{SCOPE.names()} and on (flow_id, sandbox) ({expression})"
 
 
 def build(exporter_url: str) -> models.Dashboard:
@@ -72,7 +71,7 @@ def _now() -> list[Panel]:
     return [
         panels.number(
             Facts(
-                title="Failing now",
+                title="Failing",
                 description="Flows whose latest run failed. Flows that the Flow Service calls disabled are left out.",
                 width=4,
                 height=4,
@@ -94,7 +93,7 @@ def _now() -> list[Panel]:
         ),
         panels.number(
             Facts(
-                title="Stuck in progress",
+                title="Stuck",
                 description="Flows with a run that has been in progress for three times as long as is typical, and for "
                 "at least an hour; for six hours where nothing is typical yet.",
                 width=4,
@@ -105,7 +104,7 @@ def _now() -> list[Panel]:
         ),
         panels.number(
             Facts(
-                title="Green but empty",
+                title="Empty",
                 description="Flows whose latest run did not fail, but read no record, which is unusual for them.",
                 width=4,
                 height=4,
@@ -115,12 +114,12 @@ def _now() -> list[Panel]:
         ),
         panels.number(
             Facts(
-                title="Adobe's alerts firing",
+                title="Adobe's alerts",
                 description="Alerts that Experience Platform watches itself and that are firing, by sandbox and flow.",
                 width=4,
                 height=4,
             ),
-            f"count({SCOPE.now(ALERT_FIRING)} == 1) or 0 * count({SCOPE.select(CONSECUTIVE_FAILURES)})",
+            f"count({SCOPE.now(ALERT_FIRING)} == 1) or 0 * max({SCOPE.select(CONSECUTIVE_FAILURES)})",
             *_NONE_IS_BETTER,
         ),
         panels.number(
@@ -162,7 +161,7 @@ def _failing() -> list[Panel]:
                 f"{_BY_FLOW} ({failing})",
                 f"1000 * {_BY_FLOW} ({SCOPE.select(FAILING_SINCE)} and on (job, flow_id, sandbox) ({failing}))",
                 f"1000 * {_BY_FLOW} ({good} and on (job, flow_id, sandbox) ({failing}))",
-                _names_of(failing, "kind", "platform"),
+                f"{SCOPE.places()} and on (flow_id, sandbox) ({failing})",
             ],
             [
                 _FLOW,
@@ -235,7 +234,7 @@ def _late() -> list[Panel]:
         ),
         rows(
             Facts(
-                title="In progress",
+                title="Runs in progress",
                 description="Runs that were announced and have not ended, the oldest of each flow; above 100 % of what "
                 "is allowed a run is stuck.",
             ),

@@ -113,7 +113,11 @@ def dashboard(
         if not section.is_collapsed:
             for panel in section.panels:
                 made.with_panel(panel)
-    return _with_ids(made.build())
+    built = made.build()
+    for link in built.links or ():
+        # The SDK would put them into a menu; Grafana shows links where nothing is said of their place.
+        link.placement = None  # type: ignore[assignment]
+    return _with_ids(built)
 
 
 def _link(here: str, there: str) -> dashboards.DashboardLink:

@@ -113,15 +113,15 @@ class Scope:
         return f"histogram_quantile({share}, {self.own_rate(metric, by='le', suffix='_bucket')})"
 
     def names(self) -> str:
-        """One series a flow: `name` (its id where it has none), `kind`, and `platform`, the way to it in Adobe's UI.
+        """One series a flow: its name as the label `name`, or its id where it has none."""
+        return f"max by (flow_id, sandbox, name) ({self._info()})"
+
+    def places(self) -> str:
+        """The same with its `kind`, and with `platform`: the way to it in Experience Platform's UI.
 
         Links as in adobe.md D: a source has a page of its own, others stand on the monitoring dashboard.
         """
-        found = f"topk by (flow_id, sandbox) (1, {self.select(INFO)})"
-        found = f'label_join({found}, "name", ";", "flow_name", "flow_id")'
-        found = _replaced(found, "name", "$1", "(.+);.*")
-        found = _replaced(found, "name", "$1", ";(.*)")
-        found = f'label_join({found}, "platform", ";", "org", "sandbox", "kind", "flow_id")'
+        found = f'label_join({self._info()}, "platform", ";", "org", "sandbox", "kind", "flow_id")'
         base = "@$1/sname:$2/platform"
         monitoring = f"{base}/monitoring/dashboard?pageType=$3&flowId=$4&us_redirect=true"
         found = _replaced(found, "platform", f"{base}/source/dataflows/$3/activity", "([^;]+);([^;]+);source;(.+)")
@@ -129,6 +129,12 @@ class Scope:
         # What has no page that is known, and what does not say whose it is: no link, rather than one that is wrong.
         found = _replaced(found, "platform", "", ".*;.*")
         return f"max by (flow_id, sandbox, name, kind, platform) ({found})"
+
+    def _info(self) -> str:
+        """aep_flow_info, once for each flow however often it was renamed, with `name`."""
+        found = f"topk by (flow_id, sandbox) (1, {self.select(INFO)})"
+        found = f'label_join({found}, "name", ";", "flow_name", "flow_id")'
+        return _replaced(_replaced(found, "name", "$1", "(.+);.*"), "name", "$1", ";(.*)")
 
     def named(self, expression: str) -> str:
         """The same with the flow's name as the label `name`."""
@@ -170,7 +176,7 @@ class Scope:
 
     def how_many(self, expression: str) -> str:
         """How many flows it holds of; 0 where flows are known, and nothing where none is."""
-        return f"count({expression}) or 0 * count({self.select(CONSECUTIVE_FAILURES)})"
+        return f"count({expression}) or 0 * max({self.select(CONSECUTIVE_FAILURES)})"
 
     @staticmethod
     def _one(metric: Metric) -> str:
