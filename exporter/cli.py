@@ -20,8 +20,8 @@ import uvloop
 from exporter import __version__, logs, settings
 from exporter.errors import ExporterError, SettingsError
 from exporter.flowrun import Result
-from exporter.service import build, forget, replaying
-from exporter.settings import FORGET, REPLAY, SERVE, Settings
+from exporter.service import build, forget, replaying, simulate
+from exporter.settings import FORGET, REPLAY, SERVE, SIMULATE, Settings
 
 PROGRAM: Final = "aep-flow-exporter"
 
@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     SERVE: "receive notifications and serve metrics",
     REPLAY: "record notifications from files: FILE... or - for standard input",
     FORGET: "take a flow that was deleted on purpose off /metrics; its history stays in the ledger",
+    SIMULATE: "send a made-up organisation's notifications to a webhook, as Adobe does",
     "version": "print the version",
 }
 _HELP: Final = {"-h", "--help", "help"}
@@ -74,6 +75,8 @@ def _run(command: str, values: Settings, words: list[str]) -> int:
         raise SettingsError(f"{command} takes flags only; words that are none: {len(words)}")
     if command == FORGET:
         return _forget(values)
+    if command == SIMULATE:
+        return _simulate(values)
     if command == SERVE:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(values))
@@ -93,6 +96,16 @@ def _forget(values: Settings) -> int:
     sandboxes = forget(values, values.flow)
     _say(f"forgotten: {values.flow} in {', '.join(sandbox or '(no sandbox)' for sandbox in sandboxes)}")
     return 0
+
+
+def _simulate(values: Settings) -> int:
+    if values.url is None:
+        raise SettingsError("simulate needs --url=URL: the webhook's address, such as http://127.0.0.1:10464/webhook")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        account = runner.run(simulate(values, values.url, _show_progress))
+    _end_progress()
+    _say("\n".join(f"{word:<24}{count:>10}" for word, count in account.rows()))
+    return 0 if account.is_complete else 1
 
 
 def _replay(values: Settings, names: list[str]) -> int:
@@ -133,15 +146,16 @@ def _opened(name: str) -> AbstractContextManager[BinaryIO]:
 
 
 def _progress(name: str) -> Callable[[Mapping[Result, int]], None]:
-    if not sys.stderr.isatty():
-        return lambda _counts: None
+    return lambda counts: _show_progress(
+        f"{name}: {', '.join(f'{count} {result.value}' for result, count in counts.items())}"
+    )
 
-    def show(counts: Mapping[Result, int]) -> None:
-        told = ", ".join(f"{count} {result.value}" for result, count in counts.items())
-        sys.stderr.write(f"\r\033[K{name}: {told}")
+
+def _show_progress(text: str) -> None:
+    """Write it over what was there before, where there is a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
-
-    return show
 
 
 def _end_progress() -> None:
@@ -159,7 +173,7 @@ def _overview() -> str:
 
 
 def _help(command: str) -> str:
-    if command not in {SERVE, REPLAY, FORGET}:
+    if command not in {SERVE, REPLAY, FORGET, SIMULATE}:
         return _overview()
     usage = f"usage: {PROGRAM} {command} [flags]{' FILE...' if command == REPLAY else ''}"
     lines = [f"{usage}\n\n{_COMMANDS[command]}\n\nflags, each with the environment variable that does the same:"]

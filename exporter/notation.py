@@ -28,6 +28,7 @@ _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[A-Za-z0-9_.-]*)):(?P<p
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _MIN_TOKEN: Final = 16
+_SPEED = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6})?")
 
 
 def duration(text: str) -> timedelta:
@@ -137,6 +138,13 @@ def client_ids(text: str) -> frozenset[str]:
     return found
 
 
+def client_id(text: str) -> str:
+    """One client id."""
+    if not _CLIENT_ID.fullmatch(text):
+        raise ValueError("a client id is written like 0123abcd")
+    return text
+
+
 def keys_url(text: str) -> str:
     """Where Adobe's public keys are fetched: https, or http on this machine."""
     parts = urlsplit(text)
@@ -150,6 +158,39 @@ def keys_url(text: str) -> str:
     ):
         raise ValueError("the keys' address is written like https://static.adobeioevents.com")
     return text.rstrip("/")
+
+
+def webhook_url(text: str) -> str:
+    """Where notifications are posted."""
+    message = "a webhook's address is written like http://127.0.0.1:10464/webhook, without user or password"
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.port != 0 and bool(parts.hostname) and text.isascii() and text.isprintable()
+    except ValueError:
+        raise ValueError(message) from None
+    if not is_usable or parts.scheme not in {"http", "https"} or "@" in parts.netloc or "#" in text or " " in text:
+        raise ValueError(message)
+    return text
+
+
+def is_nearby(url: str) -> bool:
+    """Whether a URL's host is this machine, or a name without dots: a neighbour's in one Compose file."""
+    host = urlsplit(url).hostname or ""
+    return Address(host, 0).is_loopback or not re.search(r"[.:]", host)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError("a seed is a whole number from 0, of at most 18 digits")
+    return int(text)
+
+
+def speed(text: str) -> float:
+    """How many times faster than real time: `1`, `672`, `0.5`."""
+    if not _SPEED.fullmatch(text) or float(text) == 0:
+        raise ValueError("a speed is a number above 0, such as 1 or 672")
+    return float(text)
 
 
 def existing_file(text: str) -> Path:

@@ -6,6 +6,7 @@ stands after its `serve` would not run.
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import socket
 import ssl
@@ -36,6 +37,10 @@ from exporter.notation import Address
 from exporter.replay import Progress, replay
 from exporter.retention import Retention
 from exporter.settings import Settings
+from exporter.simulate.keyhost import KeyHost
+from exporter.simulate.program import Account, Plan, Simulation
+from exporter.simulate.sender import Sender
+from exporter.simulate.signing import Signer
 from exporter.web import app
 from exporter.web.access import BasicAuth, ExtraHeaders
 from exporter.web.authentication import (
@@ -308,6 +313,36 @@ def forget(settings: Settings, flow_id: str) -> list[str]:
     return sandboxes
 
 
+async def simulate(settings: Settings, url: str, progress: Callable[[str], None]) -> Account:
+    """Send what the settings describe until it ends, or until SIGTERM or SIGINT; what was sent.
+
+    Raises NotAWebhookError, and CannotListenError where the keys can't be served.
+    """
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    signer = Signer() if settings.sign else None
+    plan = Plan(
+        seed=settings.seed if settings.seed is not None else secrets.randbelow(10**6),
+        flows=settings.flows,
+        history=_milliseconds(settings.since) if settings.since is not None else 0,
+        duration=_milliseconds(settings.duration) if settings.duration is not None else None,
+        speed=settings.speed,
+        client_id=settings.client_id,
+    )
+    keys = KeyHost(listen(settings.keys_listen_address), signer.public) if signer is not None else None
+    serving = asyncio.create_task(keys.serve()) if keys is not None else None
+    # No proxy of the environment: it would be told of an address that may hold a token.
+    async with httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context()) as client:
+        sender = Sender(client, url, stopping, time.monotonic)
+        try:
+            return await Simulation(plan, sender, signer, stopping).run(progress)
+        finally:
+            if keys is not None and serving is not None:
+                keys.stop()
+                await serving
+
+
 def listen(address: Address) -> socket.socket:
     """A listening socket; an empty host means every address, of both families where there are two."""
     try:
@@ -319,6 +354,6 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListenError(
-            f"can't listen on {address} ({error.strerror}): choose another --web.listen-address or "
-            "--webhook.listen-address"
+            f"can't listen on {address} ({error.strerror}): choose another address (--web.listen-address, "
+            "--webhook.listen-address or --keys.listen-address)"
         ) from error

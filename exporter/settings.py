@@ -30,6 +30,7 @@ _AUTHENTICATION: Final = frozenset(
 )
 REPLAY: Final = "replay"
 FORGET: Final = "forget"
+SIMULATE: Final = "simulate"
 
 Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
 Count = Annotated[int, BeforeValidator(notation.count)]
@@ -40,6 +41,10 @@ UrlPath = Annotated[str, BeforeValidator(notation.url_path)]
 Boolean = Annotated[bool, BeforeValidator(notation.boolean)]
 LedgerUrl = Annotated[str, BeforeValidator(notation.ledger_url)]
 ClientIds = Annotated[frozenset[str], BeforeValidator(notation.client_ids)]
+WebhookUrl = Annotated[str, BeforeValidator(notation.webhook_url)]
+Seed = Annotated[int, BeforeValidator(notation.seed)]
+Speed = Annotated[float, BeforeValidator(notation.speed)]
+ClientId = Annotated[str, BeforeValidator(notation.client_id)]
 KeysUrl = Annotated[str, BeforeValidator(notation.keys_url)]
 Token = Annotated[SecretStr, BeforeValidator(notation.token)]
 ExistingFile = Annotated[Path, BeforeValidator(notation.existing_file)]
@@ -158,11 +163,63 @@ class Settings(BaseModel):
         "Say in OpenMetrics when each series began; for Prometheus with created-timestamp-zero-ingestion.",
     )
     flow: FlowId | None = _setting("flow", None, "Id of the flow that was deleted on purpose.", FORGET)
+    url: WebhookUrl | None = _setting(
+        "url",
+        None,
+        "Whole address of the webhook to send to, with its token if it has one.",
+        SIMULATE,
+        may_hold_secret=True,
+    )
+    allow_remote: Boolean = _setting(
+        "allow-remote",
+        "false",
+        "Send to another machine: an exporter there keeps for good what it is told.",
+        SIMULATE,
+    )
+    seed: Seed | None = _setting(
+        "seed",
+        None,
+        "Number that decides everything: the same again sends the same again (default: another each time).",
+        SIMULATE,
+    )
+    flows: Count = _setting(
+        "flows", "40", "How many flows the organisation has; from 24 on everything occurs.", SIMULATE
+    )
+    since: Duration | None = _setting(
+        "since", None, "First send, at once, what happened in this time before now: 7d for a week.", SIMULATE
+    )
+    duration: Duration | None = _setting(
+        "duration",
+        None,
+        "Simulated time to go on for, from now; 0s ends after what --since sent (default: until it is stopped).",
+        SIMULATE,
+    )
+    speed: Speed = _setting(
+        "speed", "1", "How many times faster than real time: 672 makes a week take a quarter of an hour.", SIMULATE
+    )
+    client_id: ClientId | None = _setting(
+        "client-id", None, "Client id that the notifications are meant for.", SIMULATE
+    )
+    sign: Boolean = _setting(
+        "sign",
+        "false",
+        "Sign as Adobe does, and serve the public keys for the receiver's --adobe.keys-url.",
+        SIMULATE,
+    )
+    keys_listen_address: ListenAddress = _setting(
+        "keys.listen-address", "127.0.0.1:10466", "Address at which the public keys are served, with --sign.", SIMULATE
+    )
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
-        "log.level", "info", "Least important messages to log: debug, info, warn or error.", SERVE, REPLAY, FORGET
+        "log.level",
+        "info",
+        "Least important messages to log: debug, info, warn or error.",
+        SERVE,
+        REPLAY,
+        FORGET,
+        SIMULATE,
     )
     log_format: Literal["logfmt", "json"] = _setting(
-        "log.format", "logfmt", "How messages are written: logfmt or json.", SERVE, REPLAY, FORGET
+        "log.format", "logfmt", "How messages are written: logfmt or json.", SERVE, REPLAY, FORGET, SIMULATE
     )
 
     @property
@@ -325,6 +382,12 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     if retention is not None and retention < timedelta(days=8):
         yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"
     ttl = values.get("series_ttl")
+    url = values.get("url")
+    if url is not None and not notation.is_nearby(url) and values.get("allow_remote") is False:
+        yield (
+            "--url is on another machine, whose exporter would keep for good what is made up here: add --allow-remote "
+            "if that is meant"
+        )
     if retention is not None and ttl is not None and retention < ttl:
         yield "--ledger.retention is at least --series.ttl: what is on /metrics is to be explained by the ledger"
     if ttl is not None and not ttl:

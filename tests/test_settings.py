@@ -43,6 +43,16 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "series.max-flows": ("2000", "1", 1),
     "metrics.start-timestamps": ("false", "true", True),
     "flow": ("", "0a-1", "0a-1"),
+    "url": ("", f"http://127.0.0.1:10464/webhook/{SECRET}", f"http://127.0.0.1:10464/webhook/{SECRET}"),
+    "allow-remote": ("false", "true", True),
+    "seed": ("", "0", 0),
+    "flows": ("40", "1", 1),
+    "since": ("", "7d", timedelta(days=7)),
+    "duration": ("", "0s", timedelta()),
+    "speed": ("1", "0.5", 0.5),
+    "client-id": ("", "one", "one"),
+    "sign": ("false", "true", True),
+    "keys.listen-address": ("127.0.0.1:10466", ":9997", Address("", 9997)),
     "log.level": ("info", "debug", "debug"),
     "log.format": ("logfmt", "json", "json"),
 }
@@ -70,6 +80,20 @@ BAD: dict[str, Iterable[str]] = {
     "series.max-flows": ["0", "-1", "many", "1.5", "1e3", "9999999999"],
     "metrics.start-timestamps": ["1", "yes"],
     "flow": [" "],
+    "url": [
+        *("127.0.0.1:10464/webhook", "ftp://localhost/", "http:///webhook", "http://[::1/", "http://localhost:0/"),
+        *("http://user:s3cret@localhost/", "http://localhost/#a", "http://localhost/a b", "http://localhost:x/"),
+        "https://exporter.example/webhook",
+    ],
+    "allow-remote": ["1", "yes"],
+    "seed": ["-1", "lucky", "1" * 19],
+    "flows": ["0", "-1", "all"],
+    "since": ["7", "yesterday"],
+    "duration": ["7", "for ever"],
+    "speed": ["0", "0.0", "-1", "fast", "1e3", "inf"],
+    "client-id": ["a b", "a,b"],
+    "sign": ["1", "yes"],
+    "keys.listen-address": ["10466", "::1:80"],
     "log.level": ["loud", "INFO", "warning"],
     "log.format": ["xml", "JSON"],
 }
@@ -373,6 +397,7 @@ def test_secrets_are_known_as_such() -> None:
         "webhook.token-file",
         "adobe.keys-url",
         "ledger.url",
+        "url",
     ]
 
 

@@ -1,0 +1,222 @@
+"""The simulation as a program: deliveries at their time, to a webhook, and an account of them at the end.
+
+The rule: nothing is made before it is due, so that however long the receiver is away memory stays what it was; what
+happened meanwhile is sent in its order once the receiver is back.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from exporter.flowrun import Result
+from exporter.simulate import envelopes
+from exporter.simulate.clock import Clock
+from exporter.simulate.deliveries import Delivery, Item, deliveries
+from exporter.simulate.organisation import DAY, HOUR, MINUTE, organisation
+from exporter.simulate.sender import Answer, Sender
+from exporter.simulate.signing import Signer
+from exporter.simulate.timeline import AlertTold, RunTold, timeline
+
+_KEEP_TRYING: Final = 60.0
+"""Seconds without a delivery after which a simulation that is over gives up."""
+_DROPPED_AFTER: Final = 24 * 60 * 60.0
+"""Seconds; Adobe drops an event that could not be delivered for so long (adobe.md A6)."""
+_LOG_EVERY: Final = 60.0
+_SHOW_EVERY: Final = 0.25
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is simulated: durations in simulated milliseconds."""
+
+    seed: int
+    flows: int
+    history: int = 0
+    duration: int | None = None
+    """After history; None: for ever."""
+    speed: float = 1.0
+    client_id: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """What was sent and what became of it."""
+
+    results: Counter[Result] = field(default_factory=Counter)
+    """Events by what the receiver says of them."""
+    refused: Counter[int] = field(default_factory=Counter)
+    """Events by the status that refused them."""
+    told: Counter[str] = field(default_factory=Counter)
+    """Runs by the state that was told, each once, and alerts; of deliveries that were taken."""
+    deliveries: int = 0
+    """POSTs that were taken."""
+    sent: int = 0
+    """Events of these."""
+    undelivered: int = 0
+    """Events that were due, and for which nobody answered until they were given up."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was due was taken."""
+        return not self.undelivered and not self.refused
+
+    def rows(self) -> Iterator[tuple[str, int]]:
+        """The account as words and numbers."""
+        yield "deliveries", self.deliveries
+        yield "notifications", self.sent
+        yield from ((str(result), self.results[result]) for result in Result if self.results[result])
+        yield from ((f"refused with {status}", count) for status, count in sorted(self.refused.items()))
+        yield "undelivered", self.undelivered
+        yield from ((f"told {word}", count) for word, count in sorted(self.told.items()))
+
+
+Progress = Callable[[str], None]
+"""Is told how far it is, a few times a second."""
+
+
+class Simulation:
+    """Sends what is planned."""
+
+    def __init__(self, plan: Plan, sender: Sender, signer: Signer | None, stopping: asyncio.Event) -> None:
+        """`signer`: signs deliveries, where they are to be signed; `stopping`: ends it."""
+        self._plan = plan
+        self._sender = sender
+        self._signer = signer
+        self._stopping = stopping
+        self._began = 0.0
+        self._last_success = 0.0
+        self._shown_at = self._logged_at = 0.0
+        self.account = Account()
+
+    async def run(self, progress: Progress) -> Account:
+        """Send until the plan's end, or until it is stopped; raises NotAWebhookError."""
+        plan = self._plan
+        clock = Clock(present=time.time_ns() // 1_000_000, history=plan.history, speed=plan.speed)
+        self._began = self._last_success = self._logged_at = time.monotonic()
+        stream = self._stream()
+        if not await self._sender.shake_hands(self._patience):
+            self._give_up(stream)
+            return self.account
+        _log.info("simulating", receiver=self._sender.origin, seed=plan.seed, flows=plan.flows, speed=plan.speed)
+        for delivery in stream:
+            if await self._is_stopped_before(delivery.at):
+                break
+            if not await self._deliver(delivery, clock):
+                self._give_up(stream, delivery)
+                break
+            self._tell(delivery.at, progress)
+        else:
+            # Nothing is left to tell; the plan's time goes on.
+            if plan.duration is not None:
+                await self._is_stopped_before(plan.history + plan.duration)
+        return self.account
+
+    def _stream(self) -> Iterator[Delivery]:
+        plan = self._plan
+        flows = organisation(plan.seed, plan.flows)
+        stream = deliveries(timeline(flows, plan.seed), plan.seed)
+        if plan.duration is None:
+            return stream
+        return _until(stream, plan.history + plan.duration)
+
+    async def _deliver(self, delivery: Delivery, clock: Clock) -> bool:
+        """Whether the delivery was answered for good."""
+        body = envelopes.body(delivery, clock, self._plan.client_id)
+        signed = self._signer.headers(body) if self._signer is not None else {}
+        first_attempt = time.monotonic()
+        answer = await self._sender.deliver(
+            body,
+            lambda attempt: envelopes.headers(delivery, attempt) | signed,
+            lambda: min(self._patience(), first_attempt + _DROPPED_AFTER),
+        )
+        if answer is None:
+            if time.monotonic() - first_attempt >= _DROPPED_AFTER:
+                self.account.undelivered += len(delivery.items)
+                return True
+            return False
+        self._last_success = time.monotonic()
+        self._note(delivery, answer)
+        return True
+
+    def _note(self, delivery: Delivery, answer: Answer) -> None:
+        account = self.account
+        if not answer.is_good:
+            account.refused[answer.status] += len(delivery.items)
+            return
+        account.deliveries += 1
+        account.sent += len(delivery.items)
+        account.results += answer.results
+        account.told.update(word for item in delivery.items if (word := _word(item)))
+
+    def _tell(self, moment: int, progress: Progress) -> None:
+        now, account = time.monotonic(), self.account
+        if now - self._shown_at >= _SHOW_EVERY:
+            self._shown_at = now
+            day, of_day = divmod(moment, DAY)
+            progress(
+                f"day {day + 1}, {of_day // HOUR:02}:{of_day % HOUR // MINUTE:02}: {account.sent} notifications sent, "
+                f"{account.refused.total()} refused"
+            )
+        if now - self._logged_at >= _LOG_EVERY:
+            self._logged_at = now
+            _log.info("sent so far", notifications=account.sent, refused=account.refused.total())
+
+    def _patience(self) -> float:
+        """Until when a delivery is tried again: a plan that ends, ends, if nothing gets through."""
+        if self._plan.duration is None:
+            return float("inf")
+        return max(self._due(self._plan.history + self._plan.duration), self._last_success) + _KEEP_TRYING
+
+    def _due(self, moment: int) -> float:
+        """The moment of the monotonic clock at which it is to be sent; history is, at once."""
+        return self._began + max(0, moment - self._plan.history) / self._plan.speed / 1000
+
+    async def _is_stopped_before(self, moment: int) -> bool:
+        pause = self._due(moment) - time.monotonic()
+        if pause <= 0:
+            # Others get a turn, while there is always more to send.
+            await asyncio.sleep(0)
+            return self._stopping.is_set()
+        try:
+            async with asyncio.timeout(pause):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _give_up(self, stream: Iterator[Delivery], delivery: Delivery | None = None) -> None:
+        """Account for what was due by now and could not be delivered."""
+        now = time.monotonic()
+        if delivery is not None:
+            self.account.undelivered += len(delivery.items)
+        for later in stream:
+            if self._due(later.at) > now:
+                break
+            self.account.undelivered += len(later.items)
+
+
+def _until(stream: Iterator[Delivery], end: int) -> Iterator[Delivery]:
+    for delivery in stream:
+        if delivery.at >= end:
+            return
+        yield delivery
+
+
+def _word(item: Item) -> str | None:
+    """What the account calls a notice that is no copy."""
+    if item.is_copy:
+        return None
+    match item.notice:
+        case RunTold(status=status):
+            return str(status)
+        case AlertTold(state=state):
+            return f"alert {state}"
+        case _:
+            return "other"
