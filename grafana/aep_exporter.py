@@ -174,7 +174,7 @@ def _deliveries() -> list[Panel]:
                 title="Notifications by result",
                 description="What became of the notifications that came. Unsupported and unreadable ones are kept.",
             ),
-            Query(f"round({SCOPE.own_grown(RECEIVED, by='source, result')}) > 0", "{{result}} ({{source}})"),
+            Query(f"{SCOPE.own_counted(RECEIVED, 'source, result')} > 0", "{{result}} ({{source}})"),
             colors={f"{result} ({source})": color for result, color in _RESULT.items() for source in _SOURCES},
         ),
         panels.bars(
@@ -183,7 +183,7 @@ def _deliveries() -> list[Panel]:
                 description="After 503 Adobe sends again, for a day; after 4xx it drops it for good. closed: the "
                 "sender left or was too slow.",
             ),
-            Query(f"round({SCOPE.own_grown(WEBHOOK_REQUESTS, by='code')})", "{{code}}"),
+            Query(SCOPE.own_counted(WEBHOOK_REQUESTS, "code"), "{{code}}"),
             colors=_CODE,
         ),
         panels.bars(
@@ -193,7 +193,7 @@ def _deliveries() -> list[Panel]:
                 "what strangers get; the others mean that something is wrong with the keys or the client ids.",
                 width=8,
             ),
-            Query(f"round({SCOPE.own_grown(AUTHENTICATION_FAILURES, by='reason')})", "{{reason}}"),
+            Query(SCOPE.own_counted(AUTHENTICATION_FAILURES, "reason"), "{{reason}}"),
         ),
         panels.bars(
             Facts(
@@ -201,7 +201,7 @@ def _deliveries() -> list[Panel]:
                 description="Values in notifications that made no sense and were left out.",
                 width=8,
             ),
-            Query(f"round({SCOPE.own_grown(ANOMALIES, by='field')})", "{{field}}"),
+            Query(SCOPE.own_counted(ANOMALIES, "field"), "{{field}}"),
         ),
         panels.bars(
             Facts(
@@ -209,7 +209,7 @@ def _deliveries() -> list[Panel]:
                 description="New notifications by Adobe's event code, over all processes.",
                 width=8,
             ),
-            Query(SCOPE.counted(NOTIFICATIONS, STEP, by="event_code"), "{{event_code}}"),
+            Query(f"{SCOPE.counted(NOTIFICATIONS, STEP, by='event_code')} > 0", "{{event_code}}"),
         ),
         panels.lines(
             Facts(
@@ -255,7 +255,7 @@ def _ledger() -> list[Panel]:
                 title="Errors by operation",
                 description="Operations on the ledger that failed.",
             ),
-            Query(f"round({SCOPE.own_grown(LEDGER_ERRORS, by='operation')})", "{{operation}}"),
+            Query(SCOPE.own_counted(LEDGER_ERRORS, "operation"), "{{operation}}"),
         ),
         panels.lines(
             Facts(
@@ -298,7 +298,7 @@ def _metrics() -> list[Panel]:
             ),
             Query(f"max({SCOPE.select(EXPORTED_FLOWS)})", "flows"),
             Query(f"min({SCOPE.select(FLOWS_LIMIT)})", "limit"),
-            Query(f"round({SCOPE.own_grown(FLOWS_OVERFLOWED)})", "new beyond the limit"),
+            Query(SCOPE.own_counted(FLOWS_OVERFLOWED), "new beyond the limit"),
             colors={"flows": BLUE, "limit": GREY, "new beyond the limit": RED},
             dashed="limit",
         ),
@@ -355,7 +355,7 @@ def _pulled() -> list[Panel]:
     return [
         panels.bars(
             Facts(title="Polls of the journal", description="Polls of Adobe's journal by outcome.", width=8),
-            Query(f"round({SCOPE.own_grown(JOURNAL_POLLS, by='outcome')})", "{{outcome}}"),
+            Query(SCOPE.own_counted(JOURNAL_POLLS, "outcome"), "{{outcome}}"),
         ),
         panels.lines(
             Facts(
@@ -372,6 +372,6 @@ def _pulled() -> list[Panel]:
                 description="Refreshes of flows' names and states by outcome.",
                 width=8,
             ),
-            Query(f"round({SCOPE.own_grown(FLOW_NAMES_REFRESH, by='outcome')})", "{{outcome}}"),
+            Query(SCOPE.own_counted(FLOW_NAMES_REFRESH, "outcome"), "{{outcome}}"),
         ),
     ]

@@ -197,7 +197,8 @@ def _errors() -> list[Panel]:
                 "to its page.",
                 width=16,
             ),
-            Query(SCOPE.counted(ERRORS, STEP, by="error_code"), "{{error_code}}", has_exemplars=True),
+            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            none="No error was reported",
         ),
         rows(
             Facts(title="Error codes", description="Runs that reported each error code in this time.", width=8),

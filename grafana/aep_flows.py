@@ -341,7 +341,8 @@ def _runs() -> list[Panel]:
                 description="Runs that reported each error code, partial successes included. A dot is a run: it leads "
                 "to its page.",
             ),
-            Query(SCOPE.counted(ERRORS, STEP, by="error_code"), "{{error_code}}", has_exemplars=True),
+            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            none="No error was reported",
         ),
         panels.ranking(
             Facts(

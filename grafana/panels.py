@@ -236,8 +236,9 @@ def bars(
     colors: Mapping[str, str] | None = None,
     is_stacked: bool = True,
     legend_of: Sequence[str] = ("sum",),
+    none: str = "nothing",
 ) -> timeseries.Panel:
-    """What happened in each piece of time."""
+    """What happened in each piece of time; `none` is shown where there is nothing."""
     panel = (
         dressed(timeseries.Panel(), facts, _ranges(queries))
         .legend(_legend(legend_of))
@@ -256,6 +257,7 @@ def bars(
         .min(0)
         .max_data_points(BARS)
         .interval(NARROWEST)
+        .no_value(none)
     )
     for name, color in (colors or {}).items():
         panel.override_by_name(name, _fixed(color))
@@ -317,7 +319,8 @@ def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
 def _legend(calculations: Sequence[str]) -> common.VizLegendOptions:
     found = common.VizLegendOptions().show_legend(True).placement(options.LegendPlacement.BOTTOM)
     mode = options.LegendDisplayMode.TABLE if calculations else options.LegendDisplayMode.LIST
-    return found.display_mode(mode).calcs(list(calculations))
+    found.display_mode(mode).calcs(list(calculations))
+    return found.sort_by("Total").sort_desc(True) if "sum" in calculations else found
 
 
 def _tooltip() -> common.VizTooltipOptions:

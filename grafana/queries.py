@@ -91,6 +91,10 @@ class Scope:
         """What grew, added up over flows and rounded: the estimate of `increase` is no whole number."""
         return f"round({total(self.grown(metric, window, *matchers), by)})"
 
+    def own_counted(self, metric: Metric, by: str = "") -> str:
+        """The same of the processes' own counter: each counts what it did itself, so these are added up."""
+        return f"round({total(f'increase({self.select(metric)}[{STEP}])', by)})"
+
     def quantile(self, share: float, metric: Metric, window: str, *matchers: str) -> str:
         """A quantile of a histogram of the flow half."""
         return f"histogram_quantile({share}, {total(self.grown(metric, window, *matchers, suffix='_bucket'), 'le')})"
@@ -100,13 +104,9 @@ class Scope:
         both = [total(self.grown(metric, window, *matchers, suffix=suffix), by) for suffix in ("_sum", "_count")]
         return f"{both[0]} / ({both[1]} > 0)"
 
-    def own_grown(self, metric: Metric, *matchers: str, by: str = "", suffix: str = "") -> str:
-        """How much the processes' own counter grew: each counts what it did itself, so these are added up."""
-        return total(f"increase({self.select(metric, *matchers, suffix=suffix)}[{STEP}])", by)
-
-    def own_rate(self, metric: Metric, *matchers: str, by: str = "", suffix: str = "") -> str:
-        """The same per second."""
-        return total(f"rate({self.select(metric, *matchers, suffix=suffix)}[{STEP}])", by)
+    def own_rate(self, metric: Metric, *, by: str = "", suffix: str = "") -> str:
+        """How much it grew per second."""
+        return total(f"rate({self.select(metric, suffix=suffix)}[{STEP}])", by)
 
     def own_quantile(self, share: float, metric: Metric) -> str:
         """A quantile of the processes' own histogram."""
@@ -142,7 +142,7 @@ class Scope:
 
     def unless_disabled(self, expression: str) -> str:
         """Without flows that the Flow Service calls disabled: nobody waits for these."""
-        return f"{expression} unless on ({_ONE_FLOW}) {self.now(ENABLED)} == 0"
+        return f"({expression} unless on ({_ONE_FLOW}) {self.now(ENABLED)} == 0)"
 
     def silence(self) -> str:
         """How long ago each flow's latest run ended: seconds."""

@@ -4,7 +4,6 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -140,6 +139,26 @@ def _as_text(series: dict[str, Any]) -> str:
     """A series as Grafana writes it for query_result, before it applies the variable's expression."""
     labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
     return f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000:.0f}"
+
+
+def test_numbers_say_what_tables_show(week: Week) -> None:
+    """Each number at the top of AEP flows is that of rows in the table below it."""
+
+    def values(panel: str) -> list[float]:
+        (target,) = [
+            each for each in targets() if (each.dashboard, each.panel, each.ref_id) == ("AEP flows", panel, "A")
+        ]
+        return [float(each["value"][1]) for each in week.series(target)]
+
+    late, in_progress = values("Freshness"), values("Runs in progress")
+    assert 0 < sum(each > 1 for each in late) < len(late)
+    assert 0 < sum(each > 1 for each in in_progress) < len(in_progress)
+    assert values("Overdue") == [sum(each > 1 for each in late)]
+    assert values("Stuck") == [sum(each > 1 for each in in_progress)]
+    assert values("Failing") == [len(values("Failing now"))]
+    assert values("Empty") == [len(values("Green but empty"))]
+    assert values("Adobe's alerts") == [len(values("Adobe's alerts firing"))]
+    assert values("Flows") == [FLOWS]
 
 
 def test_rows_of_tables_have_names(week: Week) -> None:
