@@ -26,8 +26,9 @@ from exporter.metrics.catalogue import (
     Metric,
 )
 from grafana import frame, panels
+from grafana.colours import BLUE, GREEN, GREY, ORANGE, OUTCOMES, RED, RESULT, STATUS, YELLOW
 from grafana.frame import EXPORTER_URL, Section
-from grafana.panels import BLUE, GREEN, GREY, ORANGE, RED, STATUS, YELLOW, Facts, Query
+from grafana.panels import Facts, Query
 from grafana.queries import FLOW_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
 from grafana.tables import Column, rows
@@ -56,17 +57,13 @@ def build(exporter_url: str) -> models.Dashboard:
     )
 
 
-def _fact(title: str, description: str, unit: str = "short", decimals: int | None = None) -> Facts:
-    return Facts(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
-
-
 def _now() -> list[Panel]:
     return [
         panels.outcome(
-            _fact("Latest outcome", "How the latest run ended."), f"max({SCOPE.latest_outcome(list(STATUS))})"
+            panels.small("Latest outcome", "How the latest run ended."), f"max({SCOPE.latest_outcome(list(STATUS))})"
         ),
         panels.number(
-            _fact("Failures in a row", "Failed runs since the last one that succeeded, wholly or in part."),
+            panels.small("Failures in a row", "Failed runs since the last one that succeeded, wholly or in part."),
             f"max({SCOPE.select(CONSECUTIVE_FAILURES)})",
             (None, GREEN),
             (1, ORANGE),
@@ -74,20 +71,20 @@ def _now() -> list[Panel]:
             link=f"{EXPORTER_URL}/flows/${{flow:percentencode}}",
         ),
         panels.number(
-            _fact("Failing since", "When the first of these failures ended.", "dateTimeFromNow"),
+            panels.small("Failing since", "When the first of these failures ended.", "dateTimeFromNow"),
             f"1000 * max({SCOPE.select(FAILING_SINCE)})",
             (None, RED),
             coloured_background=False,
             none="not failing",
         ),
         panels.number(
-            _fact("Latest run", "When the latest run ended, whatever its outcome.", "dateTimeFromNow"),
+            panels.small("Latest run", "When the latest run ended, whatever its outcome.", "dateTimeFromNow"),
             f"1000 * max({SCOPE.select(LAST_RUN)})",
             (None, BLUE),
             coloured_background=False,
         ),
         panels.number(
-            _fact(
+            panels.small(
                 "Silence, of allowed",
                 "How long ago the latest run ended, as a share of one and a half times the longest silence that is "
                 "usual for the flow, and a quarter of an hour: at 100 % it is overdue.",
@@ -101,7 +98,7 @@ def _now() -> list[Panel]:
             coloured_background=False,
         ),
         panels.number(
-            _fact(
+            panels.small(
                 "Succeeded",
                 "The share of runs in this time that succeeded, wholly or in part; cancelled and unknown ones say "
                 "nothing about it.",
@@ -123,7 +120,7 @@ def _history() -> list[Panel]:
         panels.history(
             Facts(title="Status", description="How the latest run had ended at each time.", width=24, height=4),
             Query(f"max by (sandbox) ({SCOPE.latest_outcome(list(STATUS))})", "{{sandbox}}"),
-            panels.OUTCOMES,
+            OUTCOMES,
         ),
         panels.bars(
             Facts(title="Runs by outcome", description="Runs that ended, by outcome.", width=16),
@@ -225,7 +222,7 @@ def _amounts() -> list[Panel]:
                 width=8,
             ),
             Query(SCOPE.counted(metric, STEP, by="result"), "{{result}}"),
-            colors=panels.RESULT,
+            colors=RESULT,
             is_stacked=False,
         )
 
@@ -239,7 +236,7 @@ def _amounts() -> list[Panel]:
             ),
             Query(f"max by (result) ({SCOPE.select(LAST_RECORDS, _BOTH)})", "{{result}}"),
             Query(f"max({SCOPE.select(TYPICAL_RECORDS)})", "typical input"),
-            colors={**panels.RESULT, "typical input": GREY},
+            colors={**RESULT, "typical input": GREY},
             dashed="typical input",
         ),
         panels.distribution(

@@ -1,4 +1,4 @@
-"""How panels look: one way to draw each kind of thing, and one colour for each status wherever it is drawn."""
+"""How panels look: one way to draw each kind of thing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,35 +13,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-GREEN: Final = "green"
-YELLOW: Final = "yellow"
-ORANGE: Final = "orange"
-RED: Final = "red"
-BLUE: Final = "blue"
-PURPLE: Final = "purple"
-GREY: Final = "#8e8e8e"
-PALE: Final = "rgba(142, 142, 142, 0.25)"
-
-STATUS: Final = {
-    "success": GREEN,
-    "partial_success": YELLOW,
-    "failed": RED,
-    "cancelled": PURPLE,
-    "unknown": GREY,
-}
-"""The outcomes of a run, best known first, and their colours on every panel."""
-
-RESULT: Final = {
-    "input": BLUE,
-    "output": GREEN,
-    "created": "light-green",
-    "updated": "light-blue",
-    "deleted": PURPLE,
-    "skipped": GREY,
-    "failed": RED,
-    "warning": YELLOW,
-}
-"""What became of records, bytes and files."""
+from grafana.colours import GREY, OUTCOMES
 
 SOURCE: Final = options.DataSourceRef(type_val="prometheus", uid="${datasource}")
 BARS: Final = 100
@@ -76,6 +48,11 @@ class Facts:
     width: int = 12
     height: int = 8
     decimals: int | None = None
+
+
+def small(title: str, description: str, unit: str = "short", decimals: int | None = None) -> Facts:
+    """What is said of one of six numbers in a row."""
+    return Facts(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,27 +147,6 @@ def number(
     if link:
         panel.data_links([dashboards.DashboardLink("Show").url(link)])
     return panel
-
-
-OUTCOMES: Final[list[models.ValueMapping]] = [
-    models.ValueMap(
-        {
-            str(place): models.ValueMappingResult(text=status, color=color, index=place)
-            for place, (status, color) in enumerate(STATUS.items())
-        }
-    )
-]
-"""Words and colours for numbers that are places in STATUS."""
-
-FAILURES: Final[list[models.ValueMapping]] = [
-    models.ValueMap({"0": models.ValueMappingResult(text="well", color=GREEN, index=0)}),
-    models.RangeMap(
-        models.DashboardRangeMapOptions(
-            from_val=1, result=models.ValueMappingResult(text="failing", color=RED, index=1)
-        )
-    ),
-]
-"""Words and colours for failures in a row."""
 
 
 def outcome(facts: Facts, query: str) -> stat.Panel:

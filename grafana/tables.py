@@ -10,7 +10,8 @@ from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.panels import RED, Facts, Query, dressed, instants, setting
+from grafana.colours import RED
+from grafana.panels import Facts, Query, dressed, instants, setting
 
 _TEXT: Final = "text"
 """Grafana's name for the colour that text has."""
