@@ -172,7 +172,8 @@ def _deliveries() -> list[Panel]:
                 description="Values in notifications that made no sense and were left out.",
                 width=8,
             ),
-            Query(SCOPE.own_counted(ANOMALIES, "field"), "{{field}}"),
+            Query(f"{SCOPE.own_counted(ANOMALIES, 'field')} > 0", "{{field}}"),
+            none="Everything made sense",
         ),
         panels.bars(
             Facts(

@@ -74,6 +74,7 @@ def ledger() -> list[Panel]:
                 title="Entries that the metrics contain",
                 description="The ledger's position. Instances on one ledger show the same.",
                 width=8,
+                height=6,
             ),
             Query(f"{by_instance} ({SCOPE.select(LEDGER_POSITION)})", "{{instance}}"),
         ),
@@ -82,6 +83,7 @@ def ledger() -> list[Panel]:
                 title="Entries since the last checkpoint",
                 description="What a start would have to read again. It falls to nearly 0 every five minutes.",
                 width=8,
+                height=6,
             ),
             Query(
                 f"{by_instance} ({SCOPE.select(LEDGER_POSITION)} - {SCOPE.select(LEDGER_CHECKPOINT_POSITION)})",
@@ -89,7 +91,7 @@ def ledger() -> list[Panel]:
             ),
         ),
         panels.lines(
-            Facts(title="Size", description="Bytes the ledger takes.", unit="bytes", width=8),
+            Facts(title="Size", description="Bytes the ledger takes.", unit="bytes", width=8, height=6),
             Query(f"{by_instance} ({SCOPE.select(LEDGER_BYTES)})", "{{instance}}"),
         ),
     ]
@@ -99,7 +101,7 @@ def metrics() -> list[Panel]:
     """How much is shown, and what that takes."""
     return [
         panels.lines(
-            Facts(title="Series", description="Series on the flow half.", width=8),
+            Facts(title="Series", description="Series on the flow half.", width=8, height=6),
             Query(f"max by (instance) ({SCOPE.select(EXPORTED_SERIES)})", "{{instance}}"),
         ),
         panels.lines(
@@ -108,6 +110,7 @@ def metrics() -> list[Panel]:
                 description="Pairs of flow and sandbox that are shown one by one. Beyond the limit flows are counted "
                 "together, as flow_id other.",
                 width=8,
+                height=6,
             ),
             Query(f"max({SCOPE.select(EXPORTED_FLOWS)})", "flows"),
             Query(f"min({SCOPE.select(FLOWS_LIMIT)})", "limit"),
@@ -121,6 +124,7 @@ def metrics() -> list[Panel]:
                 description="Mean time to catch up with the ledger and render a scrape, by format.",
                 unit="s",
                 width=8,
+                height=6,
             ),
             Query(
                 f"{SCOPE.own_rate(SCRAPE_DURATION, by='format', suffix='_sum')} / "
@@ -136,19 +140,27 @@ def process() -> list[Panel]:
     by_instance = "max by (instance)"
     return [
         panels.lines(
-            Facts(title="CPU", description="Share of one processor.", unit="percentunit", width=6),
+            Facts(title="CPU", description="Share of one processor.", unit="percentunit", width=6, height=6),
             Query(SCOPE.own_rate(CPU, by="instance"), "{{instance}}"),
         ),
         panels.lines(
-            Facts(title="Memory", description="Resident memory.", unit="bytes", width=6),
+            Facts(title="Memory", description="Resident memory.", unit="bytes", width=6, height=6),
             Query(f"{by_instance} ({SCOPE.select(MEMORY)})", "{{instance}}"),
         ),
         panels.lines(
-            Facts(title="Open files", description="File descriptors, of those allowed.", unit="percentunit", width=6),
+            Facts(
+                title="Open files",
+                description="File descriptors, of those allowed.",
+                unit="percentunit",
+                width=6,
+                height=6,
+            ),
             Query(f"{by_instance} ({SCOPE.select(OPEN_FILES)} / {SCOPE.select(MAX_FILES)})", "{{instance}}"),
         ),
         rows(
-            Facts(title="Instances", description="Each instance, its version and when it was started.", width=6),
+            Facts(
+                title="Instances", description="Each instance, its version and when it was started.", width=6, height=6
+            ),
             [
                 f"max by (instance, version) ({SCOPE.select(BUILD_INFO)})",
                 f"1000 * {by_instance} ({SCOPE.select(STARTED)})",
@@ -168,7 +180,7 @@ def pulled() -> list[Panel]:
     """What the exporter fetches itself, where it is configured to."""
     return [
         panels.bars(
-            Facts(title="Polls of the journal", description="Polls of Adobe's journal by outcome.", width=8),
+            Facts(title="Polls of the journal", description="Polls of Adobe's journal by outcome.", width=8, height=6),
             Query(SCOPE.own_counted(JOURNAL_POLLS, "outcome"), "{{outcome}}"),
         ),
         panels.lines(
@@ -177,6 +189,7 @@ def pulled() -> list[Panel]:
                 description="How old the journal entry was that was read last. It rises where the poller falls behind.",
                 unit="s",
                 width=8,
+                height=6,
             ),
             Query(f"max by (instance) ({SCOPE.select(JOURNAL_LAG)})", "{{instance}}"),
         ),
@@ -185,6 +198,7 @@ def pulled() -> list[Panel]:
                 title="Refreshes from the Flow Service",
                 description="Refreshes of flows' names and states by outcome.",
                 width=8,
+                height=6,
             ),
             Query(SCOPE.own_counted(FLOW_NAMES_REFRESH, "outcome"), "{{outcome}}"),
         ),

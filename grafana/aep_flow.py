@@ -179,7 +179,7 @@ def _durations() -> list[Panel]:
                 width=24,
             ),
             Query(SCOPE.mean(ACTIVITY_DURATION, STEP, by="activity"), "{{activity}}"),
-            legend_of=("mean", "max"),
+            legend_of=panels.MEAN_AND_MAX,
         ),
     ]
 

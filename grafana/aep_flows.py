@@ -128,7 +128,7 @@ def _failed_most() -> Panel:
             SANDBOX,
             Column(field="A", title="Failed", width=80, decimals=0),
             Column(field="B", title="Runs", width=80, decimals=0),
-            Column(field="C", title="Share", width=80, unit="percentunit", decimals=0),
+            Column(field="C", title="Share", width=80, unit="percentunit", decimals=1),
             ID,
         ],
         sorted_by="Failed",
@@ -137,7 +137,7 @@ def _failed_most() -> Panel:
 
 
 def _records() -> list[Panel]:
-    rejected = f"{BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _REJECTED)}) > 0"
+    rejected = f"round({BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _REJECTED)})) > 0"
     read = f"{BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _READ)})"
     most = f"topk(50, {rejected})"
     return [

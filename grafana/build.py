@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Final
 
@@ -27,15 +28,27 @@ def rendered(exporter_url: str = LOCAL) -> dict[str, str]:
     }
 
 
+def _address(text: str) -> str:
+    """An address that links can begin with."""
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: write https://host or https://host/path")
+    return text.rstrip("/")
+
+
 def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m grafana.build", description="Write the Grafana dashboards.")
     parser.add_argument(
-        "--exporter-url", default=LOCAL, help="where people reach the exporter's pages (default: %(default)s)"
+        "--exporter-url",
+        type=_address,
+        default=LOCAL,
+        help="where people reach the exporter's pages (default: %(default)s)",
     )
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where to (default: %(default)s)")
     arguments = parser.parse_args()
-    for name, text in rendered(arguments.exporter_url.rstrip("/")).items():
+    if not arguments.folder.is_dir():
+        parser.error(f"{arguments.folder} is no folder: make it first")
+    for name, text in rendered(arguments.exporter_url).items():
         (arguments.folder / name).write_text(text, encoding="utf-8")
 
 

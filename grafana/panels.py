@@ -15,11 +15,17 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.colours import GREY, OUTCOMES
 
+SUM: Final = (("sum", "Total"),)
+MEAN_AND_MAX: Final = (("mean", "Mean"), ("max", "Max"))
+"""What a legend calculates, and what Grafana calls it there."""
+
 SOURCE: Final = options.DataSourceRef(type_val="prometheus", uid="${datasource}")
 BARS: Final = 100
 """How many bars a panel has at most: the width of each follows from the time that is looked at."""
 NARROWEST: Final = "5m"
 """No bar is narrower, or `$__rate_interval`, which is at least four scrapes, would show each run in several bars."""
+
+_WIDE: Final = 12
 
 _Built = TypeVar("_Built", bound="Panel")
 
@@ -160,12 +166,11 @@ def lines(
     colors: Mapping[str, str] | None = None,
     dashed: str = "",
     has_points: bool = False,
-    legend_of: Sequence[str] = (),
 ) -> timeseries.Panel:
     """Values over time; with `has_points`, of what happens now and then: dots, and nothing where nothing happened."""
     panel = (
         dressed(timeseries.Panel(), facts, _ranges(queries))
-        .legend(_legend(legend_of))
+        .legend(_legend(facts))
         .tooltip(_tooltip())
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .draw_style(options.GraphDrawStyle.POINTS if has_points else options.GraphDrawStyle.LINE)
@@ -191,13 +196,13 @@ def bars(
     *queries: Query,
     colors: Mapping[str, str] | None = None,
     is_stacked: bool = True,
-    legend_of: Sequence[str] = ("sum",),
+    legend_of: Sequence[tuple[str, str]] = SUM,
     none: str = "nothing",
 ) -> timeseries.Panel:
     """What happened in each piece of time; `none` is shown where there is nothing."""
     panel = (
         dressed(timeseries.Panel(), facts, _ranges(queries))
-        .legend(_legend(legend_of))
+        .legend(_legend(facts, legend_of))
         .tooltip(_tooltip())
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .draw_style(options.GraphDrawStyle.BARS)
@@ -251,7 +256,7 @@ def history(facts: Facts, query: Query, mappings: list[models.ValueMapping]) -> 
         .row_height(0.85)
         .fill_opacity(85)
         .line_width(0)
-        .legend(_legend(()))
+        .legend(_legend(facts))
         .tooltip(_tooltip())
         .max_data_points(BARS * 3)
         .interval("1m")
@@ -272,11 +277,13 @@ def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
     )
 
 
-def _legend(calculations: Sequence[str]) -> common.VizLegendOptions:
-    found = common.VizLegendOptions().show_legend(True).placement(options.LegendPlacement.BOTTOM)
-    mode = options.LegendDisplayMode.TABLE if calculations else options.LegendDisplayMode.LIST
-    found.display_mode(mode).calcs(list(calculations))
-    return found.sort_by("Total").sort_desc(True) if "sum" in calculations else found
+def _legend(facts: Facts, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
+    """What series are called: beside a wide panel with what they come to, below a narrow one without."""
+    found = common.VizLegendOptions().show_legend(True)
+    if not calculations or facts.width < _WIDE:
+        return found.display_mode(options.LegendDisplayMode.LIST).placement(options.LegendPlacement.BOTTOM).calcs([])
+    found.display_mode(options.LegendDisplayMode.TABLE).placement(options.LegendPlacement.RIGHT)
+    return found.calcs([calculation for calculation, _ in calculations]).sort_by(calculations[0][1]).sort_desc(True)
 
 
 def _tooltip() -> common.VizTooltipOptions:

@@ -33,6 +33,23 @@ def test_links_lead_to_the_exporter_that_was_named(tmp_path: Path) -> None:
     assert "https://aep.example.com/x" in (tmp_path / "aep-flows.json").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("--exporter-url=aep.example.com", "'aep.example.com' is no address: write https://host"),
+        ("--exporter-url=https://aep.example.com/?a=b", "is no address: write https://host"),
+        ("no/such/folder", "no/such/folder is no folder: make it first"),
+    ],
+)
+def test_what_is_wrong_is_said(word: str, said: str) -> None:
+    """A bad address and a folder that is not there are told in one sentence, and nothing is written."""
+    command = [sys.executable, "-m", "grafana.build", word]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=FOLDER.parents[1], timeout=60)
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_sdk_reads_what_it_wrote(path: Path) -> None:
     """Read as a dashboard and written again, nothing is lost: there is nothing in it that the schema does not have."""

@@ -19,8 +19,8 @@ WEEK = 7 * 24 * 3600
 SECONDS = 70
 """That the simulated week takes."""
 BEFORE = "9d"
-"""What is told of at once before it. By how the simulation goes on, the week ends while a flow has been silent for days,
-one fails, one is stuck and one reads nothing."""
+"""What is told of at once before it. By how the simulation goes on, the week ends while one flow has been silent for
+days, another fails, one is stuck and one reads nothing."""
 
 NOTHING: dict[tuple[str, str], str] = {
     ("AEP exporter", "Age of the journal's last entry"): "no journal is read: the week comes by the webhook",
