@@ -11,7 +11,9 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pytest
 from exporter import __version__, cli
 from exporter.ledger import Entry
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.settings import FORGET, REPLAY, SERVE, declared
+from exporter.settings import FORGET, REPLAY, SERVE, SIMULATE, declared
 from tests.test_logs import restored_logging
 
 SECRET = "s3cret-s3cret-s3cret"
@@ -99,12 +101,12 @@ def test_overview(said: Any, word: str) -> None:
     """The overview names every command."""
     told = said(word)
     assert (told.status, told.err) == (0, "")
-    for command in ("serve", "replay", "forget", "version"):
+    for command in ("serve", "replay", "forget", "simulate", "version"):
         assert f"\n  {command}" in told.out
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-@pytest.mark.parametrize("command", [SERVE, REPLAY, FORGET])
+@pytest.mark.parametrize("command", [SERVE, REPLAY, FORGET, SIMULATE])
 def test_help(said: Any, command: str, word: str) -> None:
     """A command's help lists every flag it takes, with its default, its variable and what it does; and no other."""
     told = said(command, "--nonsense", word)
@@ -436,3 +438,97 @@ def test_forget_asked_for_wrongly(said: Any, words: list[str], expected: str) ->
     told = said("forget", *words)
     assert told.status == 2
     assert expected in told.err
+
+
+@contextlib.contextmanager
+def webhook(*, knows_challenges: bool = True) -> Iterator[str]:
+    """A server that takes notifications, for as long; its address, that ends in a secret."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(self.path.rpartition("challenge=")[2].encode() if knows_challenges else b"welcome")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.answer(b"recorded 1\n")
+
+        def answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/webhook/{SECRET}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+PAST_HOUR = ["--seed=1", "--flows=24", "--since=1h", "--duration=0s", "--log.level=warn"]
+
+
+def test_simulate(said: Any) -> None:
+    """What was sent is told in a table: deliveries, what became of them, and what they told."""
+    with webhook() as url:
+        told = said("simulate", f"--url={url}", *PAST_HOUR)
+    assert (told.status, told.err) == (0, "")
+    rows = {word.strip(): int(number) for word, _, number in (line.rpartition(" ") for line in told.out.splitlines())}
+    assert rows["notifications"] >= rows["deliveries"] == rows["recorded"] > 10
+    assert rows["told success"] > 0
+    assert rows["undelivered"] == 0
+
+
+def test_simulate_shows_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal it is shown how far the simulation is, and the account begins a line of its own after it."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with webhook() as url:
+        assert cli.main(["simulate", f"--url={url}", *PAST_HOUR]) == 0
+    assert "day 1, 00:" in terminal.getvalue()
+    assert any(line.startswith("deliveries ") for line in terminal.getvalue().splitlines())
+
+
+def test_simulate_sends_nothing_to_what_is_no_webhook(said: Any) -> None:
+    """An address that does not repeat a challenge is refused with what to do, and the secret in it is not told."""
+    with webhook(knows_challenges=False) as url:
+        told = said("simulate", f"--url={url}", *PAST_HOUR)
+    assert (told.status, told.out) == (1, "")
+    assert "--url is the webhook's whole address" in told.err
+    assert SECRET not in told.err
+
+
+def test_simulate_where_the_keys_have_no_place(said: Any) -> None:
+    """An address for the keys that is taken is told of, with its flag."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        keys = f"--keys.listen-address=127.0.0.1:{taken.getsockname()[1]}"
+        told = said("simulate", "--url=http://127.0.0.1:1/webhook", "--sign", keys)
+    assert told.status == 1
+    assert "--keys.listen-address" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "simulate needs --url=URL"),
+        (["--url=http://exporter.example/webhook"], "--allow-remote"),
+        ([f"--url=http://user:{SECRET}@127.0.0.1/webhook"], "without user or password"),
+        (["--url=http://127.0.0.1/webhook", "--speed=0"], "--speed=0"),
+        (["http://127.0.0.1/webhook"], "takes flags only"),
+        (["--url=http://127.0.0.1/webhook", "--series.hold=1s"], "unknown flag --series.hold"),
+    ],
+)
+def test_simulate_asked_for_wrongly(said: Any, words: list[str], expected: str) -> None:
+    """What is wrong with the command is said, with status 2, and without a secret."""
+    told = said("simulate", *words)
+    assert told.status == 2
+    assert expected in told.err
+    assert SECRET not in told.err

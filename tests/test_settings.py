@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from exporter.errors import SettingsError
 from exporter.notation import Address
-from exporter.settings import REPLAY, SERVE, Declared, Settings, declared, load
+from exporter.settings import REPLAY, SERVE, SIMULATE, Declared, Settings, declared, load
 
 SECRET = "s3cret-s3cret-s3cret"
 TOKEN_FILE = "token.txt"
@@ -177,7 +177,7 @@ def test_a_flag_needs_its_value(name: str) -> None:
     """A flag at the end, or with another flag after it, lacks its value; only a boolean alone means true."""
     for words in ([f"--{name}"], [f"--{name}", "--log.level=info"]):
         if FLAGS[name].is_boolean:
-            assert getattr(load(SERVE, words, {})[0], FLAGS[name].field) is True
+            assert getattr(load(command_of(name), words, {})[0], FLAGS[name].field) is True
         else:
             assert f"--{name} needs a value" in mistakes(command_of(name), words)
 
@@ -292,6 +292,23 @@ def test_a_conflict_with_a_refused_value_is_none() -> None:
     """Where a value is refused nothing is concluded from its absence."""
     assert mistakes(SERVE, ["--webhook.auth=token", "--webhook.token=short"]).count("\n") == 0
     assert mistakes(SERVE, ["--web.listen-address=:80", "--webhook.token=short"]).count("\n") == 0
+
+
+NEARBY = ["http://127.0.0.1:1/w", "http://[::1]/w", "https://localhost/w", "http://exporter:10464/w"]
+FAR = ["http://192.0.2.1/w", "https://exporter.example/w", "http://[2001:db8::1]/w", "http://127.0.0.1.example/w"]
+
+
+@pytest.mark.parametrize("url", NEARBY)
+def test_what_is_simulated_goes_to_this_machine(url: str) -> None:
+    """This machine and neighbours without a domain are sent to as they are."""
+    assert load(SIMULATE, [f"--url={url}"], {})[0].url == url
+
+
+@pytest.mark.parametrize("url", FAR)
+def test_what_is_simulated_goes_to_no_other_by_accident(url: str) -> None:
+    """Another machine is sent to only where that is asked for: its exporter could not forget what it was told."""
+    assert "--allow-remote" in mistakes(SIMULATE, [f"--url={url}"])
+    assert load(SIMULATE, [f"--url={url}", "--allow-remote"], {})[0].url == url
 
 
 BEYOND = [":10464", "0.0.0.0:10464", "[::]:10464", "192.0.2.1:10464", "exporter.example:10464"]
@@ -425,7 +442,7 @@ def loaded(command: str, words_: list[str], environment: dict[str, str]) -> Sett
         return str(error)
 
 
-@given(st.sampled_from([SERVE, REPLAY]), st.lists(words, max_size=6), environments)
+@given(st.sampled_from([SERVE, REPLAY, SIMULATE]), st.lists(words, max_size=6), environments)
 def test_settings_or_a_message(command: str, words_: list[str], environment: dict[str, str]) -> None:
     """Whatever is given, there are settings, or there is a message that says why not."""
     assert loaded(command, words_, environment)

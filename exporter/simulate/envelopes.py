@@ -36,6 +36,8 @@ def headers(delivery: Delivery, attempt: int) -> dict[str, str]:
     found = {
         "content-type": _CLOUD_EVENTS if is_cloud_event else _JSON,
         "user-agent": "Adobe/1.0",
+        # Adobe's own, without the two that only some servers know.
+        "accept-encoding": "identity",
         "x-adobe-provider": f"simulated_{ORGANISATION}",
         "x-adobe-delivery-id": identifier(first.event_id, first.is_copy, attempt, "delivery"),
         "x-request-id": identifier(first.event_id, first.is_copy, attempt, "request"),

@@ -30,9 +30,9 @@ class KeyHost:
         """`keys`: PEM by path."""
         self._socket = listening
         self._keys = keys
-        application = Starlette(routes=[Route("/prod/keys/{name}", self._answer)])
+        self.application = Starlette(routes=[Route("/prod/keys/{name}", self._answer)])
         self._server = _Server(
-            uvicorn.Config(application, lifespan="off", ws="none", access_log=False, log_config=None)
+            uvicorn.Config(self.application, lifespan="off", ws="none", access_log=False, log_config=None)
         )
 
     async def serve(self) -> None:

@@ -145,7 +145,14 @@ PARTS: Final = (
         connector="Azure Blob",
     ),
     Part(kind=Kind.IDENTITY, name="Datalake to identity", cadence=_HOURLY, duration=20 * MINUTE),
-    Part(kind=Kind.PROFILE, name="Datalake to profile", cadence=_HOURLY, duration=25 * MINUTE, wrapper=Wrapper.BARE),
+    Part(
+        kind=Kind.PROFILE,
+        name="Datalake to profile",
+        cadence=_HOURLY,
+        habit=Habit.FLAKY,
+        duration=25 * MINUTE,
+        wrapper=Wrapper.BARE,
+    ),
     Part(
         kind=Kind.DESTINATION,
         name="Loyalty audience to S3",

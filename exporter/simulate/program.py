@@ -22,7 +22,7 @@ from exporter.simulate.sender import Answer, Sender
 from exporter.simulate.signing import Signer
 from exporter.simulate.timeline import AlertTold, RunTold, timeline
 
-_KEEP_TRYING: Final = 60.0
+KEEP_TRYING: Final = 60.0
 """Seconds without a delivery after which a simulation that is over gives up."""
 _DROPPED_AFTER: Final = 24 * 60 * 60.0
 """Seconds; Adobe drops an event that could not be delivered for so long (adobe.md A6)."""
@@ -84,8 +84,16 @@ Progress = Callable[[str], None]
 class Simulation:
     """Sends what is planned."""
 
-    def __init__(self, plan: Plan, sender: Sender, signer: Signer | None, stopping: asyncio.Event) -> None:
-        """`signer`: signs deliveries, where they are to be signed; `stopping`: ends it."""
+    def __init__(
+        self,
+        plan: Plan,
+        sender: Sender,
+        signer: Signer | None,
+        stopping: asyncio.Event,
+        keep_trying: float = KEEP_TRYING,
+    ) -> None:
+        """`signer`: signs deliveries, where they are to be signed; `stopping`: ends it; `keep_trying` in seconds."""
+        self._keep_trying = keep_trying
         self._plan = plan
         self._sender = sender
         self._signer = signer
@@ -172,7 +180,7 @@ class Simulation:
         """Until when a delivery is tried again: a plan that ends, ends, if nothing gets through."""
         if self._plan.duration is None:
             return float("inf")
-        return max(self._due(self._plan.history + self._plan.duration), self._last_success) + _KEEP_TRYING
+        return max(self._due(self._plan.history + self._plan.duration), self._last_success) + self._keep_trying
 
     def _due(self, moment: int) -> float:
         """The moment of the monotonic clock at which it is to be sent; history is, at once."""

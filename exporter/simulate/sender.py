@@ -24,7 +24,8 @@ from exporter.flowrun import Result
 from exporter.logs import Sparingly
 
 _TIMEOUT: Final = 10.0
-_PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between attempts; the last again and again."""
 _MAX_ANSWER: Final = 16 * 1024
 """Bytes that are read of an answer."""
 _RESULTS: Final = frozenset(map(str, Result))
@@ -76,8 +77,10 @@ class Sender:
         url: str,
         stopping: asyncio.Event,
         monotonic: Callable[[], float],
+        pauses: tuple[float, ...] = PAUSES,
     ) -> None:
         """`client` follows no redirects; `stopping` ends all waiting."""
+        self._pauses = pauses
         self._client = client
         self._url = url
         self._stopping = stopping
@@ -130,7 +133,7 @@ class Sender:
                     _log.info("the receiver answers again", receiver=self.origin)
                 return answer
             self._note_failure(answer)
-            pause = _PAUSES[min(number, len(_PAUSES) - 1)]
+            pause = self._pauses[min(number, len(self._pauses) - 1)]
             number += 1
             if self._monotonic() + pause > patience() or await self._is_stopped_within(pause):
                 return None
@@ -150,7 +153,7 @@ class Sender:
                 self._client.stream(method, self._url, timeout=_TIMEOUT, **what) as response,
             ):
                 body = b""
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_bytes(_MAX_ANSWER):
                     body += chunk
                     if len(body) > _MAX_ANSWER:
                         break

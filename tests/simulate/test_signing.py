@@ -1,0 +1,54 @@
+"""Signatures that the exporter believes, and the host of their keys."""
+
+import asyncio
+import socket
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.adobe.signature import is_key_path, load_key, signatures, verify
+from exporter.simulate.keyhost import KeyHost
+from exporter.simulate.signing import Signer
+
+
+@pytest.fixture(scope="module")
+def signer() -> Signer:
+    """Two key pairs."""
+    return Signer()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(body=st.binary(max_size=200))
+def test_both_signatures_are_believed(signer: Signer, body: bytes) -> None:
+    """Each signature is of the body and by the key that its path names; of no other body."""
+    headers = {name.encode(): value.encode() for name, value in signer.headers(body).items()}
+    found = signatures(headers)
+    assert [each.key_path for each in found] == list(signer.public)
+    for each in found:
+        key = load_key(signer.public[each.key_path])
+        assert verify(body, each, key)
+        assert not verify(body + b" ", each, key)
+
+
+def test_another_key_has_another_path(signer: Signer) -> None:
+    """Whoever keeps a key by its path never meets another key under it."""
+    assert len({*signer.public, *Signer().public}) == 4
+    assert all(is_key_path(path) for path in signer.public)
+
+
+async def answers(signer: Signer, *paths: str) -> list[tuple[int, bytes]]:
+    """What the host says to these paths."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host = KeyHost(listening, signer.public)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(host.application), base_url="http://keys") as client:
+            found = [await client.get(path) for path in paths]
+    return [(answer.status_code, answer.content) for answer in found]
+
+
+def test_the_host_serves_the_public_keys(signer: Signer) -> None:
+    """A key's path answers with its file, any other with 404."""
+    found = asyncio.run(answers(signer, *signer.public, "/prod/keys/pub-key-none.pem", "/", "/prod/keys/"))
+    assert found[:2] == [(200, pem) for pem in signer.public.values()]
+    assert [status for status, _ in found[2:]] == [404, 404, 404]

@@ -1,0 +1,125 @@
+"""A simulated organisation against the running exporter: what was told is what is counted."""
+
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.flowrun import Status
+from tests.system.processes import EXPORTER, Exporter, Process, family_values, free_port, until
+
+CLIENT_ID = "our-client-id"
+OUTCOMES = {str(status) for status in Status if status.is_outcome}
+FOUR_HOURS_IN_SECONDS = ("--duration=4h", "--speed=1800")
+
+
+class Simulated(Process):
+    """`simulate` as a process."""
+
+    def __init__(self, folder: Path, url: str, *flags: str) -> None:
+        super().__init__(folder, "simulate")
+        self.start(EXPORTER, "simulate", f"--url={url}", "--flows=24", *flags)
+
+    def rows(self) -> dict[str, int]:
+        """The account that it prints at its end."""
+        found = re.findall(r"^([a-z][a-z_0-9 ]*?) +([0-9]+)$", self.output(), re.MULTILINE)
+        return {word: int(number) for word, number in found}
+
+
+def told(rows: dict[str, int]) -> Counter[str]:
+    """The outcomes that were told."""
+    return Counter({status: rows.get(f"told {status}", 0) for status in OUTCOMES})
+
+
+def counted(exporter: Exporter) -> Counter[str]:
+    """The outcomes that are counted."""
+    found: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    for labels, value in family_values(exporter.flows(), "aep_flow_runs_total").items():
+        found[labels.partition('status="')[2].partition('"')[0]] += int(value)
+    return found
+
+
+@pytest.fixture
+def keys_port() -> int:
+    """Where the keys are."""
+    return free_port()
+
+
+@pytest.fixture
+def signed(keys_port: int, tmp_path: Path) -> Iterator[Exporter]:
+    """An exporter that believes what the simulation signs, and nobody else."""
+    flags = (f"--adobe.keys-url=http://127.0.0.1:{keys_port}", f"--webhook.client-id={CLIENT_ID}", "--series.hold=0s")
+    with Exporter(tmp_path / "exporter", *flags) as running:
+        yield running
+
+
+def test_what_is_told_is_what_is_counted(signed: Exporter, keys_port: int, tmp_path: Path) -> None:
+    """A signed day counts run for run as it was told; the same day again counts nothing, though its keys are new."""
+    flags = (
+        *("--seed=7", "--since=1d", "--duration=0s", "--sign", f"--client-id={CLIENT_ID}"),
+        f"--keys.listen-address=127.0.0.1:{keys_port}",
+    )
+    with Simulated(tmp_path / "first", signed.url + "/webhook", *flags) as first:
+        assert first.wait(120) == 0, first.output()
+    rows = first.rows()
+    assert counted(signed) == told(rows)
+    assert sum(told(rows).values()) > 300
+    assert rows["duplicate"] > 0
+    with Simulated(tmp_path / "again", signed.url + "/webhook", *flags) as again:
+        assert again.wait(120) == 0, again.output()
+    assert "recorded" not in again.rows()
+    assert again.rows()["notifications"] == rows["notifications"]
+    assert counted(signed) == told(rows)
+
+
+def test_nobody_else_is_believed(signed: Exporter, tmp_path: Path) -> None:
+    """Without a signature everything is refused, and the simulation says so and ends with 1."""
+    with Simulated(tmp_path / "unsigned", signed.url + "/webhook", "--since=1h", "--duration=0s") as unsigned:
+        assert unsigned.wait(60) == 1
+    rows = unsigned.rows()
+    assert rows["notifications"] == 0
+    assert rows["refused with 401"] > 0
+    assert sum(counted(signed).values()) == 0
+
+
+def test_a_receiver_that_is_killed_loses_nothing(exporter: Exporter, tmp_path: Path) -> None:
+    """While the exporter is gone notifications wait; when it is back every run is counted, once."""
+    url = exporter.url + "/webhook"
+    with Simulated(tmp_path / "simulate", url, "--seed=3", *FOUR_HOURS_IN_SECONDS) as running:
+        until(lambda: sum(counted(exporter).values()) > 10, "the first runs")
+        exporter.stop(signal.SIGKILL)
+        until(lambda: "can't be delivered to" in running.output(), "the simulation to notice")
+        exporter.run()
+        assert running.wait(60) == 0, running.output()
+    assert running.rows()["undelivered"] == 0
+    assert counted(exporter) == told(running.rows())
+    assert "the receiver answers again" in running.output()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_it_is_told_to(exporter: Exporter, tmp_path: Path, number: int) -> None:
+    """A simulation without end ends cleanly on a signal, with its account and status 0."""
+    with Simulated(tmp_path / "simulate", exporter.url + "/webhook", "--speed=3600") as running:
+        until(lambda: sum(counted(exporter).values()) > 5, "the first runs")
+        assert running.stop(number) == 0
+    assert counted(exporter) == told(running.rows())
+    assert "Traceback" not in running.output()
+
+
+def test_it_waits_for_the_webhook(tmp_path: Path) -> None:
+    """Where nobody listens yet it says so, keeps trying, and begins when somebody does."""
+    port = free_port()
+    with Simulated(tmp_path / "simulate", f"http://127.0.0.1:{port}/webhook", "--since=1h", "--duration=0s") as running:
+        until(lambda: "can't be delivered to" in running.output(), "the simulation to notice")
+        with Process(tmp_path / "exporter", "exporter") as exporter:
+            exporter.start(
+                EXPORTER,
+                "serve",
+                f"--web.listen-address=127.0.0.1:{port}",
+                f"--ledger.url=sqlite:///{tmp_path}/ledger.db",
+            )
+            assert running.wait(60) == 0, running.output()
+    assert running.rows()["recorded"] > 0
