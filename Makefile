@@ -25,6 +25,9 @@ lint: $(VENV)/.developing ## Check style and types
 bench: $(VENV)/.developing ## Measure the hot paths side by side, print ratios, keep them in benchmarks/results.md
 	$(BIN)/python -m benchmarks.run
 
+dashboards: $(VENV)/.developing ## Write grafana/dashboards anew; EXPORTER_URL=... is where their links lead
+	$(BIN)/python -m grafana.build $(if $(EXPORTER_URL),--exporter-url=$(EXPORTER_URL))
+
 clean: ## Remove what was set up, but no ledger
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -45,4 +48,4 @@ $(VENV)/.developing: $(VENV)/.installed
 	$(BIN)/pip install --quiet --group dev
 	@touch $@
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench dashboards clean

@@ -184,13 +184,12 @@ def test_flows_are_one_target() -> None:
     assert target == f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
     assert flows["params"] == {"collect[]": ["flows"]}
     assert process["params"] == {"collect[]": ["exporter"]}
-    example = {
-        each["job_name"]: each
+    (example,) = [
+        each
         for each in yaml.safe_load(text(ROOT / "prometheus" / "prometheus.yml"))["scrape_configs"]
-    }
-    renamed = {
-        each["target_label"]: each["replacement"] for each in example["aep-flow-exporter-flows"]["relabel_configs"]
-    }
+        if each["job_name"] == flows["jobName"]
+    ]
+    renamed = {each["target_label"]: each["replacement"] for each in example["relabel_configs"]}
     assert {each["targetLabel"]: each["replacement"] for each in flows["relabelings"]} == renamed
     assert process["relabelings"] == [{"targetLabel": "job", "replacement": renamed["job"]}]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import promql_parser
+from prometheus_client import CollectorRegistry, ProcessCollector
 from promql_parser import (
     AggModifierType,
     AggregateExpr,
@@ -14,6 +15,7 @@ from promql_parser import (
     MatchOp,
     MatrixSelector,
     ParenExpr,
+    StringLiteral,
     SubqueryExpr,
     UnaryExpr,
     VectorMatchCardinality,
@@ -37,6 +39,9 @@ def _samples() -> Iterator[tuple[str, frozenset[str]]]:
                 yield metric.name + "_bucket", labels | {"le"}
         else:
             yield metric.name, labels
+    # What prometheus_client says of the process, by the names it gives on this system.
+    for family in ProcessCollector(registry=CollectorRegistry()).collect():
+        yield from ((sample.name, TARGET) for sample in family.samples)
 
 
 SAMPLES: Final = {**dict(_samples()), "up": TARGET}
@@ -101,6 +106,23 @@ def parts(node: Expr) -> list[Expr]:
             return []
 
 
+def made_labels(node: Expr) -> set[str]:
+    """The labels that label_replace and label_join make within an expression: their second argument each."""
+    calls = [each for each in nodes(node) if isinstance(each, Call) and each.func.name.startswith("label_")]
+    return {each.args[1].val for each in calls if isinstance(each.args[1], StringLiteral)}
+
+
+def copies(node: Expr, kinds: tuple[type[Expr], ...], around: str = "nothing") -> list[str]:
+    """The innermost aggregation around each selector of the flow half's samples that is of one of these kinds."""
+    if isinstance(node, kinds):
+        selector = node.vector_selector if isinstance(node, MatrixSelector) else node
+        assert isinstance(selector, VectorSelector)
+        return [around] if name_of(selector) in OF_FLOWS else []
+    if isinstance(node, AggregateExpr):
+        around = operator(node)
+    return [found for part in parts(node) for found in copies(part, kinds, around)]
+
+
 def operator(node: AggregateExpr) -> str:
     """What an aggregation does, such as "sum"."""
     return re.split(r"\W", str(node), maxsplit=1)[0]
@@ -147,6 +169,8 @@ def unknown(text: str, recorded: Mapping[str, frozenset[str]]) -> list[str]:
                 if matcher.name not in labels | {"__name__"}
             ]
         else:
-            within = frozenset().union(*(known.get(name_of(each), frozenset()) for each in selectors(node)))
+            within = frozenset(made_labels(node)).union(
+                *(known.get(name_of(each), frozenset()) for each in selectors(node))
+            )
             found += [label for label in named_labels(node) if label not in within]
     return found

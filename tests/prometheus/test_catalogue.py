@@ -48,6 +48,8 @@ def test_only_what_is_exported_is_asked_for(where: str, expression: str) -> None
         ('aep_flow_runs_total{le="1"}', ["aep_flow_runs_total{le}"]),
         ("flow:aep_flow_silence:ratio * on (error_code) flow:aep_flow_silence:ratio", ["error_code"]),
         ('{__name__="aep_nothing"}', ["aep_nothing"]),
+        ('sum by (made) (label_replace(aep_flow_info, "made", "$1", "kind", "(.*)"))', []),
+        ('sum by (mad) (label_replace(aep_flow_info, "made", "$1", "kind", "(.*)"))', ["mad"]),
         ('histogram_quantile(0.9, sum by (le) (rate(aep_flow_run_duration_seconds_bucket{status="failed"}[1h])))', []),
     ],
 )

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from promql_parser import AggregateExpr, Expr, MatrixSelector
+from promql_parser import MatrixSelector
 
 from tests.prometheus.files import Rule, alerts, load, rules, sections, template_queries
-from tests.prometheus.promql import OF_FLOWS, name_of, nodes, operator, parse, parts, recorded, result_labels, selectors
+from tests.prometheus.promql import OF_FLOWS, copies, name_of, nodes, parse, recorded, result_labels, selectors
 
 RECORDED = recorded()
 SEVERITIES = {
@@ -101,17 +101,8 @@ def test_a_failed_scrape_changes_nothing(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", rules(), ids=str)
 def test_two_instances_do_not_double(rule: Rule) -> None:
     """Copies of a flow's series become one, by max or min, before they are added up, counted or compared."""
-    for copies in unmerged(parse(rule.expression)):
-        assert copies in {"max", "min", "group"}, f"{copies} of all instances' copies"
-
-
-def unmerged(node: Expr, around: str = "nothing") -> list[str]:
-    """The innermost aggregation around each range of the flow half's samples."""
-    if isinstance(node, MatrixSelector):
-        return [around] if name_of(node.vector_selector) in OF_FLOWS else []
-    if isinstance(node, AggregateExpr):
-        around = operator(node)
-    return [found for part in parts(node) for found in unmerged(part, around)]
+    for around in copies(parse(rule.expression), (MatrixSelector,)):
+        assert around in {"max", "min", "group"}, f"{around} of all instances' copies"
 
 
 @pytest.mark.parametrize("rule", rules(), ids=str)

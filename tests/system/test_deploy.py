@@ -157,7 +157,7 @@ def test_the_image_runs(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> N
 
 
 def test_the_image_probes_itself(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """The health check succeeds while the exporter answers, wherever it was told to listen, and fails when it doesn't."""
+    """The health check succeeds while the exporter answers, wherever that listens, and fails when it doesn't."""
     root, config = image
     address = f"127.0.0.1:{free_port()}"
     probe = config["Healthcheck"]["Test"]

@@ -1,0 +1,1 @@
+"""Sources of the Grafana dashboards; `python -m grafana.build` writes them as JSON. For development only."""

@@ -1,0 +1,209 @@
+"""AEP exporter: whether notifications arrive, are believed, are kept and can be scraped."""
+
+from typing import Final
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import dashboard as models
+
+from exporter.metrics.catalogue import (
+    ANOMALIES,
+    AUTHENTICATION_FAILURES,
+    EXPORTED_FLOWS,
+    FLOWS_LIMIT,
+    LAST_NOTIFICATION,
+    LEDGER_UP,
+    NOTIFICATION_DELAY,
+    NOTIFICATIONS,
+    RECEIVED,
+    WEBHOOK_DURATION,
+    WEBHOOK_REQUESTS,
+)
+from grafana import aep_exporter_inside as inside
+from grafana import frame, panels
+from grafana.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW
+from grafana.frame import Section
+from grafana.panels import Facts, Query
+from grafana.queries import EXPORTER_SCOPE as SCOPE
+from grafana.queries import (
+    INSTANCES_OF_EXPORTERS,
+    JOBS_OF_EXPORTERS,
+    RANGE,
+    STEP,
+    UP,
+)
+
+Panel = Builder[models.Panel]
+
+_LIVE: Final = 'source=~"webhook|journal"'
+_SOURCES: Final = ("webhook", "journal")
+_RESULT: Final = {"recorded": GREEN, "duplicate": BLUE, "unsupported": GREY, "unreadable": ORANGE}
+_CODE: Final = {
+    "200": GREEN,
+    "400": YELLOW,
+    "401": ORANGE,
+    "405": YELLOW,
+    "413": YELLOW,
+    "503": RED,
+    "closed": PURPLE,
+}
+
+
+def build() -> models.Dashboard:
+    """The dashboard."""
+    return frame.dashboard(
+        frame.EXPORTER,
+        "aep-flow-exporter itself: deliveries from Adobe, the ledger, scrapes and the process.",
+        "now-6h",
+        frame.target_variables(JOBS_OF_EXPORTERS, INSTANCES_OF_EXPORTERS),
+        [
+            Section(panels=_now()),
+            Section(title="Deliveries", panels=_deliveries()),
+            Section(title="Ledger", panels=inside.ledger()),
+            Section(title="Metrics", panels=inside.metrics()),
+            Section(title="Process", panels=inside.process()),
+            Section(title="Journal and Flow Service", panels=inside.pulled(), is_collapsed=True),
+        ],
+    )
+
+
+def _now() -> list[Panel]:
+    refused = SCOPE.select(WEBHOOK_REQUESTS, 'code!="200"')
+    return [
+        panels.number(
+            panels.small("Scraped", "Whether Prometheus can scrape every instance."),
+            f"min({SCOPE.select(UP)})",
+            (None, RED),
+            (1, GREEN),
+            texts={"0": "no", "1": "yes"},
+        ),
+        panels.number(
+            panels.small("Ledger", "Whether every instance could read its ledger at the last try."),
+            f"min({SCOPE.select(LEDGER_UP)})",
+            (None, RED),
+            (1, GREEN),
+            texts={"0": "down", "1": "up"},
+        ),
+        panels.number(
+            panels.small(
+                "Last notification",
+                "When a new notification was recorded last, from the webhook or the journal. Nothing here says how "
+                "often there should be one; the alert AEPNotificationsStopped knows.",
+                "dateTimeFromNow",
+            ),
+            f"1000 * max({SCOPE.select(LAST_NOTIFICATION, _LIVE)})",
+            (None, BLUE),
+            coloured_background=False,
+            none="none yet",
+        ),
+        panels.number(
+            panels.small(
+                "Delay, 95th percentile",
+                "Time from a run's completion until its notification was recorded here, of the notifications in this "
+                "time.",
+                "s",
+                1,
+            ),
+            SCOPE.quantile(0.95, NOTIFICATION_DELAY, RANGE),
+            (None, GREEN),
+            (3600, ORANGE),
+            (21600, RED),
+            coloured_background=False,
+            none="none yet",
+        ),
+        panels.number(
+            panels.small(
+                "Requests refused",
+                "Webhook requests in this time that were not answered with 200. Adobe repeats what got 503, and drops "
+                "what got 4xx.",
+                decimals=0,
+            ),
+            f"round(sum(increase({refused}[{RANGE}])))",
+            (None, GREEN),
+            (1, ORANGE),
+            coloured_background=False,
+        ),
+        panels.number(
+            panels.small(
+                "Flows, of the limit",
+                "Pairs of flow and sandbox that are shown one by one, of --series.max-flows.",
+                "percentunit",
+                1,
+            ),
+            f"max({SCOPE.select(EXPORTED_FLOWS)} / {SCOPE.select(FLOWS_LIMIT)})",
+            (None, GREEN),
+            (0.9, ORANGE),
+            (1, RED),
+            coloured_background=False,
+        ),
+    ]
+
+
+def _deliveries() -> list[Panel]:
+    return [
+        panels.bars(
+            Facts(
+                title="Notifications by result",
+                description="What became of the notifications that came. Unsupported and unreadable ones are kept.",
+            ),
+            Query(f"{SCOPE.own_counted(RECEIVED, 'source, result')} > 0", "{{result}} ({{source}})"),
+            colors={f"{result} ({source})": color for result, color in _RESULT.items() for source in _SOURCES},
+        ),
+        panels.bars(
+            Facts(
+                title="Webhook requests by answer",
+                description="After 503 Adobe sends again, for a day; after 4xx it drops it for good. closed: the "
+                "sender left or was too slow.",
+            ),
+            Query(SCOPE.own_counted(WEBHOOK_REQUESTS, "code"), "{{code}}"),
+            colors=_CODE,
+        ),
+        panels.bars(
+            Facts(
+                title="Refused as not Adobe's, by reason",
+                description="Requests without a right signature, client id or token. signature_missing and token are "
+                "what strangers get; the others mean that something is wrong with the keys or the client ids.",
+                width=8,
+            ),
+            Query(SCOPE.own_counted(AUTHENTICATION_FAILURES, "reason"), "{{reason}}"),
+        ),
+        panels.bars(
+            Facts(
+                title="Anomalies by field",
+                description="Values in notifications that made no sense and were left out.",
+                width=8,
+            ),
+            Query(f"{SCOPE.own_counted(ANOMALIES, 'field')} > 0", "{{field}}"),
+            none="Everything made sense",
+        ),
+        panels.bars(
+            Facts(
+                title="Notifications by event code",
+                description="New notifications by Adobe's event code, over all processes.",
+                width=8,
+            ),
+            Query(f"{SCOPE.counted(NOTIFICATIONS, STEP, by='event_code')} > 0", "{{event_code}}"),
+        ),
+        panels.lines(
+            Facts(
+                title="Delay from completion to record",
+                description="How late notifications are, by sandbox: the 95th percentile, estimated from buckets. What "
+                "Adobe sends again raises it, for up to a day.",
+                unit="s",
+            ),
+            Query(
+                "histogram_quantile(0.95, sum by (sandbox, le) "
+                f"({SCOPE.grown(NOTIFICATION_DELAY, STEP, suffix='_bucket')}))",
+                "{{sandbox}}",
+            ),
+            has_points=True,
+        ),
+        panels.lines(
+            Facts(
+                title="Time to answer",
+                description="How long webhook requests waited for their answer, estimated from buckets.",
+                unit="s",
+            ),
+            *inside.quantiles(WEBHOOK_DURATION),
+            colors=inside.QUANTILES,
+        ),
+    ]

@@ -1,0 +1,205 @@
+"""The lower half of AEP exporter: the ledger, the metrics, the process, and what it fetches itself."""
+
+from typing import Final
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import dashboard as models
+
+from exporter.metrics.catalogue import (
+    BUILD_INFO,
+    EXPORTED_FLOWS,
+    EXPORTED_SERIES,
+    FLOW_NAMES_REFRESH,
+    FLOWS_LIMIT,
+    FLOWS_OVERFLOWED,
+    JOURNAL_LAG,
+    JOURNAL_POLLS,
+    LEDGER_APPEND_DURATION,
+    LEDGER_BYTES,
+    LEDGER_CHECKPOINT_POSITION,
+    LEDGER_ERRORS,
+    LEDGER_POSITION,
+    SCRAPE_DURATION,
+    Metric,
+)
+from grafana import panels
+from grafana.colours import BLUE, GREY, RED, YELLOW
+from grafana.panels import Facts, Query
+from grafana.queries import (
+    CPU,
+    MAX_FILES,
+    MEMORY,
+    OPEN_FILES,
+    STARTED,
+)
+from grafana.queries import EXPORTER_SCOPE as SCOPE
+from grafana.tables import Column, rows
+
+Panel = Builder[models.Panel]
+
+QUANTILES: Final = {"median": BLUE, "95th percentile": YELLOW, "99th percentile": RED}
+"""Their names and colours."""
+
+
+def quantiles(metric: Metric) -> list[Query]:
+    """Quantiles of one of the processes' histograms."""
+    return [
+        Query(SCOPE.own_quantile(share, metric), name) for share, name in zip((0.5, 0.95, 0.99), QUANTILES, strict=True)
+    ]
+
+
+def ledger() -> list[Panel]:
+    """Whether what is acknowledged is kept, and how fast."""
+    by_instance = "max by (instance)"
+    return [
+        panels.lines(
+            Facts(
+                title="Time until a delivery is on disk",
+                description="How long deliveries waited for their commit, estimated from buckets. At 8 s the answer is "
+                "503.",
+                unit="s",
+            ),
+            *quantiles(LEDGER_APPEND_DURATION),
+            colors=QUANTILES,
+        ),
+        panels.bars(
+            Facts(
+                title="Errors by operation",
+                description="Operations on the ledger that failed.",
+            ),
+            Query(SCOPE.own_counted(LEDGER_ERRORS, "operation"), "{{operation}}"),
+        ),
+        panels.lines(
+            Facts(
+                title="Entries that the metrics contain",
+                description="The ledger's position. Instances on one ledger show the same.",
+                width=8,
+                height=6,
+            ),
+            Query(f"{by_instance} ({SCOPE.select(LEDGER_POSITION)})", "{{instance}}"),
+        ),
+        panels.lines(
+            Facts(
+                title="Entries since the last checkpoint",
+                description="What a start would have to read again. It falls to nearly 0 every five minutes.",
+                width=8,
+                height=6,
+            ),
+            Query(
+                f"{by_instance} ({SCOPE.select(LEDGER_POSITION)} - {SCOPE.select(LEDGER_CHECKPOINT_POSITION)})",
+                "{{instance}}",
+            ),
+        ),
+        panels.lines(
+            Facts(title="Size", description="Bytes the ledger takes.", unit="bytes", width=8, height=6),
+            Query(f"{by_instance} ({SCOPE.select(LEDGER_BYTES)})", "{{instance}}"),
+        ),
+    ]
+
+
+def metrics() -> list[Panel]:
+    """How much is shown, and what that takes."""
+    return [
+        panels.lines(
+            Facts(title="Series", description="Series on the flow half.", width=8, height=6),
+            Query(f"max by (instance) ({SCOPE.select(EXPORTED_SERIES)})", "{{instance}}"),
+        ),
+        panels.lines(
+            Facts(
+                title="Flows and their limit",
+                description="Pairs of flow and sandbox that are shown one by one. Beyond the limit flows are counted "
+                "together, as flow_id other.",
+                width=8,
+                height=6,
+            ),
+            Query(f"max({SCOPE.select(EXPORTED_FLOWS)})", "flows"),
+            Query(f"min({SCOPE.select(FLOWS_LIMIT)})", "limit"),
+            Query(SCOPE.own_counted(FLOWS_OVERFLOWED), "new beyond the limit"),
+            colors={"flows": BLUE, "limit": GREY, "new beyond the limit": RED},
+            dashed="limit",
+        ),
+        panels.lines(
+            Facts(
+                title="Time of a scrape",
+                description="Mean time to catch up with the ledger and render a scrape, by format.",
+                unit="s",
+                width=8,
+                height=6,
+            ),
+            Query(
+                f"{SCOPE.own_rate(SCRAPE_DURATION, by='format', suffix='_sum')} / "
+                f"({SCOPE.own_rate(SCRAPE_DURATION, by='format', suffix='_count')} > 0)",
+                "{{format}}",
+            ),
+        ),
+    ]
+
+
+def process() -> list[Panel]:
+    """What the process takes."""
+    by_instance = "max by (instance)"
+    return [
+        panels.lines(
+            Facts(title="CPU", description="Share of one processor.", unit="percentunit", width=6, height=6),
+            Query(SCOPE.own_rate(CPU, by="instance"), "{{instance}}"),
+        ),
+        panels.lines(
+            Facts(title="Memory", description="Resident memory.", unit="bytes", width=6, height=6),
+            Query(f"{by_instance} ({SCOPE.select(MEMORY)})", "{{instance}}"),
+        ),
+        panels.lines(
+            Facts(
+                title="Open files",
+                description="File descriptors, of those allowed.",
+                unit="percentunit",
+                width=6,
+                height=6,
+            ),
+            Query(f"{by_instance} ({SCOPE.select(OPEN_FILES)} / {SCOPE.select(MAX_FILES)})", "{{instance}}"),
+        ),
+        rows(
+            Facts(
+                title="Instances", description="Each instance, its version and when it was started.", width=6, height=6
+            ),
+            [
+                f"max by (instance, version) ({SCOPE.select(BUILD_INFO)})",
+                f"1000 * {by_instance} ({SCOPE.select(STARTED)})",
+            ],
+            [
+                Column(field="instance", title="Instance"),
+                Column(field="version", title="Version", width=90),
+                Column(field="B", title="Started", width=120, unit="dateTimeFromNow"),
+            ],
+            sorted_by="Instance",
+            is_ascending=True,
+        ),
+    ]
+
+
+def pulled() -> list[Panel]:
+    """What the exporter fetches itself, where it is configured to."""
+    return [
+        panels.bars(
+            Facts(title="Polls of the journal", description="Polls of Adobe's journal by outcome.", width=8, height=6),
+            Query(SCOPE.own_counted(JOURNAL_POLLS, "outcome"), "{{outcome}}"),
+        ),
+        panels.lines(
+            Facts(
+                title="Age of the journal's last entry",
+                description="How old the journal entry was that was read last. It rises where the poller falls behind.",
+                unit="s",
+                width=8,
+                height=6,
+            ),
+            Query(f"max by (instance) ({SCOPE.select(JOURNAL_LAG)})", "{{instance}}"),
+        ),
+        panels.bars(
+            Facts(
+                title="Refreshes from the Flow Service",
+                description="Refreshes of flows' names and states by outcome.",
+                width=8,
+                height=6,
+            ),
+            Query(SCOPE.own_counted(FLOW_NAMES_REFRESH, "outcome"), "{{outcome}}"),
+        ),
+    ]

@@ -1,0 +1,174 @@
+"""AEP flows: what is broken now, since when, and the way there; and below it what ran."""
+
+from typing import Final
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import dashboard as models
+
+from exporter.metrics.catalogue import (
+    ERRORS,
+    IN_PROGRESS,
+    RECORDS,
+    RUNS,
+)
+from grafana import aep_flows_now as now
+from grafana import frame, panels
+from grafana.aep_flows_now import BY_FLOW, FLOW, ID, SANDBOX, names_of
+from grafana.colours import BLUE, GREEN, GREY, RED, STATUS
+from grafana.frame import Section
+from grafana.panels import Facts, Query
+from grafana.queries import FLOW_SCOPE as SCOPE
+from grafana.queries import RANGE, STEP, total
+from grafana.tables import Column, rows
+
+Panel = Builder[models.Panel]
+
+_FAILED: Final = 'status="failed"'
+_READ: Final = 'result="input"'
+_REJECTED: Final = 'result="failed"'
+
+
+def build(exporter_url: str) -> models.Dashboard:
+    """The dashboard; `exporter_url` is where people reach the exporter's pages."""
+    return frame.dashboard(
+        frame.FLOWS,
+        "Which flows of Adobe Experience Platform are broken, since when, and where to look.",
+        "now-24h",
+        frame.flow_variables(exporter_url, is_one_flow=False),
+        [
+            Section(panels=[*now.numbers(), *now.failing(), *now.late()]),
+            Section(title="Runs", panels=[*_outcomes(), *_runs()]),
+            Section(title="Records", panels=_records()),
+        ],
+    )
+
+
+def _outcomes() -> list[Panel]:
+    """A number for each state."""
+    return [
+        *(
+            panels.number(
+                Facts(title=title, description=f"Runs that ended as {status} in this time.", width=4, height=3),
+                SCOPE.counted(RUNS, RANGE, f'status="{status}"'),
+                (None, GREY),
+                (1, STATUS[status]),
+                coloured_background=False,
+            )
+            for status, title in (
+                ("success", "Succeeded"),
+                ("partial_success", "Succeeded in part"),
+                ("failed", "Failed"),
+                ("cancelled", "Cancelled"),
+                ("unknown", "Ended unknown"),
+            )
+        ),
+        panels.number(
+            Facts(
+                title="In progress",
+                description="Runs that were announced as in progress and have not ended.",
+                width=4,
+                height=3,
+            ),
+            total(SCOPE.now(IN_PROGRESS)),
+            (None, GREY),
+            (1, BLUE),
+            coloured_background=False,
+        ),
+    ]
+
+
+def _runs() -> list[Panel]:
+    return [
+        panels.bars(
+            Facts(title="Runs by outcome", description="Runs that ended, by outcome, when they were recorded."),
+            Query(SCOPE.counted(RUNS, STEP, by="status"), "{{status}}"),
+            colors=STATUS,
+        ),
+        panels.bars(
+            Facts(
+                title="Errors by code",
+                description="Runs that reported each error code, partial successes included. A dot is a run: it leads "
+                "to its page.",
+            ),
+            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            none="No error was reported",
+        ),
+        panels.ranking(
+            Facts(
+                title="Most reported error codes",
+                description="How many runs reported each error code in this time: the 12 most frequent.",
+                height=9,
+                decimals=0,
+            ),
+            Query(f"sort_desc(topk(12, {SCOPE.counted(ERRORS, RANGE, by='error_code')} > 0))", "{{error_code}}"),
+            RED,
+        ),
+        _failed_most(),
+    ]
+
+
+def _failed_most() -> Panel:
+    failed = f"topk(50, round({BY_FLOW} ({SCOPE.grown(RUNS, RANGE, _FAILED)})) > 0)"
+    ended = f"sum by (flow_id, sandbox) ({SCOPE.grown(RUNS, RANGE)})"
+    return rows(
+        Facts(
+            title="Most failed runs",
+            description="Flows with failed runs in this time, whether or not they recovered. flow_id other stands for "
+            "all flows beyond the exporter's limit.",
+            height=9,
+        ),
+        [
+            failed,
+            f"round({ended}) and on (flow_id, sandbox) {failed}",
+            f"{failed} / on (flow_id, sandbox) {ended}",
+            names_of(failed),
+        ],
+        [
+            FLOW,
+            SANDBOX,
+            Column(field="A", title="Failed", width=80, decimals=0),
+            Column(field="B", title="Runs", width=80, decimals=0),
+            Column(field="C", title="Share", width=80, unit="percentunit", decimals=1),
+            ID,
+        ],
+        sorted_by="Failed",
+        none="No run failed",
+    )
+
+
+def _records() -> list[Panel]:
+    rejected = f"round({BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _REJECTED)})) > 0"
+    read = f"{BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _READ)})"
+    most = f"topk(50, {rejected})"
+    return [
+        panels.bars(
+            Facts(
+                title="Records read, written and rejected",
+                description="What runs reported when they ended. The three overlap, so they stand side by side and are "
+                "not to be added up.",
+            ),
+            *(
+                Query(SCOPE.counted(RECORDS, STEP, f'result="{result}"'), name)
+                for result, name in (("input", "read"), ("output", "written"), ("failed", "rejected"))
+            ),
+            colors={"read": BLUE, "written": GREEN, "rejected": RED},
+            is_stacked=False,
+        ),
+        rows(
+            Facts(
+                title="Rejected records",
+                description="Flows whose runs rejected records in this time, and what share that is of the records "
+                "they read. The alert AEPFlowRecordsRejected begins at 5 % of a day.",
+            ),
+            [most, f"{most} / on (flow_id, sandbox) ({read} > 0)", names_of(most)],
+            [
+                FLOW,
+                SANDBOX,
+                Column(field="A", title="Rejected", width=100),
+                Column(field="B", title="Of read", width=100, unit="percentunit", decimals=1, red_from=0.05),
+                ID,
+            ],
+            sorted_by="Rejected",
+            none="No record was rejected",
+        ),
+    ]

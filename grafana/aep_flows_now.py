@@ -1,0 +1,261 @@
+"""The upper half of AEP flows: what is so at the end of the time that is looked at."""
+
+from typing import Final
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import dashboard as models
+
+from exporter.metrics.catalogue import (
+    ALERT_FIRING,
+    CONSECUTIVE_FAILURES,
+    FAILING_SINCE,
+    IN_PROGRESS,
+    LAST_RECORDS,
+    LAST_RUN,
+    OLDEST_IN_PROGRESS,
+    RUN_INTERVAL,
+    TYPICAL_DURATION,
+    TYPICAL_RECORDS,
+)
+from grafana import panels
+from grafana.colours import BLUE, FAILURES, GREEN, ORANGE, RED
+from grafana.frame import EXPORTER_URL, to_flow
+from grafana.panels import Facts, Query
+from grafana.queries import FLOW_SCOPE as SCOPE
+from grafana.queries import RANGE
+from grafana.tables import Column, rows
+
+Panel = Builder[models.Panel]
+
+BY_FLOW: Final = "max by (flow_id, sandbox)"
+"""What makes rows of tables: one for each flow, whatever job exports it."""
+_READ: Final = 'result="input"'
+_NONE_IS_GOOD: Final = ((None, GREEN), (1, RED))
+_NONE_IS_BETTER: Final = ((None, GREEN), (1, ORANGE))
+
+_PAGE: Final = (
+    "Exporter's page",
+    f"{EXPORTER_URL}/flows/${{__data.fields.flow_id:percentencode}}?sandbox=${{__data.fields.sandbox:percentencode}}",
+)
+FLOW: Final = Column(field="name", title="Flow", links=(("The flow's dashboard", to_flow()), _PAGE))
+SANDBOX: Final = Column(field="sandbox", title="Sandbox", width=110)
+ID: Final = Column(field="flow_id", is_hidden=True)
+
+
+def names_of(expression: str) -> str:
+    """The names of the flows that an expression holds of."""
+    return f"{SCOPE.names()} and on (flow_id, sandbox) ({expression})"
+
+
+def numbers() -> list[Panel]:
+    """What is so at the end of the time that is looked at: one number each."""
+    empty = _empty()
+    return [
+        panels.number(
+            panels.small(
+                "Failing", "Flows whose latest run failed. Flows that the Flow Service calls disabled are left out."
+            ),
+            SCOPE.how_many(SCOPE.failing()),
+            *_NONE_IS_GOOD,
+        ),
+        panels.number(
+            panels.small(
+                "Overdue",
+                "Flows that have been silent for longer than one and a half times the longest silence that "
+                "is usual for them, and a quarter of an hour. Flows of which that is not known yet are not counted; "
+                "the alert AEPFlowOverdue waits longer for flows that are new.",
+            ),
+            SCOPE.how_many(f"{SCOPE.lateness()} > 1"),
+            *_NONE_IS_GOOD,
+        ),
+        panels.number(
+            panels.small(
+                "Stuck",
+                "Flows with a run that has been in progress for three times as long as is typical, and for "
+                "at least an hour; for six hours where nothing is typical yet.",
+            ),
+            SCOPE.how_many(f"{SCOPE.stuckness()} > 1"),
+            *_NONE_IS_BETTER,
+        ),
+        panels.number(
+            panels.small(
+                "Empty", "Flows whose latest run did not fail, but read no record, which is unusual for them."
+            ),
+            SCOPE.how_many(empty),
+            *_NONE_IS_BETTER,
+        ),
+        panels.number(
+            panels.small(
+                "Adobe's alerts",
+                "Alerts that Experience Platform watches itself and that are firing, by sandbox and flow.",
+            ),
+            f"count({SCOPE.now(ALERT_FIRING)} == 1) or 0 * max({SCOPE.select(CONSECUTIVE_FAILURES)})",
+            *_NONE_IS_BETTER,
+        ),
+        panels.number(
+            panels.small("Flows", "Flows that have run and that the exporter shows one by one."),
+            f"count({SCOPE.now(CONSECUTIVE_FAILURES)})",
+            (None, BLUE),
+            coloured_background=False,
+        ),
+    ]
+
+
+def _empty() -> str:
+    key = "on (job, flow_id, sandbox)"
+    read = f"max by (job, flow_id, sandbox) ({SCOPE.select(LAST_RECORDS, _READ)})"
+    return SCOPE.unless_disabled(
+        f"{read} == 0 and {key} {SCOPE.now(TYPICAL_RECORDS)} > 0 and {key} {SCOPE.now(CONSECUTIVE_FAILURES)} == 0"
+    )
+
+
+def failing() -> list[Panel]:
+    """What fails, since when, and the ways there."""
+    failing = SCOPE.failing()
+    good = SCOPE.select(LAST_RUN, 'status=~"success|partial_success"')
+    return [
+        rows(
+            Facts(
+                title="Failing now",
+                description="Every flow whose latest run failed, with the time of the first of its failures in a row. "
+                "A flow's name leads to its dashboard and to the exporter's page, which names the errors; the last "
+                "column leads to Experience Platform.",
+                width=24,
+                height=9,
+            ),
+            [
+                f"{BY_FLOW} ({failing})",
+                f"1000 * {BY_FLOW} ({SCOPE.select(FAILING_SINCE)} and on (job, flow_id, sandbox) ({failing}))",
+                f"1000 * {BY_FLOW} ({good} and on (job, flow_id, sandbox) ({failing}))",
+                f"{SCOPE.places()} and on (flow_id, sandbox) ({failing})",
+            ],
+            [
+                FLOW,
+                SANDBOX,
+                Column(field="kind", title="Kind", width=110),
+                Column(field="A", title="Failures in a row", width=140, decimals=0, red_from=3),
+                Column(field="B", title="Failing since", width=170, unit="dateTimeAsLocal"),
+                Column(field="C", title="Last success", width=170, unit="dateTimeFromNow"),
+                Column(
+                    field="platform",
+                    title="Adobe",
+                    width=170,
+                    shown_as="Experience Platform",
+                    links=(("Experience Platform", "https://experience.adobe.com/#/${__value.raw}"),),
+                ),
+                ID,
+            ],
+            sorted_by="Failing since",
+            none="No flow is failing",
+        ),
+        panels.history(
+            Facts(
+                title="When flows were failing",
+                description="The 20 flows that failed most often in a row in this time: red while the latest run is a "
+                "failed one.",
+                width=24,
+                height=9,
+            ),
+            Query(
+                SCOPE.named(
+                    f"{BY_FLOW} ({SCOPE.select(CONSECUTIVE_FAILURES)}) and on (flow_id, sandbox) topk(20, {BY_FLOW} "
+                    f"(max_over_time({SCOPE.select(CONSECUTIVE_FAILURES)}[{RANGE}] @ end())) > 0)"
+                ),
+                "{{name}} ({{sandbox}})",
+            ),
+            FAILURES,
+        ),
+    ]
+
+
+def late() -> list[Panel]:
+    """What does not fail and is not well either."""
+    lateness, stuckness, empty = SCOPE.lateness(), SCOPE.stuckness(), _empty()
+    firing = f"max by (flow_id, sandbox, alert) ({SCOPE.select(ALERT_FIRING)}) == 1"
+    # Some name no flow, and so no flow's name can be found.
+    alerts = f"{SCOPE.named(firing)} or on (alert, flow_id, sandbox) {firing}"
+    stalest = f"topk(50, {BY_FLOW} ({lateness}))"
+    return [
+        rows(
+            Facts(
+                title="Freshness",
+                description="How long ago the latest run of each flow ended, as a share of the silence that is allowed "
+                "for it: at 100 % it is overdue. The 50 stalest.",
+            ),
+            [
+                stalest,
+                f"{BY_FLOW} ({SCOPE.silence()}) and on (flow_id, sandbox) {stalest}",
+                f"{BY_FLOW} ({SCOPE.select(RUN_INTERVAL)}) and on (flow_id, sandbox) {stalest}",
+                names_of(stalest),
+            ],
+            [
+                FLOW,
+                SANDBOX,
+                Column(field="A", title="Of allowed", width=100, unit="percentunit", decimals=0, red_from=1),
+                Column(field="B", title="Silent for", width=100, unit="s", decimals=1),
+                Column(field="C", title="Usually at most", width=120, unit="s", decimals=1),
+                ID,
+            ],
+            sorted_by="Of allowed",
+            none="No flow's usual silence is known yet",
+        ),
+        rows(
+            Facts(
+                title="Runs in progress",
+                description="Runs that were announced and have not ended, the oldest of each flow; above 100 % of what "
+                "is allowed a run is stuck.",
+            ),
+            [
+                f"{BY_FLOW} ({stuckness})",
+                f"1000 * min by (flow_id, sandbox) ({SCOPE.select(OLDEST_IN_PROGRESS)})",
+                f"{BY_FLOW} ({SCOPE.select(IN_PROGRESS)}) > 0",
+                f"{BY_FLOW} ({SCOPE.select(TYPICAL_DURATION)}) and on (flow_id, sandbox) ({stuckness})",
+                names_of(stuckness),
+            ],
+            [
+                FLOW,
+                SANDBOX,
+                Column(field="A", title="Of allowed", width=100, unit="percentunit", decimals=0, red_from=1),
+                Column(field="B", title="Began", width=120, unit="dateTimeFromNow"),
+                Column(field="C", title="Runs", width=60, decimals=0),
+                Column(field="D", title="Typical", width=90, unit="s", decimals=1),
+                ID,
+            ],
+            sorted_by="Of allowed",
+            none="No run is in progress",
+        ),
+        rows(
+            Facts(
+                title="Green but empty",
+                description="Flows whose latest run did not fail, but read no record, and what their runs typically "
+                "read.",
+                height=7,
+            ),
+            [
+                f"{BY_FLOW} ({SCOPE.select(TYPICAL_RECORDS)}) and on (flow_id, sandbox) ({empty})",
+                f"1000 * {BY_FLOW} ({SCOPE.select(LAST_RUN)} and on (job, flow_id, sandbox) ({empty}))",
+                names_of(empty),
+            ],
+            [
+                FLOW,
+                SANDBOX,
+                Column(field="A", title="Typically read", width=120),
+                Column(field="B", title="Latest run", width=130, unit="dateTimeFromNow"),
+                ID,
+            ],
+            sorted_by="Typically read",
+            none="Every flow read what it usually reads",
+        ),
+        rows(
+            Facts(
+                title="Adobe's alerts firing",
+                description="Alerts that Experience Platform watches itself. Some name no flow.",
+                height=7,
+            ),
+            [alerts],
+            [Column(field="alert", title="Alert"), FLOW, SANDBOX, ID],
+            sorted_by="Alert",
+            is_ascending=True,
+            none="No alert of Adobe's is firing",
+        ),
+    ]

@@ -1,0 +1,290 @@
+"""How panels look: one way to draw each kind of thing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, Self, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import dashboard as dashboards
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common as options
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from grafana.colours import GREY, OUTCOMES
+
+SUM: Final = (("sum", "Total"),)
+MEAN_AND_MAX: Final = (("mean", "Mean"), ("max", "Max"))
+"""What a legend calculates, and what Grafana calls it there."""
+
+SOURCE: Final = options.DataSourceRef(type_val="prometheus", uid="${datasource}")
+BARS: Final = 100
+"""How many bars a panel has at most: the width of each follows from the time that is looked at."""
+NARROWEST: Final = "5m"
+"""No bar is narrower, or `$__rate_interval`, which is at least four scrapes, would show each run in several bars."""
+
+_WIDE: Final = 12
+
+_Built = TypeVar("_Built", bound="Panel")
+
+
+class Panel(Protocol):
+    """What every kind of panel has."""
+
+    def build(self) -> models.Panel: ...
+    def title(self, title: str) -> Self: ...
+    def description(self, description: str) -> Self: ...
+    def datasource(self, datasource: options.DataSourceRef) -> Self: ...
+    def span(self, w: int) -> Self: ...
+    def height(self, h: int) -> Self: ...
+    def unit(self, unit: str) -> Self: ...
+    def decimals(self, decimals: float) -> Self: ...
+    def targets(self, targets: list[Builder[Dataquery]]) -> Self: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is said of a panel; sizes are in Grafana's grid, 24 wide, of rows of 38 pixels."""
+
+    title: str
+    description: str
+    unit: str = "short"
+    width: int = 12
+    height: int = 8
+    decimals: int | None = None
+
+
+def small(title: str, description: str, unit: str = "short", decimals: int | None = None) -> Facts:
+    """What is said of one of six numbers in a row."""
+    return Facts(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An expression and what its series are called."""
+
+    expression: str
+    legend: str = ""
+    has_exemplars: bool = False
+
+
+def dressed(panel: _Built, facts: Facts, queries: list[Builder[Dataquery]]) -> _Built:
+    """The panel with what every panel has."""
+    panel.title(facts.title).description(facts.description).datasource(SOURCE)
+    panel.span(facts.width).height(facts.height).unit(facts.unit).targets(queries)
+    if facts.decimals is not None:
+        panel.decimals(facts.decimals)
+    return panel
+
+
+def instants(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
+    """Queries of the end of the time that is looked at."""
+    return [
+        prometheus.Dataquery()
+        .ref_id(letter)
+        .datasource(SOURCE)
+        .expr(query.expression)
+        .legend_format(query.legend)
+        .format(format_)
+        .instant()
+        for letter, query in zip("ABCDEFGH", queries, strict=False)
+    ]
+
+
+def _ranges(
+    queries: Sequence[Query], format_: PromQueryFormat = PromQueryFormat.TIME_SERIES
+) -> list[Builder[Dataquery]]:
+    return [
+        prometheus.Dataquery()
+        .ref_id(letter)
+        .datasource(SOURCE)
+        .expr(query.expression)
+        .legend_format(query.legend)
+        .format(format_)
+        .exemplar(query.has_exemplars)
+        .range()
+        for letter, query in zip("ABCDEFGH", queries, strict=False)
+    ]
+
+
+def steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
+    """Colours from these values on; the first has none."""
+    return (
+        dashboards.ThresholdsConfig()
+        .mode(models.ThresholdsMode.ABSOLUTE)
+        .steps([models.Threshold(value=value, color=color) for value, color in found])
+    )
+
+
+def setting(id_: str, value: object) -> models.DynamicConfigValue:
+    """One field's own setting."""
+    return models.DynamicConfigValue(id_val=id_, value=value)
+
+
+def _fixed(color: str) -> list[models.DynamicConfigValue]:
+    return [setting("color", {"mode": "fixed", "fixedColor": color})]
+
+
+def number(
+    facts: Facts,
+    query: str,
+    *thresholds: tuple[float | None, str],
+    texts: Mapping[str, str] | None = None,
+    link: str = "",
+    coloured_background: bool = True,
+    none: str = "unknown",
+) -> stat.Panel:
+    """One number; `texts` names values, `link` leads to another dashboard or address."""
+    panel = (
+        dressed(stat.Panel(), facts, instants([Query(query)], PromQueryFormat.TIME_SERIES))
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .graph_mode(options.BigValueGraphMode.NONE)
+        .color_mode(
+            options.BigValueColorMode.BACKGROUND_SOLID if coloured_background else options.BigValueColorMode.VALUE
+        )
+        .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
+        .thresholds(steps(*thresholds))
+        .no_value(none)
+    )
+    if texts:
+        panel.mappings([models.ValueMap({key: models.ValueMappingResult(text=text) for key, text in texts.items()})])
+    if link:
+        panel.data_links([dashboards.DashboardLink("Show").url(link)])
+    return panel
+
+
+def outcome(facts: Facts, query: str) -> stat.Panel:
+    """The latest outcome: a number that is a place in STATUS, as a word on its colour."""
+    return number(facts, query, (None, GREY)).mappings(OUTCOMES)
+
+
+def lines(
+    facts: Facts,
+    *queries: Query,
+    colors: Mapping[str, str] | None = None,
+    dashed: str = "",
+    has_points: bool = False,
+) -> timeseries.Panel:
+    """Values over time; with `has_points`, of what happens now and then: dots, and nothing where nothing happened."""
+    panel = (
+        dressed(timeseries.Panel(), facts, _ranges(queries))
+        .legend(_legend(facts))
+        .tooltip(_tooltip())
+        .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .draw_style(options.GraphDrawStyle.POINTS if has_points else options.GraphDrawStyle.LINE)
+        .line_width(1)
+        .fill_opacity(0 if has_points else 10)
+        .point_size(6 if has_points else 4)
+        .show_points(options.VisibilityMode.ALWAYS if has_points else options.VisibilityMode.NEVER)
+        .min(0)
+    )
+    if has_points:
+        panel.max_data_points(BARS).interval(NARROWEST)
+    for name, color in (colors or {}).items():
+        panel.override_by_name(name, _fixed(color))
+    if dashed:
+        panel.override_by_name(
+            dashed, [setting("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}), setting("custom.fillOpacity", 0)]
+        )
+    return panel
+
+
+def bars(
+    facts: Facts,
+    *queries: Query,
+    colors: Mapping[str, str] | None = None,
+    is_stacked: bool = True,
+    legend_of: Sequence[tuple[str, str]] = SUM,
+    none: str = "nothing",
+) -> timeseries.Panel:
+    """What happened in each piece of time; `none` is shown where there is nothing."""
+    panel = (
+        dressed(timeseries.Panel(), facts, _ranges(queries))
+        .legend(_legend(facts, legend_of))
+        .tooltip(_tooltip())
+        .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .draw_style(options.GraphDrawStyle.BARS)
+        .bar_alignment(options.BarAlignment.BEFORE)
+        .line_width(0)
+        .fill_opacity(85 if is_stacked else 50)
+        .show_points(options.VisibilityMode.NEVER)
+        .stacking(
+            common.StackingConfig()
+            .group("A")
+            .mode(options.StackingMode.NORMAL if is_stacked else options.StackingMode.NONE)
+        )
+        .min(0)
+        .max_data_points(BARS)
+        .interval(NARROWEST)
+        .no_value(none)
+    )
+    for name, color in (colors or {}).items():
+        panel.override_by_name(name, _fixed(color))
+    return panel
+
+
+def distribution(facts: Facts, query: Query) -> heatmap.Panel:
+    """A histogram's buckets over time."""
+    return (
+        dressed(heatmap.Panel(), facts, _ranges([query], PromQueryFormat.HEATMAP))
+        .calculate(False)
+        .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64).exponent(0.5))
+        .filter_values(heatmap.FilterValueRange().le(1e-9))
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(options.HeatmapCellLayout.AUTO).value("runs"))
+        .y_axis(heatmap.YAxisConfig().unit(facts.unit).axis_placement(options.AxisPlacement.LEFT))
+        .cell_values(heatmap.CellValues().unit("short").decimals(0))
+        .tooltip(heatmap.HeatmapTooltip().mode(options.TooltipDisplayMode.SINGLE).y_histogram(True))
+        .exemplars_color("rgba(255, 120, 10, 0.9)")
+        .cell_gap(1)
+        .show_legend()
+        .max_data_points(BARS // 2)
+        .interval(NARROWEST)
+    )
+
+
+def history(facts: Facts, query: Query, mappings: list[models.ValueMapping]) -> statetimeline.Panel:
+    """States over time, a row for each series."""
+    return (
+        dressed(statetimeline.Panel(), facts, _ranges([query]))
+        .mappings(mappings)
+        .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
+        .thresholds(steps((None, GREY)))
+        .show_value(options.VisibilityMode.NEVER)
+        .merge_values(True)
+        .row_height(0.85)
+        .fill_opacity(85)
+        .line_width(0)
+        .legend(_legend(facts))
+        .tooltip(_tooltip())
+        .max_data_points(BARS * 3)
+        .interval("1m")
+    )
+
+
+def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
+    """The largest, as bars side by side."""
+    return (
+        dressed(bargauge.Panel(), facts, instants([query], PromQueryFormat.TIME_SERIES))
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .orientation(options.VizOrientation.HORIZONTAL)
+        .display_mode(options.BarGaugeDisplayMode.BASIC)
+        .show_unfilled(False)
+        .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(color))
+        .min(0)
+        .no_value("none")
+    )
+
+
+def _legend(facts: Facts, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
+    """What series are called: beside a wide panel with what they come to, below a narrow one without."""
+    found = common.VizLegendOptions().show_legend(True)
+    if not calculations or facts.width < _WIDE:
+        return found.display_mode(options.LegendDisplayMode.LIST).placement(options.LegendPlacement.BOTTOM).calcs([])
+    found.display_mode(options.LegendDisplayMode.TABLE).placement(options.LegendPlacement.RIGHT)
+    return found.calcs([calculation for calculation, _ in calculations]).sort_by(calculations[0][1]).sort_desc(True)
+
+
+def _tooltip() -> common.VizTooltipOptions:
+    return common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING)

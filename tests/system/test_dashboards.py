@@ -1,0 +1,197 @@
+"""Every query of every dashboard, asked of a real Prometheus that scraped a simulated week as Grafana would ask."""
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.grafana.dashboards import FILES, Target, Window, everything, load, targets, variables
+from tests.system.alerting import fast_rules
+from tests.system.processes import EXPORTER, Exporter, Process, Prometheus
+
+FLOWS = 24
+SEED = 1
+WEEK = 7 * 24 * 3600
+SECONDS = 70
+"""That the simulated week takes."""
+BEFORE = "9d"
+"""What is told of at once before it. By how the simulation goes on, the week ends while one flow has been silent for
+days, another fails, one is stuck and one reads nothing."""
+
+NOTHING: dict[tuple[str, str], str] = {
+    ("AEP exporter", "Age of the journal's last entry"): "no journal is read: the week comes by the webhook",
+}
+"""Panels that have no data from the week, and why."""
+
+DASHBOARDS = {dashboard["title"]: dashboard for dashboard in map(load, FILES)}
+OF_ONE_FLOW = "AEP flow"
+
+
+class Week:
+    """A Prometheus that has scraped a week."""
+
+    def __init__(self, prometheus: Prometheus, window: Window) -> None:
+        self._url = f"http://127.0.0.1:{prometheus.port}/api/v1"
+        self.window = window
+        self.flows = sorted({each["metric"]["flow_id"] for each in prometheus.query("aep_flow_runs_total")})
+
+    def ask(self, path: str, **parameters: Any) -> Any:
+        """What Prometheus answers."""
+        answer = httpx.get(f"{self._url}/{path}", params=parameters, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def series(self, target: Target, flow: str = "") -> list[dict[str, Any]]:
+        """The series of a panel's query that have a value: all is chosen, but for the flow where one is."""
+        chosen = everything(DASHBOARDS[target.dashboard])
+        if flow:
+            chosen["flow"] = flow
+        step = self.window.step(target.max_data_points)
+        query = self.window.fill(target.expression, chosen, step)
+        if target.is_instant:
+            found = self.ask("query", query=query, time=self.window.end)["result"]
+        else:
+            found = self.ask("query_range", query=query, start=self.window.start, end=self.window.end, step=step)[
+                "result"
+            ]
+        return [
+            each
+            for each in found
+            if any(not math.isnan(float(value)) for _, value in each.get("values", [each.get("value")]))
+        ]
+
+    def choices(self, target: Target) -> list[str]:
+        """The flows that can be chosen; one that is none where all are."""
+        return self.flows if target.dashboard == OF_ONE_FLOW else [""]
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
+    """The week is over, and everything still runs."""
+    folder = tmp_path_factory.mktemp("week")
+    with (
+        Exporter(folder / "exporter", "--series.hold=3s") as exporter,
+        Prometheus(
+            folder / "prometheus", f"127.0.0.1:{exporter.port}", rules=fast_rules(folder / "rules")
+        ) as prometheus,
+    ):
+        prometheus.until_scraped()
+        start = time.time()
+        with Process(folder / "simulate", "simulate") as simulation:
+            simulation.start(
+                EXPORTER,
+                "simulate",
+                f"--url={exporter.url}/webhook",
+                f"--seed={SEED}",
+                f"--flows={FLOWS}",
+                f"--since={BEFORE}",
+                "--duration=7d",
+                f"--speed={WEEK / SECONDS:.0f}",
+            )
+            assert simulation.wait(SECONDS + 60) == 0, simulation.output()
+        prometheus.until_scraped()
+        yield Week(prometheus, Window(start=math.floor(start), end=math.ceil(time.time()), scrape=1))
+
+
+@pytest.mark.parametrize("target", targets(), ids=str)
+def test_every_query_has_data(week: Week, target: Target) -> None:
+    """Each panel shows something of the week, or has a reason not to; on AEP flow, of some flow."""
+    has_data = any(week.series(target, flow) for flow in week.choices(target))
+    reason = NOTHING.get((target.dashboard, target.panel))
+    assert has_data == (reason is None), reason or "no data"
+
+
+@pytest.mark.parametrize("target", [each for each in targets() if each.has_exemplars], ids=str)
+def test_dots_lead_to_runs(week: Week, target: Target) -> None:
+    """Where dots are shown, Prometheus has exemplars, and they carry the run's id."""
+    chosen = everything(DASHBOARDS[target.dashboard]) | {"flow": ".+"}
+    query = week.window.fill(target.expression, chosen, week.window.step(target.max_data_points))
+    found = week.ask("query_exemplars", query=query, start=week.window.start, end=week.window.end)
+    runs = {exemplar["labels"]["flow_run_id"] for series in found for exemplar in series["exemplars"]}
+    assert len(runs) > FLOWS
+
+
+@pytest.mark.parametrize("title", DASHBOARDS)
+def test_every_variable_has_something_to_choose(week: Week, title: str) -> None:
+    """Each variable's query gives values; flows are chosen by their names."""
+    chosen = everything(DASHBOARDS[title])
+    for variable in variables(DASHBOARDS[title]).values():
+        if variable["type"] != "query":
+            continue
+        query = week.window.fill(variable["query"], chosen, 1)
+        function, _, inner = query.removesuffix(")").partition("(")
+        if function == "label_values":
+            selector, label = re.fullmatch(r"(.*), (\w+)", inner).groups()  # type: ignore[union-attr]
+            assert week.ask(f"label/{label}/values", **{"match[]": selector}), variable["name"]
+        else:
+            assert function == "query_result"
+            pattern = variable["regex"].strip("/").replace("(?<", "(?P<")
+            options = [re.search(pattern, _as_text(each)) for each in week.ask("query", query=inner)["result"]]
+            assert {option["value"] for option in options if option} == set(week.flows)
+            assert {option["text"] for option in options if option} >= {"POS transactions"}
+
+
+def _as_text(series: dict[str, Any]) -> str:
+    """A series as Grafana writes it for query_result, before it applies the variable's expression."""
+    labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
+    return f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000:.0f}"
+
+
+def test_numbers_say_what_tables_show(week: Week) -> None:
+    """Each number at the top of AEP flows is that of rows in the table below it."""
+
+    def values(panel: str) -> list[float]:
+        (target,) = [
+            each for each in targets() if (each.dashboard, each.panel, each.ref_id) == ("AEP flows", panel, "A")
+        ]
+        return [float(each["value"][1]) for each in week.series(target)]
+
+    late, in_progress = values("Freshness"), values("Runs in progress")
+    assert 0 < sum(each > 1 for each in late) < len(late)
+    assert 0 < sum(each > 1 for each in in_progress) < len(in_progress)
+    assert values("Overdue") == [sum(each > 1 for each in late)]
+    assert values("Stuck") == [sum(each > 1 for each in in_progress)]
+    assert values("Failing") == [len(values("Failing now"))]
+    assert values("Empty") == [len(values("Green but empty"))]
+    assert values("Adobe's alerts") == [len(values("Adobe's alerts firing"))]
+    assert values("Flows") == [FLOWS]
+
+
+def test_rows_of_tables_have_names(week: Week) -> None:
+    """The queries that make up a table's rows are about the same flows, each of which has a name."""
+    tables: dict[str, list[Target]] = {}
+    for target in targets():
+        if target.dashboard == "AEP flows" and target.is_instant and target.ref_id != "A":
+            tables.setdefault(target.panel, []).append(target)
+    first = {(target.dashboard, target.panel): target for target in targets() if target.ref_id == "A"}
+    assert tables
+    for panel, others in tables.items():
+        rows = {_flow(each) for each in week.series(first["AEP flows", panel])}
+        *_, names = others
+        assert rows == {_flow(each) for each in week.series(names)}, panel
+        assert all(each["metric"]["name"] for each in week.series(names))
+
+
+def _flow(series: dict[str, Any]) -> tuple[str, str]:
+    return series["metric"]["flow_id"], series["metric"]["sandbox"]
+
+
+def test_links_to_experience_platform_say_whose_flow_it_is(week: Week) -> None:
+    """In the failing table each row of a kind that has a page of its own leads there; other kinds lead nowhere."""
+    (target,) = [each for each in targets() if each.panel == "Failing now" and "platform" in each.expression]
+    rows = week.series(target)
+    linked = {each["metric"]["kind"] for each in rows if "platform" in each["metric"]}
+    assert linked
+    for each in rows:
+        labels = each["metric"]
+        if "platform" in labels:
+            assert labels["platform"].startswith(
+                f"@SIMULATED000000000000000@AdobeOrg/sname:{labels['sandbox']}/platform/"
+            )
+            assert labels["flow_id"] in labels["platform"]
+        else:
+            assert labels["kind"] in {"segment", "query", "unknown"}
