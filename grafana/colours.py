@@ -11,7 +11,6 @@ RED: Final = "red"
 BLUE: Final = "blue"
 PURPLE: Final = "purple"
 GREY: Final = "#8e8e8e"
-PALE: Final = "rgba(142, 142, 142, 0.25)"
 
 STATUS: Final = {
     "success": GREEN,

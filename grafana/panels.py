@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Final, Protocol, Self, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, statetimeline, timeseries
@@ -79,23 +80,7 @@ def dressed(panel: _Built, facts: Facts, queries: list[Builder[Dataquery]]) -> _
     return panel
 
 
-def instants(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
-    """Queries of the end of the time that is looked at."""
-    return [
-        prometheus.Dataquery()
-        .ref_id(letter)
-        .datasource(SOURCE)
-        .expr(query.expression)
-        .legend_format(query.legend)
-        .format(format_)
-        .instant()
-        for letter, query in zip("ABCDEFGH", queries, strict=False)
-    ]
-
-
-def _ranges(
-    queries: Sequence[Query], format_: PromQueryFormat = PromQueryFormat.TIME_SERIES
-) -> list[Builder[Dataquery]]:
+def _asked(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheus.Dataquery]:
     return [
         prometheus.Dataquery()
         .ref_id(letter)
@@ -104,9 +89,19 @@ def _ranges(
         .legend_format(query.legend)
         .format(format_)
         .exemplar(query.has_exemplars)
-        .range()
-        for letter, query in zip("ABCDEFGH", queries, strict=False)
+        for letter, query in zip(ascii_uppercase, queries, strict=False)
     ]
+
+
+def instants(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
+    """Queries of the end of the time that is looked at."""
+    return [each.instant() for each in _asked(queries, format_)]
+
+
+def _ranges(
+    queries: Sequence[Query], format_: PromQueryFormat = PromQueryFormat.TIME_SERIES
+) -> list[Builder[Dataquery]]:
+    return [each.range() for each in _asked(queries, format_)]
 
 
 def steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Final
 
 from grafana_foundation_sdk.builders import common, table
@@ -49,7 +50,7 @@ def rows(
     `none` is shown where there are no rows.
     """
     fields = [_field(column, len(queries)) for column in columns]
-    values = {_value_of(letter, len(queries)) for letter, _ in zip("ABCDEFGH", queries, strict=False)}
+    values = {_value_of(letter, len(queries)) for letter, _ in zip(ascii_uppercase, queries, strict=False)}
     panel = (
         dressed(table.Panel(), facts, instants([Query(query) for query in queries], PromQueryFormat.TABLE))
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))

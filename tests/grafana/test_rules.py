@@ -105,6 +105,36 @@ def test_lint_names_rules_that_there_are() -> None:
     assert set(yaml.safe_load((FOLDER / ".lint").read_text(encoding="utf-8"))["exclusions"]) <= set(RULES)
 
 
+@pytest.mark.parametrize(
+    ("name", "expression", "said"),
+    [
+        ("target-job-rule", 'sum(up{instance=~"$instance"})', 'has no job=~"$job"'),
+        ("target-job-rule", 'sum(aep_flow_enabled{job="x"})', 'has no job=~"$job"'),
+        ("target-instance-rule", 'sum(up{job=~"$job"})', 'has no instance=~"$instance"'),
+        ("target-rate-interval-rule", "rate(aep_flow_runs_total{}[5m])", "a range of 5m"),
+        ("target-rate-interval-rule", "increase(aep_flow_runs_total{}[$__range])", "a range of $__range"),
+        ("target-counter-agg-rule", "max(aep_flow_runs_total)", "aep_flow_runs_total within nothing"),
+        ("target-counter-agg-rule", "max_over_time(aep_flow_runs_total[1h])", "within max_over_time"),
+        ("target-counter-agg-rule", "round(aep_notification_delay_seconds_bucket)", "within round"),
+        ("target-counter-agg-rule", "max(increase(aep_flow_runs_total[1h]))", ""),
+    ],
+)
+def test_the_rules_see_what_is_wrong(name: str, expression: str, said: str) -> None:
+    """A rule of the table above finds fault with a query that breaks it."""
+    target = Target(
+        dashboard="AEP flows",
+        panel="made up",
+        ref_id="A",
+        expression=expression,
+        is_instant=True,
+        has_exemplars=False,
+        max_data_points=100,
+    )
+    found = RULES[name](target)
+    assert said in found
+    assert bool(said) == bool(found)
+
+
 @pytest.mark.parametrize("target", targets(), ids=str)
 def test_queries_ask_for_what_the_catalogue_has(target: Target) -> None:
     """Each query is PromQL, and each metric and label in it is exported."""

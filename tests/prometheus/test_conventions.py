@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from promql_parser import MatrixSelector
+from promql_parser import MatrixSelector, VectorSelector
 
 from tests.prometheus.files import Rule, alerts, load, rules, sections, template_queries
 from tests.prometheus.promql import OF_FLOWS, copies, name_of, nodes, parse, recorded, result_labels, selectors
@@ -103,6 +103,21 @@ def test_two_instances_do_not_double(rule: Rule) -> None:
     """Copies of a flow's series become one, by max or min, before they are added up, counted or compared."""
     for around in copies(parse(rule.expression), (MatrixSelector,)):
         assert around in {"max", "min", "group"}, f"{around} of all instances' copies"
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("sum(increase(aep_flow_runs_total[1h]))", ["sum"]),
+        ("sum(max by (job) (increase(aep_flow_runs_total[1h])))", ["max"]),
+        ("aep_flow_enabled == 0", ["nothing"]),
+        ("count(aep_flow_enabled) / max(aep_flow_runs_in_progress)", ["count", "max"]),
+        ("sum(aep_exporter_ledger_up)", []),
+    ],
+)
+def test_copies_that_are_added_up_are_found(expression: str, found: list[str]) -> None:
+    """The test above, and that of the dashboards, see what copies are taken together by."""
+    assert copies(parse(expression), (MatrixSelector, VectorSelector)) == found
 
 
 @pytest.mark.parametrize("rule", rules(), ids=str)

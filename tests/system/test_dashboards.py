@@ -11,7 +11,7 @@ import pytest
 
 from tests.grafana.dashboards import FILES, Target, Window, everything, load, targets, variables
 from tests.system.alerting import fast_rules
-from tests.system.processes import EXPORTER, Exporter, Process, Prometheus
+from tests.system.processes import EXPORTER, Exporter, Process, Prometheus, until
 
 FLOWS = 24
 SEED = 1
@@ -69,17 +69,27 @@ class Week:
         return self.flows if target.dashboard == OF_ONE_FLOW else [""]
 
 
+def until_both_are_scraped(prometheus: Prometheus) -> None:
+    """Wait for two good scrapes of both instances from now."""
+    scrapes = "min(sum_over_time(up[1h])) and count(up) == 2"
+    before = prometheus.value(scrapes) or 0
+    until(lambda: (prometheus.value(scrapes) or 0) >= before + 2, "two scrapes of both", 30)
+
+
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
     """The week is over, and everything still runs."""
     folder = tmp_path_factory.mktemp("week")
     with (
         Exporter(folder / "exporter", "--series.hold=3s") as exporter,
+        # As if two instances told of the same flows: nothing may count twice.
         Prometheus(
-            folder / "prometheus", f"127.0.0.1:{exporter.port}", rules=fast_rules(folder / "rules")
+            folder / "prometheus",
+            f"127.0.0.1:{exporter.port}', 'localhost:{exporter.port}",
+            rules=fast_rules(folder / "rules"),
         ) as prometheus,
     ):
-        prometheus.until_scraped()
+        until_both_are_scraped(prometheus)
         start = time.time()
         with Process(folder / "simulate", "simulate") as simulation:
             simulation.start(
@@ -93,7 +103,7 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
                 f"--speed={WEEK / SECONDS:.0f}",
             )
             assert simulation.wait(SECONDS + 60) == 0, simulation.output()
-        prometheus.until_scraped()
+        until_both_are_scraped(prometheus)
         yield Week(prometheus, Window(start=math.floor(start), end=math.ceil(time.time()), scrape=1))
 
 

@@ -1,0 +1,94 @@
+"""What Prometheus itself makes of names: promtool, on series as they are while a flow is being renamed."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from grafana.queries import FLOW_SCOPE
+from tests.grafana.dashboards import LOOKED_AT
+from tests.system.processes import program
+
+pytestmark = pytest.mark.system
+
+CHOSEN = {"job": ".+", "instance": ".+", "sandbox": ".*", "flow": ".*"}
+FAILURES = "max by (flow_id, sandbox) (aep_flow_consecutive_failures)"
+ORG = "5@AdobeOrg"
+ADOBE = f"@{ORG}/sname:dev emea/platform"
+
+
+def info(flow_id: str, instance: str = "a", **labels: str) -> str:
+    """A series of aep_flow_info; without the labels that are empty, as Prometheus has them."""
+    both = {"flow_id": flow_id, "sandbox": "dev emea", "job": "x", "instance": instance, **labels}
+    return f"aep_flow_info{{{','.join(f'{name}={json.dumps(value)}' for name, value in both.items())}}}"
+
+
+def check(folder: Path, series: list[str], expression: str, expected: list[dict[str, str]]) -> None:
+    """Promtool evaluates the expression and finds these label sets, each with the value 1."""
+    tests = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": each, "values": "1x10"} for each in series],
+                "promql_expr_test": [
+                    {
+                        "expr": LOOKED_AT.fill(expression, CHOSEN, 60),
+                        "eval_time": "5m",
+                        "exp_samples": [
+                            {
+                                "labels": "{" + ",".join(f"{k}={json.dumps(v)}" for k, v in each.items()) + "}",
+                                "value": 1,
+                            }
+                            for each in expected
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    (folder / "test.json").write_text(json.dumps(tests), encoding="utf-8")
+    command = [program("promtool"), "test", "rules", str(folder / "test.json")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_rename_breaks_no_panel(tmp_path: Path) -> None:
+    """While two instances give a flow two names, and two copies of its series, a join gives one row with one name."""
+    series = [
+        info("f", flow_name="Orders", kind="source", org=ORG),
+        info("f", "b", flow_name="Orders", kind="source", org=ORG),
+        *(
+            f'aep_flow_consecutive_failures{{flow_id="f",sandbox="dev emea",job="x",instance="{each}"}}'
+            for each in "ab"
+        ),
+    ]
+    expected = [{"flow_id": "f", "name": "Orders", "sandbox": "dev emea"}]
+    check(tmp_path, series, FLOW_SCOPE.named(FAILURES), expected)
+    renamed = [*series[:1], info("f", "b", flow_name="Orders by hour", kind="source", org=ORG), *series[2:]]
+    check(tmp_path, renamed, f"count by (flow_id) ({FLOW_SCOPE.named(FAILURES)})", [{"flow_id": "f"}])
+
+
+@pytest.mark.parametrize(("given", "shown"), [("", "f"), ("Orders", "Orders"), ("a;b", "a;b"), ('say "x"', 'say "x"')])
+def test_a_flow_without_a_name_goes_by_its_id(tmp_path: Path, given: str, shown: str) -> None:
+    """The label `name` is the flow's name, whatever stands in it, and its id where it has none."""
+    expected = [{"flow_id": "f", "name": shown, "sandbox": "dev emea"}]
+    check(tmp_path, [info("f", **({"flow_name": given} if given else {}))], FLOW_SCOPE.names(), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "org", "platform"),
+    [
+        ("source", ORG, f"{ADOBE}/source/dataflows/f/activity"),
+        ("destination", ORG, f"{ADOBE}/monitoring/dashboard?pageType=destination&flowId=f&us_redirect=true"),
+        ("identity", ORG, f"{ADOBE}/monitoring/dashboard?pageType=identity&flowId=f&us_redirect=true"),
+        ("query", ORG, ""),
+        ("source", "", ""),
+    ],
+)
+def test_the_way_to_experience_platform(tmp_path: Path, kind: str, org: str, platform: str) -> None:
+    """Each kind of flow that has a page there leads to it; where none is known there is no link."""
+    expected = {"flow_id": "f", "kind": kind, "name": "Orders", "platform": platform, "sandbox": "dev emea"}
+    series = [info("f", flow_name="Orders", kind=kind, **({"org": org} if org else {}))]
+    check(tmp_path, series, FLOW_SCOPE.places(), [{name: value for name, value in expected.items() if value}])
