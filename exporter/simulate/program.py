@@ -24,7 +24,7 @@ from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Delivery, Item, deliveries
 from exporter.simulate.keyhost import KeyHost
 from exporter.simulate.organisation import DAY, HOUR, MINUTE, organisation
-from exporter.simulate.sender import Answer, Sender
+from exporter.simulate.sender import Answer, Sender, is_set_within
 from exporter.simulate.signing import Signer
 from exporter.simulate.timeline import AlertTold, RunTold, timeline
 
@@ -201,12 +201,7 @@ class Simulation:
             # Others get a turn, while there is always more to send.
             await asyncio.sleep(0)
             return self._stopping.is_set()
-        try:
-            async with asyncio.timeout(pause):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(self._stopping, pause)
 
     def _give_up(self, stream: Iterator[Delivery], delivery: Delivery | None = None) -> None:
         """Account for what was due by now and could not be delivered."""
