@@ -162,13 +162,13 @@ def keys_url(text: str) -> str:
 
 def webhook_url(text: str) -> str:
     """Where notifications are posted."""
-    message = "a webhook's address is written like http://127.0.0.1:10464/webhook, without user or password"
+    message = "a webhook's address is written like http://127.0.0.1:10464/webhook, without user, password or query"
     try:
         parts = urlsplit(text)
         is_usable = parts.port != 0 and bool(parts.hostname) and text.isascii() and text.isprintable()
     except ValueError:
         raise ValueError(message) from None
-    if not is_usable or parts.scheme not in {"http", "https"} or "@" in parts.netloc or "#" in text or " " in text:
+    if not is_usable or parts.scheme not in {"http", "https"} or "@" in parts.netloc or set("#? ") & set(text):
         raise ValueError(message)
     return text
 

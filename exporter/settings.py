@@ -32,6 +32,7 @@ REPLAY: Final = "replay"
 FORGET: Final = "forget"
 SIMULATE: Final = "simulate"
 _MAX_SIMULATED_FLOWS: Final = 10_000
+_MAX_HISTORY: Final = timedelta(days=35)
 
 Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
 Count = Annotated[int, BeforeValidator(notation.count)]
@@ -376,6 +377,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong between settings that are each right; none is judged by a setting that was refused."""
     if values.keys() >= _AUTHENTICATION:
         yield from _conflicts_of_authentication(values)
+    yield from _conflicts_of_simulation(values)
     telemetry, webhook = values.get("web_telemetry_path"), values.get("webhook_path")
     if telemetry is not None and webhook is not None and f"{telemetry}/".startswith(f"{webhook}/"):
         yield "--web.telemetry-path is the webhook's path or below it: change one"
@@ -383,18 +385,23 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
     if retention is not None and retention < timedelta(days=8):
         yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"
     ttl = values.get("series_ttl")
-    if (values.get("flows") or 0) > _MAX_SIMULATED_FLOWS:
-        yield f"--flows is at most {_MAX_SIMULATED_FLOWS}"
-    url = values.get("url")
+    if retention is not None and ttl is not None and retention < ttl:
+        yield "--ledger.retention is at least --series.ttl: what is on /metrics is to be explained by the ledger"
+    if ttl is not None and not ttl:
+        yield "--series.ttl is how long a silent flow stays: 0 would leave none"
+
+
+def _conflicts_of_simulation(values: Mapping[str, Any]) -> Iterator[str]:
+    url, flows, since = values.get("url"), values.get("flows"), values.get("since")
     if url is not None and not notation.is_nearby(url) and values.get("allow_remote") is False:
         yield (
             "--url is on another machine, whose exporter would keep for good what is made up here: add --allow-remote "
             "if that is meant"
         )
-    if retention is not None and ttl is not None and retention < ttl:
-        yield "--ledger.retention is at least --series.ttl: what is on /metrics is to be explained by the ledger"
-    if ttl is not None and not ttl:
-        yield "--series.ttl is how long a silent flow stays: 0 would leave none"
+    if flows is not None and flows > _MAX_SIMULATED_FLOWS:
+        yield f"--flows is at most {_MAX_SIMULATED_FLOWS}"
+    if since is not None and since > _MAX_HISTORY:
+        yield "--since is at most 35d: the exporter learns nothing from what is older"
 
 
 def _conflicts_of_authentication(values: Mapping[str, Any]) -> Iterator[str]:

@@ -520,7 +520,7 @@ def test_simulate_where_the_keys_have_no_place(said: Any) -> None:
     [
         ([], "simulate needs --url=URL"),
         (["--url=http://exporter.example/webhook"], "--allow-remote"),
-        ([f"--url=http://user:{SECRET}@127.0.0.1/webhook"], "without user or password"),
+        ([f"--url=http://user:{SECRET}@127.0.0.1/webhook"], "without user, password or query"),
         (["--url=http://127.0.0.1/webhook", "--speed=0"], "--speed=0"),
         (["http://127.0.0.1/webhook"], "takes flags only"),
         (["--url=http://127.0.0.1/webhook", "--series.hold=1s"], "unknown flag --series.hold"),

@@ -211,7 +211,7 @@ PARTS: Final = (
     Part(
         kind=Kind.SOURCE, name="Survey answers", cadence=_OFFICE, style=Style.MESSAGES, habit=Habit.ROUGH, records=300
     ),
-    Part(kind=Kind.DESTINATION, name="Daily suppression list", cadence=_DAILY, habit=Habit.SLOW, duration=70 * MINUTE),
+    Part(kind=Kind.DESTINATION, name="Daily suppression list", cadence=_DAILY, habit=Habit.SLOW, duration=100 * MINUTE),
     Part(kind=Kind.PROFILE, name="Datalake to profile (events)", cadence=_TWO_HOURLY, habit=Habit.ROUGH),
     Part(kind=Kind.IDENTITY, name="Datalake to identity (web)", cadence=_TWO_HOURLY, habit=Habit.FLAKY),
     Part(kind=Kind.SOURCE, name="Ad spend", cadence=_DAILY, style=Style.XDM, habit=Habit.STEADY, connector="FTP"),

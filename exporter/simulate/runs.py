@@ -20,7 +20,7 @@ _CYCLE: Final = 9 * DAY
 _FAILING: Final = (4 * DAY, 8 * DAY)
 _STUCK: Final = (5 * DAY, 5 * DAY + 6 * HOUR)
 _EMPTY: Final = (6 * DAY + 12 * HOUR, 7 * DAY + 6 * HOUR)
-_SLOW: Final = (5 * DAY + 18 * HOUR, 7 * DAY + 12 * HOUR)
+_SLOW: Final = (5 * DAY, 7 * DAY + 12 * HOUR)
 _SILENT_FROM: Final = 3 * DAY
 _CHANCE_OF_FAILURE: Final = {Habit.STEADY: 0.003, Habit.FLAKY: 0.02}
 _RECORDS_IN_A_FILE: Final = 5_000
@@ -143,7 +143,7 @@ def _duration(flow: Flow, outcome: Status, started: int, chance: random.Random) 
         return HOUR
     usual = flow.part.duration * chance.lognormvariate(0, 0.2)
     if flow.part.habit is Habit.SLOW and _is_in(started, _SLOW):
-        usual *= 5
+        usual *= 6
     if outcome in {Status.FAILED, Status.CANCELLED}:
         usual *= chance.uniform(0.05, 0.6)
     return max(7 * SECOND, round(usual))

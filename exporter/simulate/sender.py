@@ -9,6 +9,7 @@ Pauses are seconds where Adobe's are minutes: whoever watches a demonstration ha
 """
 
 import asyncio
+import re
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,7 +29,7 @@ PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between attempts; the last again and again."""
 _MAX_ANSWER: Final = 16 * 1024
 """Bytes that are read of an answer."""
-_RESULTS: Final = frozenset(map(str, Result))
+_RESULT = re.compile(rf"({'|'.join(Result)}) ([0-9]{{1,9}})")
 _TELL_EVERY: Final = 60.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
@@ -62,9 +63,9 @@ class Answer:
         """What became of the events, where the receiver says so in this exporter's words."""
         found: Counter[Result] = Counter()
         for line in self.body.decode("ascii", errors="replace").splitlines():
-            word, _, number = line.partition(" ")
-            if word in _RESULTS and number.isascii() and number.isdigit():
-                found[Result(word)] += int(number)
+            told = _RESULT.fullmatch(line)
+            if told:
+                found[Result(told[1])] += int(told[2])
         return found
 
 
@@ -79,7 +80,13 @@ class Sender:
         monotonic: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
     ) -> None:
-        """`client` follows no redirects; `stopping` ends all waiting."""
+        """`client` follows no redirects; `stopping` ends all waiting. Raises NotAWebhookError for what is no URL."""
+        try:
+            _ = httpx.URL(url).host  # read at each request, and then too late to be told of
+        except (httpx.InvalidURL, UnicodeError):
+            raise NotAWebhookError(
+                "--url names a host that can't be: write it like http://127.0.0.1:10464/webhook"
+            ) from None
         self._pauses = pauses
         self._client = client
         self._url = url
@@ -135,16 +142,8 @@ class Sender:
             self._note_failure(answer)
             pause = self._pauses[min(number, len(self._pauses) - 1)]
             number += 1
-            if self._monotonic() + pause > patience() or await self._is_stopped_within(pause):
+            if self._monotonic() + pause > patience() or await is_set_within(self._stopping, pause):
                 return None
-
-    async def _is_stopped_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def _ask(self, method: str, **what: Any) -> Answer:  # noqa: ANN401 - httpx's own arguments
         try:
@@ -172,6 +171,16 @@ class Sender:
                 why=what,
                 attempts=kept_back + 1,
             )
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for so long; whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def origin(url: str) -> str:

@@ -120,7 +120,8 @@ def _alerts(run: Run) -> Iterator[AlertTold]:
     kind = run.flow.part.kind
     limit = _DELAYED_AFTER.get(kind, _DELAYED_AFTER_ELSE)
     if kind in _ALERT_NAMES and (run.ended is None or run.ended - run.started > limit):
-        ends = run.ended if run.ended is not None else run.started + _DELAY_GIVEN_UP_AFTER
+        given_up = run.started + _DELAY_GIVEN_UP_AFTER
+        ends = min(run.ended, given_up) if run.ended is not None else given_up
         yield from _alert(
             run,
             _ALERT_NAMES[kind],

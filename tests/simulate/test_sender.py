@@ -1,6 +1,7 @@
 """One webhook, and what its answers mean."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -143,11 +144,25 @@ def test_the_handshake_waits_for_the_webhook() -> None:
         (b"", {}),
         (b"recorded many\nrecorded -1\nrecorded\n\xff\xfe 3\n", {}),
         (b"recorded \xb2\n", {}),
+        (b"recorded " + b"9" * 10_000 + b"\n", {}),
     ],
 )
 def test_what_an_answer_says(body: bytes, results: dict[Result, int]) -> None:
     """Results are read where a receiver gives them in the exporter's words; another receiver's words are none."""
     assert Answer(status=200, body=body).results == Counter(results)
+
+
+@pytest.mark.parametrize("host", ["a%20b", "xn--", "a" * 64 + "..b", "xn--\u00fc"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    """A name that no host can have is refused in words, before or when it is asked; there is no third way."""
+
+    async def make() -> bool:
+        async with httpx.AsyncClient() as client:
+            sender = Sender(client, f"http://{host}/webhook", asyncio.Event(), time.monotonic)
+            return await sender.shake_hands(lambda: 0.0)
+
+    with contextlib.suppress(NotAWebhookError):
+        assert asyncio.run(make()) is False
 
 
 def test_a_long_answer_is_not_read() -> None:
