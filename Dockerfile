@@ -32,7 +32,7 @@ EXPOSE 10464
 USER 10464:10464
 
 # Asks the port of --web.listen-address, where that was given by its variable; it does not speak TLS.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['AEP_EXPORTER_WEB_LISTEN_ADDRESS'].rpartition(':')[2] + '/-/healthy', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['AEP_EXPORTER_WEB_LISTEN_ADDRESS'].rpartition(':')[2] + '/-/healthy', timeout=4)"]
 
 ENTRYPOINT ["aep-flow-exporter"]
 CMD ["serve"]

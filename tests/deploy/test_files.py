@@ -169,7 +169,9 @@ def test_the_parts_of_kubernetes_know_each_other() -> None:
     assert service["spec"]["selector"].items() <= labels.items()
     assert {each["name"]: each["port"] for each in service["spec"]["ports"]} == ports
     assert all(each["targetPort"] == each["name"] for each in service["spec"]["ports"])
-    (path,) = one("ingress.yaml", "Ingress")["spec"]["rules"][0]["http"]["paths"]
+    ingress = one("ingress.yaml", "Ingress")
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == "4m"
+    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
     assert path["path"] == values.webhook_path
     assert path["pathType"] == "Exact"
     assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": "webhook"}}
