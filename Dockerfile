@@ -13,6 +13,7 @@ RUN python -m venv /opt/aep-flow-exporter \
 FROM docker.io/library/python:3.13-slim-bookworm
 
 LABEL org.opencontainers.image.title="aep-flow-exporter" \
+    org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.description="Prometheus exporter for Adobe Experience Platform flow runs" \
     org.opencontainers.image.source="https://github.com/aep-flow-exporter/aep-flow-exporter" \
     org.opencontainers.image.licenses="Apache-2.0"
@@ -20,8 +21,12 @@ LABEL org.opencontainers.image.title="aep-flow-exporter" \
 COPY --from=build /opt/aep-flow-exporter /opt/aep-flow-exporter
 COPY --from=build --chown=10464:10464 /var/lib/aep-flow-exporter /var/lib/aep-flow-exporter
 
-ENV PATH=/opt/aep-flow-exporter/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
+ENV PATH=/opt/aep-flow-exporter/bin:$PATH
+# The base image has Python's library as text alone, and later nothing can be written: what the program imports of it is
+# compiled here, or each start and each probe would do it again (0.9 s for 0.4).
+RUN aep-flow-exporter version
+
+ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     AEP_EXPORTER_WEB_LISTEN_ADDRESS=:10464 \
     AEP_EXPORTER_LEDGER_URL=sqlite:////var/lib/aep-flow-exporter/ledger.db
@@ -31,8 +36,8 @@ VOLUME /var/lib/aep-flow-exporter
 EXPOSE 10464
 USER 10464:10464
 
-# Asks the port of --web.listen-address, where that was given by its variable; it does not speak TLS.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['AEP_EXPORTER_WEB_LISTEN_ADDRESS'].rpartition(':')[2] + '/-/healthy', timeout=4)"]
+# Asks where the exporter was told to listen, by flag or by variable, and with TLS where that has it.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "exporter.probe"]
 
 ENTRYPOINT ["aep-flow-exporter"]
 CMD ["serve"]

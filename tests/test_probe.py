@@ -1,0 +1,115 @@
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import ExporterError
+from exporter.probe import probe
+from tests.system.processes import free_port
+from tests.web.certificates import certificate
+
+SERVE = "AEP_EXPORTER_WEB_LISTEN_ADDRESS"
+WEBHOOK = "AEP_EXPORTER_WEBHOOK_LISTEN_ADDRESS"
+FILE = "AEP_EXPORTER_WEB_CONFIG_FILE"
+KNOWN = {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "known"}
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """An exporter, as far as a probe can tell."""
+
+    def do_GET(self) -> None:
+        """Well, and nothing else."""
+        self.send_response(200 if self.path == "/-/healthy" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Say nothing."""
+
+
+class Ill(Healthy):
+    """One that is not well."""
+
+    def do_GET(self) -> None:
+        """Not well."""
+        self.send_error(503)
+
+
+class Server(ThreadingHTTPServer):
+    """A listener, with TLS or without."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], folder: Path | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        if folder is not None:
+            certificate(folder, "server")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(folder / "server.crt", folder / "server.key")
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+
+@pytest.fixture
+def healthy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """The port of a listener; its handler, and whether it has TLS, are the fixture's parameter."""
+    handler, tls = getattr(request, "param", (Healthy, False))
+    with Server(handler, tmp_path if tls else None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield int(server.server_address[1])
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables"),
+    [
+        ([], {SERVE: "127.0.0.1:{port}"}),
+        ([], {SERVE: ":{port}"}),
+        ([], {SERVE: "0.0.0.0:{port}"}),
+        ([], {SERVE: "localhost:{port}"}),
+        (["--web.listen-address=:{port}"], {}),
+        (["--web.listen-address", ":{port}"], {SERVE: ":1"}),
+        (["--webhook.listen-address=:{port}"], {SERVE: ":1"}),
+        ([], {SERVE: ":1", WEBHOOK: "127.0.0.1:{port}"}),
+        ([], {SERVE: ":{port}", "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}),
+    ],
+)
+def test_the_probe_asks_where_the_exporter_listens(
+    healthy: int, monkeypatch: pytest.MonkeyPatch, flags: list[str], variables: dict[str, str]
+) -> None:
+    """What the exporter was started with decides, a listener of the webhook's own first; no proxy is asked."""
+    environment = {name: value.format(port=healthy) for name, value in (KNOWN | variables).items()}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    probe([flag.format(port=healthy) for flag in flags], environment)
+
+
+@pytest.mark.parametrize("healthy", [(Healthy, True)], indirect=True)
+def test_the_probe_speaks_tls(healthy: int, tmp_path: Path) -> None:
+    """Where the metrics have TLS, the probe does; whom a certificate names does not matter to it."""
+    file = tmp_path / "web.yml"
+    file.write_text("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n", encoding="utf-8")
+    probe([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})
+
+
+def test_a_file_without_tls_changes_nothing(healthy: int, tmp_path: Path) -> None:
+    """A web configuration may hold headers alone."""
+    file = tmp_path / "web.yml"
+    file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}", encoding="utf-8")
+    probe([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})
+
+
+@pytest.mark.parametrize("healthy", [(Ill, False), (Healthy, True)], indirect=True)
+def test_an_exporter_that_is_not_well(healthy: int) -> None:
+    """An answer other than 200, and one that is no HTTP, are no health."""
+    with pytest.raises(ExporterError, match=f"127.0.0.1:{healthy}"):
+        probe([], {SERVE: f"127.0.0.1:{healthy}"})
+
+
+def test_nobody_there() -> None:
+    """No answer is no health, and it says where nobody answered."""
+    port = free_port()
+    with pytest.raises(ExporterError, match=f"no answer from 127.0.0.1:{port}"):
+        probe([], {SERVE: f"127.0.0.1:{port}"})
