@@ -15,6 +15,8 @@ from exporter.flowrun import Event, Fact, FlowRun, Reader
 _MAX_FACTS: Final = 4096
 _MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of bodies whose facts are kept."""
+_MAX_PARTS: Final = 50
+"""Activities and errors of a run that is kept: with a thousand of them a fact is twenty times as large as its body."""
 
 
 class Recent:
@@ -30,6 +32,8 @@ class Recent:
         """Keep the fact of an event that was read as of this time, if reading it again would tell the same."""
         fact = event.fact
         if not event.is_complete or not isinstance(fact, FlowRun) or fact.anomalies:
+            return
+        if len(fact.activities) + len(fact.errors) > _MAX_PARTS:
             return
         if len(self._facts) >= _MAX_FACTS or self._bytes >= _MAX_BYTES:
             # Nobody has come for them for long; they are read again.

@@ -81,6 +81,7 @@ def test_a_run_is_not_read_again() -> None:
         pytest.param(a_run(createdAt=NOW + 500_000), NOW - 300_000, "", id="a clock that was put back"),
         pytest.param(a_run(flowName=7), NOW, "", id="a value that made no sense"),
         pytest.param(a_run(), NOW, "query_service_run_info", id="another event code"),
+        pytest.param(a_run(activities=[{}] * 51), NOW, "", id="more than is worth its memory"),
         pytest.param(json.dumps({"name": "a", "status": "firing", "id": "i"}).encode(), NOW, "", id="no run"),
         pytest.param(
             json.dumps({"timestamp": NOW, "messages": [json.loads(a_run())]}).encode(), NOW, "", id="more around it"
