@@ -1,4 +1,4 @@
-"""The two servers that are loaded: the program, and what a reader would have written instead of it."""
+"""The servers that are loaded: the program, what a reader would have written instead, and the least that is needed."""
 
 import os
 import resource

@@ -37,6 +37,7 @@ from exporter.notation import Address
 from exporter.recent import Recent
 from exporter.replay import Progress, replay
 from exporter.retention import Retention
+from exporter.server import Server
 from exporter.settings import Settings
 from exporter.simulate.program import Account, Plan, run_simulation
 from exporter.web import app
@@ -74,15 +75,6 @@ class CannotListenError(ExporterError):
     """The address is taken, or is none of this machine's."""
 
     reason = "cannot_listen"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the program."""
-        yield
 
 
 class Program:
@@ -248,9 +240,9 @@ def _open_to_all(webhook_path: str) -> Callable[[str], bool]:
     return lambda path: path in {"/-/healthy", "/-/ready", webhook_path} or path.startswith(webhook_path + "/")
 
 
-def server(application: ASGIApp, tls: ssl.SSLContext | None = None) -> _Server:
+def server(application: ASGIApp, tls: ssl.SSLContext | None = None) -> Server:
     """The server of one listener."""
-    return _Server(
+    return Server(
         uvicorn.Config(
             application,
             http=BoundedProtocol,

@@ -1,7 +1,6 @@
 """From a body to an exposition, through everything but the network."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, render
 from exporter.metrics.fold import Fold
+from tests.generated import hold
 from tests.metrics.facts import limits
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -39,24 +39,16 @@ def exposition(bodies: list[bytes], folder: Path, format_: Format) -> str:
     return render(fold.series, None, format_).decode()
 
 
-def compare(golden: Path, text: str) -> None:
-    """Hold a text against the one that was committed."""
-    if os.environ.get("UPDATE"):
-        golden.write_text(text, encoding="utf-8")
-    assert golden.exists(), "run UPDATE=1 make test, and read the difference"
-    assert text == golden.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
 def test_golden(sample: Path, tmp_path: Path) -> None:
     """Each sample body gives the exposition that was read and committed."""
-    compare(GOLDEN / f"{sample.stem}.txt", exposition([sample.read_bytes()], tmp_path, Format.TEXT))
+    hold(GOLDEN / f"{sample.stem}.txt", exposition([sample.read_bytes()], tmp_path, Format.TEXT))
 
 
 def test_golden_openmetrics(tmp_path: Path) -> None:
     """All samples together give the OpenMetrics exposition that was read and committed."""
     bodies = [path.read_bytes() for path in sorted(SAMPLES.glob("*.json"))]
-    compare(GOLDEN / "everything.openmetrics.txt", exposition(bodies, tmp_path, Format.OPENMETRICS))
+    hold(GOLDEN / "everything.openmetrics.txt", exposition(bodies, tmp_path, Format.OPENMETRICS))
 
 
 def test_no_golden_is_left_over() -> None:

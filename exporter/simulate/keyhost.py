@@ -4,29 +4,20 @@ The rule: a key's path answers with its PEM, anything else with 404. Signals are
 """
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+
+from exporter.server import Server
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the program."""
-        yield
 
 
 class KeyHost:
@@ -36,10 +27,8 @@ class KeyHost:
         """`keys`: PEM by path."""
         self._socket = listening
         self._keys = keys
-        application = Starlette(routes=[Route("/prod/keys/{name}", self._answer)])
-        self._server = _Server(
-            uvicorn.Config(application, lifespan="off", ws="none", access_log=False, log_config=None)
-        )
+        application = Router([Route("/prod/keys/{name}", self._answer)])
+        self._server = Server(uvicorn.Config(application, lifespan="off", ws="none", access_log=False, log_config=None))
 
     async def __aenter__(self) -> Self:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))

@@ -1,14 +1,13 @@
 """What Prometheus itself makes of names: promtool, on series as they are while a flow is being renamed."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from grafana.queries import FLOW_SCOPE
 from tests.grafana.dashboards import LOOKED_AT
-from tests.system.processes import program
+from tests.system.processes import program, run
 
 pytestmark = pytest.mark.system
 
@@ -49,9 +48,7 @@ def check(folder: Path, series: list[str], expression: str, expected: list[dict[
         ],
     }
     (folder / "test.json").write_text(json.dumps(tests), encoding="utf-8")
-    command = [program("promtool"), "test", "rules", str(folder / "test.json")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    run(program("promtool"), "test", "rules", folder / "test.json", seconds=60)
 
 
 def test_a_rename_breaks_no_panel(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """Prometheus and Alertmanager themselves read the files, in each version there is."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.prometheus.files import FOLDER, RULE_FILES, text
-from tests.system.processes import Exporter, Process, Prometheus, free_port, newer_program, program, until
+from tests.system.processes import Exporter, Process, Prometheus, free_port, newer_program, program, run, until
 from tests.system.test_serve import delivery
 
 pytestmark = pytest.mark.system
@@ -19,13 +18,6 @@ Tool = Callable[[str], str]
 def tool(request: pytest.FixtureRequest) -> Tool:
     """The path of a program: as the system has it, or the newer one."""
     return program if request.param == "installed" else newer_program
-
-
-def run(*command: str) -> str:
-    """What a program says that ends well."""
-    ran = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
 
 
 @pytest.mark.parametrize(
@@ -41,7 +33,7 @@ def run(*command: str) -> str:
 def test_the_programs_accept_the_files(tool: Tool, command: tuple[str, ...]) -> None:
     """Rules, their tests and both examples are right in the words of the programs that they are for."""
     name, *arguments = command
-    run(tool(name), *arguments)
+    run(tool(name), *arguments, cwd=FOLDER)
 
 
 _KNOWN_FLOW = """
@@ -68,14 +60,14 @@ def test_a_flow_is_no_longer_new_after_two_weeks(tool: Tool, tmp_path: Path) -> 
     rules = text("rules.yml").replace("interval: 30s", "interval: 6h")
     (tmp_path / "rules.yml").write_text(rules, encoding="utf-8")
     (tmp_path / "test.yml").write_text(_KNOWN_FLOW, encoding="utf-8")
-    run(tool("promtool"), "test", "rules", str(tmp_path / "test.yml"))
+    run(tool("promtool"), "test", "rules", str(tmp_path / "test.yml"), cwd=FOLDER)
 
 
 @pytest.mark.parametrize(("severity", "receiver"), [("critical", "pager"), ("warning", "team"), ("info", "team")])
 def test_a_page_is_for_what_is_critical(tool: Tool, severity: str, receiver: str) -> None:
     """Alertmanager pages for what is critical and tells the team the rest."""
     routes = ("config", "routes", "test", "--config.file=alertmanager.yml", f"--verify.receivers={receiver}")
-    run(tool("amtool"), *routes, f"severity={severity}", "alertname=AEPFlowRunFailed", "sandbox=prod")
+    run(tool("amtool"), *routes, f"severity={severity}", "alertname=AEPFlowRunFailed", "sandbox=prod", cwd=FOLDER)
 
 
 def test_the_example_makes_series_that_the_rules_know(tool: Tool, tmp_path: Path) -> None:

@@ -51,6 +51,14 @@ def program(name: str) -> str:
     return path
 
 
+def run(*command: str | Path, cwd: Path | None = None, seconds: float | None = None) -> str:
+    """What a program says that ends well, within so many seconds."""
+    words = [str(word) for word in command]
+    ran = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=seconds)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
 NEWER = Path(os.environ.get("AEP_PROMETHEUS_3") or Path(__file__).parents[2] / ".tools" / "prometheus-3")
 """Where .ci/newer-prometheus unpacks."""
 

@@ -13,18 +13,11 @@ import httpx
 import pytest
 
 from tests.samples import sample
-from tests.system.processes import EXPORTER, Process, free_port, program
+from tests.system.processes import EXPORTER, Process, free_port, program, run
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "aep-flow-exporter.service"
 CERTIFICATES = Path("/etc/ssl/certs")
-
-
-def run(*command: str | Path) -> str:
-    """What a program says that ends well."""
-    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
-    return ran.stdout
 
 
 @pytest.fixture
@@ -121,7 +114,6 @@ class Container(Process):
 
     def run(self, *words: str, **variables: str) -> None:
         """Start the image's command, or these words in its place."""
-        user, _, group = self._config["User"].partition(":")
         command = [*self._config["Entrypoint"], *(words or self._config["Cmd"])]
         environment = [*self._config["Env"], *(f"{name}={value}" for name, value in variables.items())]
         # All mounts are of a namespace that ends with the process.
@@ -132,7 +124,7 @@ class Container(Process):
         )
         self.start(
             *("unshare", "--mount", "sh", "-c", script, "sh"),
-            *(self._root, self.ledger, self._volume, f"{user}:{group}"),
+            *(self._root, self.ledger, self._volume, self._config["User"]),
             *environment,
             *command,
         )
