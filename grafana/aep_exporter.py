@@ -70,8 +70,8 @@ def _now() -> list[Panel]:
     refused = SCOPE.select(WEBHOOK_REQUESTS, 'code!="200"')
     return [
         panels.number(
-            panels.small("Scraped", "Whether Prometheus can scrape every instance."),
-            f"min({SCOPE.select(UP)})",
+            panels.small("Scraped", "Whether Prometheus can scrape every instance that it could in this time."),
+            f"min({SCOPE.ours(SCOPE.select(UP), LAST_NOTIFICATION)})",
             (None, RED),
             (1, GREEN),
             texts={"0": "no", "1": "yes"},

@@ -31,6 +31,7 @@ from grafana.queries import (
     MEMORY,
     OPEN_FILES,
     STARTED,
+    STEP,
 )
 from grafana.queries import EXPORTER_SCOPE as SCOPE
 from grafana.tables import Column, rows
@@ -141,11 +142,11 @@ def process() -> list[Panel]:
     return [
         panels.lines(
             Facts(title="CPU", description="Share of one processor.", unit="percentunit", width=6, height=6),
-            Query(SCOPE.own_rate(CPU, by="instance"), "{{instance}}"),
+            Query(f"{by_instance} ({SCOPE.ours(f'rate({SCOPE.select(CPU)}[{STEP}])')})", "{{instance}}"),
         ),
         panels.lines(
             Facts(title="Memory", description="Resident memory.", unit="bytes", width=6, height=6),
-            Query(f"{by_instance} ({SCOPE.select(MEMORY)})", "{{instance}}"),
+            Query(f"{by_instance} ({SCOPE.ours(SCOPE.select(MEMORY))})", "{{instance}}"),
         ),
         panels.lines(
             Facts(
@@ -155,7 +156,10 @@ def process() -> list[Panel]:
                 width=6,
                 height=6,
             ),
-            Query(f"{by_instance} ({SCOPE.select(OPEN_FILES)} / {SCOPE.select(MAX_FILES)})", "{{instance}}"),
+            Query(
+                f"{by_instance} ({SCOPE.ours(f'{SCOPE.select(OPEN_FILES)} / {SCOPE.select(MAX_FILES)}')})",
+                "{{instance}}",
+            ),
         ),
         rows(
             Facts(
@@ -163,7 +167,7 @@ def process() -> list[Panel]:
             ),
             [
                 f"max by (instance, version) ({SCOPE.select(BUILD_INFO)})",
-                f"1000 * {by_instance} ({SCOPE.select(STARTED)})",
+                f"1000 * {by_instance} ({SCOPE.ours(SCOPE.select(STARTED))})",
             ],
             [
                 Column(field="instance", title="Instance"),

@@ -17,7 +17,7 @@ from grafana.aep_flows_now import BY_FLOW, FLOW, ID, SANDBOX, names_of
 from grafana.colours import BLUE, GREEN, GREY, RED, STATUS
 from grafana.frame import Section
 from grafana.panels import Facts, Query
-from grafana.queries import FLOW_SCOPE as SCOPE
+from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
 from grafana.tables import Column, rows
 

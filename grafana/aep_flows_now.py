@@ -21,7 +21,7 @@ from grafana import panels
 from grafana.colours import BLUE, FAILURES, GREEN, ORANGE, RED
 from grafana.frame import EXPORTER_URL, to_flow
 from grafana.panels import Facts, Query
-from grafana.queries import FLOW_SCOPE as SCOPE
+from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE
 from grafana.tables import Column, rows
 

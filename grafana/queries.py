@@ -35,6 +35,9 @@ STEP: Final = "$__rate_interval"
 """A bar's width and one scrape, so that no increment falls between two bars."""
 
 _TARGET: Final = ("job", "instance")
+_JOB: Final = 'job=~"$job"'
+_INSTANCE: Final = 'instance=~"$instance"'
+_SANDBOX: Final = 'sandbox=~"$sandbox"'
 _ONE_FLOW: Final = "job, flow_id, sandbox"
 _MATCHER: Final = re.compile(r'(\w+)(?:=~|!~|!=|=)"[^"]*"')
 
@@ -54,9 +57,9 @@ UP: Final = _of_process("up", MetricType.GAUGE)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which series a dashboard looks at: for each half, the labels that a variable chooses, and the variables."""
+    """Which series a dashboard looks at: for each half, what its variables choose, as matchers."""
 
-    chosen: Mapping[str, Mapping[str, str]]
+    chosen: Mapping[str, Sequence[str]]
 
     def select(self, metric: Metric, *matchers: str, suffix: str = "") -> str:
         """A selector; `matchers` are such as `status="failed"`, `suffix` a histogram's or summary's.
@@ -72,10 +75,9 @@ class Scope:
         if suffix not in suffixes:
             raise ValueError(f"{metric.name} has no samples {metric.name}{suffix}")
         for matcher in matchers:
-            found = _MATCHER.fullmatch(matcher)
-            if found is None or found[1] not in labels:
+            if _label(matcher) not in labels:
                 raise ValueError(f"{metric.name} has no label for {matcher}")
-        own = [f'{label}=~"${variable}"' for label, variable in self.chosen[metric.half].items() if label in labels]
+        own = [matcher for matcher in self.chosen[metric.half] if _label(matcher) in labels]
         return f"{metric.name}{suffix}{{{','.join([*own, *matchers])}}}"
 
     def now(self, metric: Metric, *matchers: str) -> str:
@@ -90,6 +92,14 @@ class Scope:
     def counted(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
         """What grew, added up over flows and rounded: the estimate of `increase` is no whole number."""
         return f"round({total(self.grown(metric, window, *matchers), by)})"
+
+    def ours(self, expression: str, *others: Metric) -> str:
+        """What every job has, kept to instances that had `aep_exporter_build_info` or one of the others in this time.
+
+        So it shows an exporter that is down, and no other program.
+        """
+        seen = " or ".join(f"last_over_time({self.select(metric)}[{RANGE}])" for metric in (BUILD_INFO, *others))
+        return f"({expression} and on ({', '.join(_TARGET)}) ({seen}))"
 
     def own_counted(self, metric: Metric, by: str = "") -> str:
         """The same of the processes' own counter: each counts what it did itself, so these are added up."""
@@ -134,7 +144,8 @@ class Scope:
         """aep_flow_info, once for each flow however often it was renamed, with `name`."""
         found = f"topk by (flow_id, sandbox) (1, {self.select(INFO)})"
         found = f'label_join({found}, "name", ";", "flow_name", "flow_id")'
-        return _replaced(_replaced(found, "name", "$1", "(.+);.*"), "name", "$1", ";(.*)")
+        # First what has no name: a name may begin with a semicolon itself.
+        return _replaced(_replaced(found, "name", "$1", ";([^;]*)"), "name", "$1", "(.+);[^;]*")
 
     def named(self, expression: str) -> str:
         """The same with the flow's name as the label `name`."""
@@ -190,6 +201,11 @@ def total(expression: str, by: str = "") -> str:
     return f"sum by ({by}) ({expression})" if by else f"sum({expression})"
 
 
+def _label(matcher: str) -> str:
+    found = _MATCHER.fullmatch(matcher)
+    return found[1] if found else ""
+
+
 def _status(status: str) -> str:
     return f'status="{status}"'
 
@@ -198,18 +214,18 @@ def _replaced(expression: str, label: str, replacement: str, pattern: str) -> st
     return f'label_replace({expression}, "{label}", "{replacement}", "{label}", "{pattern}")'
 
 
-FLOW_SCOPE: Final = Scope({FLOWS: {"job": "job", "instance": "instance", "sandbox": "sandbox", "flow_id": "flow"}})
+FLOWS_SCOPE: Final = Scope({FLOWS: (_JOB, _INSTANCE, _SANDBOX, 'flow_id=~"$flow"')})
+# One flow is chosen by what it is: Grafana makes an expression of what is chosen only where several can be.
+FLOW_SCOPE: Final = Scope({FLOWS: (_JOB, _INSTANCE, _SANDBOX, 'flow_id="$flow"')})
 # The flow half has an instance of its own (prometheus.yml), and every process says the same of it.
-EXPORTER_SCOPE: Final = Scope({FLOWS: {"job": "job"}, EXPORTER: {"job": "job", "instance": "instance"}})
+EXPORTER_SCOPE: Final = Scope({FLOWS: (_JOB,), EXPORTER: (_JOB, _INSTANCE)})
 
 JOBS_OF_FLOWS: Final = f"label_values({LAST_RUN.name}, job)"
 INSTANCES_OF_FLOWS: Final = f'label_values({LAST_RUN.name}{{job=~"$job"}}, instance)'
 SANDBOXES: Final = f'label_values({LAST_RUN.name}{{job=~"$job",instance=~"$instance"}}, sandbox)'
 FLOWS_BY_NAME: Final = (
-    "query_result(max by (flow_id, name) ("
-    + Scope({FLOWS: {"job": "job", "instance": "instance", "sandbox": "sandbox"}}).names()
-    + "))"
+    "query_result(max by (flow_id, name) (" + Scope({FLOWS: (_JOB, _INSTANCE, _SANDBOX)}).names() + "))"
 )
-FLOW_BY_NAME: Final = r'/flow_id="(?<value>[^"]*)",name="(?<text>.*)"}/'
+FLOW_BY_NAME: Final = r'/flow_id="(?<value>.*?)",name="(?<text>.*)"}/'
 JOBS_OF_EXPORTERS: Final = f"label_values({BUILD_INFO.name}, job)"
 INSTANCES_OF_EXPORTERS: Final = f'label_values({BUILD_INFO.name}{{job=~"$job"}}, instance)'

@@ -1,5 +1,6 @@
 """The committed dashboards are those that the sources make."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporter.metrics.catalogue import LAST_RUN, NOTIFICATION_DELAY, RUN_DURATION, RUNS, TYPICAL_DURATION, Metric
 from grafana.build import FOLDER, rendered
-from grafana.queries import FLOW_SCOPE
+from grafana.queries import FLOW_BY_NAME, FLOWS_SCOPE
 from tests.grafana.dashboards import FILES, load
 
 PROVISIONING = FOLDER.parent / "provisioning"
@@ -77,7 +78,19 @@ def test_a_query_that_asks_for_what_is_not_exported_is_refused(
 ) -> None:
     """A name or a label that the catalogue does not have is an error when dashboards are built."""
     with pytest.raises(ValueError, match=metric.name):
-        FLOW_SCOPE.select(metric, *matchers, suffix=suffix)
+        FLOWS_SCOPE.select(metric, *matchers, suffix=suffix)
+
+
+@pytest.mark.parametrize(
+    ("flow_id", "name"),
+    [("f", "Orders"), ("f+2", 'say "x"'), ('say "f"', "Orders"), ("f", 'a",b="c'), ("f", "{Orders}")],
+)
+def test_flows_are_chosen_by_name(flow_id: str, name: str) -> None:
+    """A flow's id and name are read from what Grafana makes of a series, which is not escaped."""
+    pattern = FLOW_BY_NAME.strip("/").replace("(?<", "(?P<")
+    found = re.search(pattern, f'{{flow_id="{flow_id}",name="{name}"}} 1 1764000000000')
+    assert found is not None
+    assert (found["value"], found["text"]) == (flow_id, name)
 
 
 def test_the_data_source_leads_from_an_exemplar_to_its_run() -> None:

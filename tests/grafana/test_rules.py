@@ -286,6 +286,16 @@ def test_a_status_has_one_colour() -> None:
     assert {name: found for name, found in colours.items() if len(found) > 1} == {}
 
 
+@pytest.mark.parametrize("target", targets(), ids=str)
+def test_what_is_chosen_is_matched_as_grafana_writes_it(target: Target) -> None:
+    """A variable is matched as an expression where several values can be chosen, which Grafana escapes, else as is."""
+    dashboard = next(each for each in DASHBOARDS.values() if each["title"] == target.dashboard)
+    found = re.findall(r'(=~|!~|!=|=)"\$(\w+)"', target.expression)
+    assert found
+    for operator, name in found:
+        assert operator == ("=~" if variables(dashboard)[name].get("multi") else "="), name
+
+
 def test_no_range_is_a_fixed_one() -> None:
     """Nothing looks at a span that the reader has not chosen."""
     for target in targets():

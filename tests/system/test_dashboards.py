@@ -45,16 +45,20 @@ class Week:
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
-    def series(self, target: Target, flow: str = "") -> list[dict[str, Any]]:
-        """The series of a panel's query that have a value: all is chosen, but for the flow where one is."""
+    def filled(self, target: Target, flow: str = "") -> str:
+        """A panel's query where all is chosen, but for the flow where one is."""
         chosen = everything(DASHBOARDS[target.dashboard])
         if flow:
             chosen["flow"] = flow
-        step = self.window.step(target.max_data_points)
-        query = self.window.fill(target.expression, chosen, step)
+        return self.window.fill(target.expression, chosen, self.window.step(target.max_data_points))
+
+    def series(self, target: Target, flow: str = "") -> list[dict[str, Any]]:
+        """The series of a panel's query that have a value."""
+        query = self.filled(target, flow)
         if target.is_instant:
             found = self.ask("query", query=query, time=self.window.end)["result"]
         else:
+            step = self.window.step(target.max_data_points)
             found = self.ask("query_range", query=query, start=self.window.start, end=self.window.end, step=step)[
                 "result"
             ]
@@ -118,10 +122,11 @@ def test_every_query_has_data(week: Week, target: Target) -> None:
 @pytest.mark.parametrize("target", [each for each in targets() if each.has_exemplars], ids=str)
 def test_dots_lead_to_runs(week: Week, target: Target) -> None:
     """Where dots are shown, Prometheus has exemplars, and they carry the run's id."""
-    chosen = everything(DASHBOARDS[target.dashboard]) | {"flow": ".+"}
-    query = week.window.fill(target.expression, chosen, week.window.step(target.max_data_points))
-    found = week.ask("query_exemplars", query=query, start=week.window.start, end=week.window.end)
-    runs = {exemplar["labels"]["flow_run_id"] for series in found for exemplar in series["exemplars"]}
+    runs = set()
+    for flow in week.choices(target):
+        query = week.filled(target, flow)
+        found = week.ask("query_exemplars", query=query, start=week.window.start, end=week.window.end)
+        runs |= {exemplar["labels"]["flow_run_id"] for series in found for exemplar in series["exemplars"]}
     assert len(runs) > FLOWS
 
 
