@@ -6,6 +6,7 @@ which may be a secret.
 
 import ipaddress
 import re
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -175,8 +176,22 @@ def webhook_url(text: str) -> str:
 
 def is_nearby(url: str) -> bool:
     """Whether a URL's host is this machine, or a name without dots: a neighbour's in one Compose file."""
-    host = urlsplit(url).hostname or ""
-    return Address(host, 0).is_loopback or not re.search(r"[.:]", host)
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    literal = _literal(host)
+    if literal is None:
+        return "." not in host
+    return literal.is_loopback or literal.is_unspecified
+
+
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is for who connects to it: also 127.1 and 2130706433 are literal ones."""
+    try:
+        if ":" not in host:
+            return ipaddress.IPv4Address(socket.inet_aton(host))
+        found = ipaddress.IPv6Address(host)
+    except (OSError, ValueError):
+        return None
+    return found.ipv4_mapped or found
 
 
 def seed(text: str) -> int:

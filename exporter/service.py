@@ -87,9 +87,11 @@ class Program:
         web = _web_config(settings)
         tls = web.ssl_context()
         with contextlib.ExitStack() as opened:
-            self._socket = opened.enter_context(listen(settings.web_listen_address))
+            self._socket = opened.enter_context(listen(settings.web_listen_address, "--web.listen-address"))
             own = settings.webhook_listen_address
-            self._webhook_socket = opened.enter_context(listen(own)) if own is not None else None
+            self._webhook_socket = (
+                opened.enter_context(listen(own, "--webhook.listen-address")) if own is not None else None
+            )
             self._ledger = open_ledger(settings.ledger_url, settings.ledger_max_size)
             opened.callback(self._ledger.close)
             limits = _limits(settings)
@@ -318,12 +320,15 @@ async def simulate(settings: Settings, url: str, progress: Callable[[str], None]
         speed=settings.speed,
         client_id=settings.client_id,
     )
-    keys = listen(settings.keys_listen_address) if settings.sign else None
+    keys = listen(settings.keys_listen_address, "--keys.listen-address") if settings.sign else None
     return await run_simulation(plan, url, keys, progress)
 
 
-def listen(address: Address) -> socket.socket:
-    """A listening socket; an empty host means every address, of both families where there are two."""
+def listen(address: Address, flag: str) -> socket.socket:
+    """A listening socket; an empty host means every address, of both families where there are two.
+
+    Raises CannotListenError, which names the `flag` that the address came by.
+    """
     try:
         if not address.host and socket.has_dualstack_ipv6():
             return socket.create_server(
@@ -333,6 +338,5 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListenError(
-            f"can't listen on {address} ({error.strerror}): choose another address (--web.listen-address, "
-            "--webhook.listen-address or --keys.listen-address)"
+            f"can't listen on {address} ({error.strerror}): choose another address with {flag}"
         ) from error

@@ -31,6 +31,7 @@ _AUTHENTICATION: Final = frozenset(
 REPLAY: Final = "replay"
 FORGET: Final = "forget"
 SIMULATE: Final = "simulate"
+_KEYS_LISTEN_ADDRESS: Final = "127.0.0.1:10466"
 _MAX_SIMULATED_FLOWS: Final = 10_000
 _MAX_HISTORY: Final = timedelta(days=35)
 
@@ -209,7 +210,10 @@ class Settings(BaseModel):
         SIMULATE,
     )
     keys_listen_address: ListenAddress = _setting(
-        "keys.listen-address", "127.0.0.1:10466", "Address at which the public keys are served, with --sign.", SIMULATE
+        "keys.listen-address",
+        _KEYS_LISTEN_ADDRESS,
+        "Address at which the public keys are served, with --sign.",
+        SIMULATE,
     )
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
         "log.level",
@@ -398,6 +402,9 @@ def _conflicts_of_simulation(values: Mapping[str, Any]) -> Iterator[str]:
             "--url is on another machine, whose exporter would keep for good what is made up here: add --allow-remote "
             "if that is meant"
         )
+    keys = values.get("keys_listen_address")
+    if values.get("sign") is False and keys is not None and str(keys) != _KEYS_LISTEN_ADDRESS:
+        yield "--keys.listen-address serves the keys of what --sign signs: add --sign, or leave it out"
     if flows is not None and flows > _MAX_SIMULATED_FLOWS:
         yield f"--flows is at most {_MAX_SIMULATED_FLOWS}"
     if since is not None and since > _MAX_HISTORY:

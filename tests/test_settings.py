@@ -115,6 +115,10 @@ def mistakes(command: str, flags: Sequence[str] = (), **environment: str) -> str
     return str(refused.value)
 
 
+ALONG = {"keys.listen-address": ["--sign"]}
+"""What a flag is refused without."""
+
+
 def variable(name: str) -> str:
     """A flag's environment twin."""
     return "AEP_EXPORTER_" + name.upper().replace(".", "_").replace("-", "_")
@@ -147,10 +151,11 @@ def test_a_declaration_is_complete(name: str) -> None:
 def test_a_flag_and_its_variable_do_the_same(name: str) -> None:
     """A value given as --flag=value, as --flag value or by the variable is the same value, and not the default."""
     command, field, (_, text, value) = command_of(name), FLAGS[name].field, GOOD[name]
-    given_ = [load(command, [f"--{name}={text}"], {}), load(command, [], {variable(name): text})]
+    along = ALONG.get(name, [])
+    given_ = [load(command, [f"--{name}={text}", *along], {}), load(command, along, {variable(name): text})]
     if not FLAGS[name].is_boolean:
-        given_.append(load(command, [f"--{name}", text], {}))
-    default = load(command, [], {})[0]
+        given_.append(load(command, [f"--{name}", text, *along], {}))
+    default = load(command, along, {})[0]
     for settings, words in given_:
         assert getattr(settings, field) == value
         assert words == []
@@ -161,7 +166,8 @@ def test_a_flag_and_its_variable_do_the_same(name: str) -> None:
 @flags
 def test_a_flag_beats_its_variable(name: str) -> None:
     """Where a flag is given its variable is not asked, not even for a value that would be refused."""
-    settings, _ = load(command_of(name), [f"--{name}={GOOD[name][1]}"], {variable(name): next(iter(BAD[name]))})
+    words = [f"--{name}={GOOD[name][1]}", *ALONG.get(name, [])]
+    settings, _ = load(command_of(name), words, {variable(name): next(iter(BAD[name]))})
     assert getattr(settings, FLAGS[name].field) == GOOD[name][2]
 
 
@@ -295,8 +301,29 @@ def test_a_conflict_with_a_refused_value_is_none() -> None:
     assert mistakes(SERVE, ["--web.listen-address=:80", "--webhook.token=short"]).count("\n") == 0
 
 
-NEARBY = ["http://127.0.0.1:1/w", "http://[::1]/w", "https://localhost/w", "http://exporter:10464/w"]
-FAR = ["http://192.0.2.1/w", "https://exporter.example/w", "http://[2001:db8::1]/w", "http://127.0.0.1.example/w"]
+NEARBY = [
+    "http://127.0.0.1:1/w",
+    "http://127.1/w",
+    "http://127.0.0.1./w",
+    "http://0x7f.0.0.1/w",
+    "http://2130706433/w",
+    "http://0.0.0.0:10464/w",
+    "http://[::1]/w",
+    "http://[::ffff:127.0.0.1]/w",
+    "https://localhost/w",
+    "https://LOCALHOST./w",
+    "http://exporter:10464/w",
+]
+FAR = [
+    "http://192.0.2.1/w",
+    "http://3221225985/w",
+    "http://192.513/w",
+    "https://exporter.example/w",
+    "https://localhost.example/w",
+    "http://[2001:db8::1]/w",
+    "http://[::ffff:192.0.2.1]/w",
+    "http://127.0.0.1.example/w",
+]
 
 
 @pytest.mark.parametrize("url", NEARBY)
@@ -310,6 +337,24 @@ def test_what_is_simulated_goes_to_no_other_by_accident(url: str) -> None:
     """Another machine is sent to only where that is asked for: its exporter could not forget what it was told."""
     assert "--allow-remote" in mistakes(SIMULATE, [f"--url={url}"])
     assert load(SIMULATE, [f"--url={url}", "--allow-remote"], {})[0].url == url
+
+
+@pytest.mark.parametrize(
+    ("words", "is_refused"),
+    [
+        (["--keys.listen-address=127.0.0.1:10467"], True),
+        (["--keys.listen-address=127.0.0.1:10467", "--sign"], False),
+        (["--sign"], False),
+        ([], False),
+    ],
+)
+def test_keys_of_nothing_are_not_served(words: list[str], is_refused: bool) -> None:
+    """An address for keys that nothing is signed with is refused, not ignored."""
+    words = ["--url=http://127.0.0.1/w", *words]
+    if is_refused:
+        assert "add --sign" in mistakes(SIMULATE, words)
+    else:
+        assert load(SIMULATE, words, {})[0].url is not None
 
 
 BEYOND = [":10464", "0.0.0.0:10464", "[::]:10464", "192.0.2.1:10464", "exporter.example:10464"]

@@ -19,6 +19,7 @@ import httpx
 import structlog
 
 from exporter.flowrun import Result
+from exporter.logs import Sparingly
 from exporter.simulate import envelopes
 from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Delivery, Item, deliveries
@@ -112,6 +113,7 @@ class Simulation:
         self._began = 0.0
         self._last_success = 0.0
         self._shown_at = self._logged_at = 0.0
+        self._disbelieved = Sparingly(time.monotonic, every=_LOG_EVERY)
         self.account = Account()
 
     async def run(self, progress: Progress) -> Account:
@@ -171,7 +173,10 @@ class Simulation:
             return
         account.deliveries += 1
         account.sent += len(delivery.items)
-        account.results += answer.results
+        if answer.results.total() <= len(delivery.items):
+            account.results += answer.results
+        elif self._disbelieved.may_tell("results") is not None:
+            _log.warning("the receiver tells of more than it was sent: not counted", receiver=self._sender.origin)
         account.told.update(word for item in delivery.items if (word := _word(item)))
 
     def _tell(self, moment: int, progress: Progress) -> None:

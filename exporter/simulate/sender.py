@@ -161,9 +161,10 @@ class Sender:
             return Answer(status=0)
 
     def _note_failure(self, answer: Answer) -> None:
-        self._is_down = True
         kept_back = self._told.may_tell("down")
         if kept_back is not None:
+            # What was not told of is not told to be over either.
+            self._is_down = True
             what = f"it answered {answer.status}" if answer.status else "no answer"
             _log.warning(
                 "the receiver can't be delivered to: trying again",

@@ -27,9 +27,10 @@ AT_ONCE = Plan(seed=1, flows=24, duration=2 * HOUR, speed=1e6)
 class Webhook:
     """Records every event, and answers as it is told to."""
 
-    def __init__(self, answer: Callable[[int], int] = lambda _number: 200) -> None:
-        """`answer`: the status of each POST, by its number; 0 is none."""
+    def __init__(self, answer: Callable[[int], int] = lambda _number: 200, exaggerated: int = 0) -> None:
+        """`answer`: the status of each POST, by its number; 0 is none. `exaggerated`: recorded beyond what came."""
         self._answer = answer
+        self._exaggerated = exaggerated
         self.posts: list[httpx.Request] = []
         self.taken: list[bytes] = []
         self.stopping: asyncio.Event
@@ -47,7 +48,8 @@ class Webhook:
             return httpx.Response(status)
         self.taken.append(request.content)
         document = json.loads(request.content)
-        return httpx.Response(200, text=f"recorded {len(document) if isinstance(document, list) else 1}\n")
+        recorded = len(document) if isinstance(document, list) else 1
+        return httpx.Response(200, text=f"recorded {recorded + self._exaggerated}\n")
 
     def simulated(self, plan: Plan, signer: Signer | None = None, drop_after: float = 60.0) -> Account:
         """What a simulation says it sent here."""
@@ -83,6 +85,16 @@ def test_history_is_sent_at_once() -> None:
     assert account.is_complete
     assert webhook.shown
     assert "notifications sent" in webhook.shown[-1]
+
+
+def test_what_can_not_be_is_not_counted() -> None:
+    """A receiver that tells of more than it was sent is not believed, which is told once."""
+    webhook = Webhook(exaggerated=1)
+    with capture_logs() as logs:
+        account = webhook.simulated(ONE_DAY)
+    assert account.results == {}
+    assert (account.deliveries, account.sent) == sizes(DAY)
+    assert [each["event"] for each in logs].count("the receiver tells of more than it was sent: not counted") == 1
 
 
 def test_the_same_again_is_the_same_again() -> None:

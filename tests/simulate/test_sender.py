@@ -87,6 +87,24 @@ def test_no_answer_is_sent_again(error: type[Exception]) -> None:
     assert SECRET not in str(logs)
 
 
+def test_a_receiver_that_comes_and_goes_is_told_of_once() -> None:
+    """Of a receiver that fails now and then the first failure is told and its end, and no other for a while."""
+    steps: list[Step] = 3 * [httpx.ConnectError, httpx.Response(200)]
+    receiver = Receiver(*steps)
+
+    async def post_thrice(sender: Sender) -> None:
+        for _ in range(3):
+            await post(sender)
+
+    with capture_logs() as logs:
+        receiver.asked(post_thrice)
+    assert len(receiver.requests) == 6
+    assert [each["event"] for each in logs] == [
+        "the receiver can't be delivered to: trying again",
+        "the receiver answers again",
+    ]
+
+
 def test_it_can_be_stopped_while_it_waits() -> None:
     """A stop ends the waiting for a receiver that is away."""
     stopping = asyncio.Event()
