@@ -89,8 +89,8 @@ def test_no_answer_is_sent_again(error: type[Exception]) -> None:
 
 def test_a_receiver_that_comes_and_goes_is_told_of_once() -> None:
     """Of a receiver that fails now and then the first failure is told and its end, and no other for a while."""
-    steps: list[Step] = 3 * [httpx.ConnectError, httpx.Response(200)]
-    receiver = Receiver(*steps)
+    steps: list[Step] = [httpx.ConnectError, httpx.Response(200)]
+    receiver = Receiver(*3 * steps)
 
     async def post_thrice(sender: Sender) -> None:
         for _ in range(3):
