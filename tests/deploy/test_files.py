@@ -91,6 +91,7 @@ def test_the_image() -> None:
     assert [word for word, _ in said].count("FROM") == 2
     assert ("USER", f"{USER}:{USER}") in said
     assert ("VOLUME", LEDGER) in said
+    assert f"SQLITE_TMPDIR={LEDGER} " in dict(said)["ENV"]
     for word, rest in said:
         if word in {"ENTRYPOINT", "CMD"}:
             assert rest.startswith("["), word
@@ -102,16 +103,20 @@ def test_the_image() -> None:
 
 
 def test_compose_listens_on_loopback() -> None:
-    """Every published port is this machine's own, and every image has a version."""
+    """Every published port is this machine's own and the shared network's, and every image has a version."""
     services = COMPOSE["services"]
-    published = [port for service in services.values() for port in service.get("ports", [])]
+    published = services["loopback"]["ports"]
     assert len(published) == 4
     assert all(port.startswith("127.0.0.1:") for port in published)
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["image"] == "aep-flow-exporter" or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
-        assert service.get("network_mode", "service:exporter") == "service:exporter", name
+        if name != "loopback":
+            assert service["network_mode"] == "service:loopback", name
+            assert "ports" not in service, name
+            # What is built here is nowhere to be pulled from.
+            assert (service["image"] == "aep-flow-exporter") == (service.get("pull_policy") == "never"), name
 
 
 def test_what_compose_mounts_is_there() -> None:
@@ -162,7 +167,7 @@ def test_the_parts_of_kubernetes_know_each_other() -> None:
     ports = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
     assert ports == {"metrics": values.web_listen_address.port, "webhook": _port(values.webhook_listen_address)}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert CONTAINER[probe]["httpGet"]["port"] in ports
+        assert CONTAINER[probe]["httpGet"]["port"] == "webhook"
         assert CONTAINER[probe]["httpGet"]["path"] in {"/-/ready", "/-/healthy"}
     service = one("exporter.yaml", "Service")
     labels = one("exporter.yaml", "Deployment")["spec"]["template"]["metadata"]["labels"]
