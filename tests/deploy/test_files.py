@@ -14,21 +14,14 @@ import yaml
 
 from exporter import __version__, settings
 from exporter.notation import Address, size
+from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, text, variables
 from tests.generated import hold
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "aep-flow-exporter.service"
 RULE = DEPLOY / "kubernetes" / "prometheusrule.yaml"
 USER = 10464
 LEDGER = "/var/lib/aep-flow-exporter"
-
-_VARIABLE = re.compile(r"\b(AEP_EXPORTER_[A-Z_]+)=(\S+)")
-
-
-def text(path: Path) -> str:
-    """A file's text."""
-    return path.read_text(encoding="utf-8")
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -42,35 +35,33 @@ def one(name: str, kind: str) -> Any:
     return found
 
 
-COMPOSE: dict[str, Any] = yaml.safe_load(text(ROOT / "compose.yaml"))
 POD = one("exporter.yaml", "Deployment")["spec"]["template"]["spec"]
 CONTAINER = POD["containers"][0]
 
 
 def commands() -> Iterator[tuple[str, str, list[str], dict[str, str]]]:
     """Where the program is started: the place, the command, its flags and its variables."""
-    image = dict(_VARIABLE.findall(text(ROOT / "Dockerfile")))
-    yield "Dockerfile", "serve", [], image | {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"}
+    yield "Dockerfile", "serve", [], IMAGE | {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"}
     for name in ("exporter", "simulate"):
-        service = COMPOSE["services"][name]
+        service = SERVICES[name]
         command, *flags = service.get("command", ["serve"])
-        yield f"compose.yaml: {name}", command, flags, image | service.get("environment", {})
+        yield f"compose.yaml: {name}", command, flags, IMAGE | service.get("environment", {})
     command, *flags = CONTAINER["args"]
-    variables = {each["name"]: "given" for each in CONTAINER["env"]}
-    yield "deploy/kubernetes", command, flags, image | variables
+    given = {each["name"]: "given" for each in CONTAINER["env"]}
+    yield "deploy/kubernetes", command, flags, IMAGE | given
     line = re.search(r"^ExecStart=\S+ (.*)$", text(UNIT), re.MULTILINE)
     assert line
     command, *flags = shlex.split(line[1])
     example = text(DEPLOY / "systemd" / "aep-flow-exporter.default")
-    yield "deploy/systemd", command, flags, dict(_VARIABLE.findall(re.sub("^#.*", "", text(UNIT) + example, flags=8)))
+    yield "deploy/systemd", command, flags, variables(re.sub("^#.*", "", text(UNIT) + example, flags=8))
 
 
 @pytest.mark.parametrize(
-    ("command", "flags", "variables"), [pytest.param(*rest, id=place) for place, *rest in commands()]
+    ("command", "flags", "environment"), [pytest.param(*rest, id=place) for place, *rest in commands()]
 )
-def test_the_program_takes_its_flags(command: str, flags: list[str], variables: dict[str, str]) -> None:
+def test_the_program_takes_its_flags(command: str, flags: list[str], environment: dict[str, str]) -> None:
     """What each file gives the program is what the program takes."""
-    values, words = settings.load(command, flags, variables)
+    values, words = settings.load(command, flags, environment)
     assert not words
     if command == settings.SERVE and values.web_listen_address.host != "127.0.0.1":
         assert values.authentication == "adobe"
@@ -104,11 +95,10 @@ def test_the_image() -> None:
 
 def test_compose_listens_on_loopback() -> None:
     """Every published port is this machine's own and the shared network's, and every image has a version."""
-    services = COMPOSE["services"]
-    published = services["loopback"]["ports"]
+    published = SERVICES["loopback"]["ports"]
     assert len(published) == 4
     assert all(port.startswith("127.0.0.1:") for port in published)
-    for name, service in services.items():
+    for name, service in SERVICES.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["image"] == "aep-flow-exporter" or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
@@ -121,7 +111,7 @@ def test_compose_listens_on_loopback() -> None:
 
 def test_what_compose_mounts_is_there() -> None:
     """Files that containers are given exist, and are given to be read."""
-    mounts = [each for service in COMPOSE["services"].values() for each in service.get("volumes", [])]
+    mounts = [each for service in SERVICES.values() for each in service.get("volumes", [])]
     for source, _, *options in (mount.split(":") for mount in mounts):
         if source.startswith("."):
             assert (ROOT / source).is_dir(), source
@@ -132,12 +122,27 @@ def test_what_compose_mounts_is_there() -> None:
 
 def test_the_parts_of_compose_know_each_other() -> None:
     """The exporter believes the client id and the keys of what plays Adobe; both share the exporter's loopback."""
-    exporter, simulate = (COMPOSE["services"][name] for name in ("exporter", "simulate"))
+    exporter, simulate = (SERVICES[name] for name in ("exporter", "simulate"))
     given = exporter["environment"]
     values, _ = settings.load("simulate", simulate["command"][1:], {})
     assert values.client_id == given["AEP_EXPORTER_WEBHOOK_CLIENT_ID"]
     assert given["AEP_EXPORTER_ADOBE_KEYS_URL"] == f"http://{values.keys_listen_address}"
     assert values.url == "http://127.0.0.1:10464/webhook"
+
+
+def test_grafana_finds_what_it_is_given() -> None:
+    """Dashboards are mounted where the provider looks for them, and one of them is Grafana's first page."""
+    provisioning = ROOT / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load(text(provisioning / "dashboards" / "aep-flow-exporter.yml"))["providers"]
+    (source,) = yaml.safe_load(text(provisioning / "datasources" / "prometheus.yml"))["datasources"]
+    mounts = {mount.split(":")[0]: mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]}
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    folder, _, name = home.rpartition("/")
+    assert folder == provider["options"]["path"]
+    assert (ROOT / "grafana" / "dashboards" / name).is_file()
+    assert f"{source['url'].removeprefix('http://')}:9090" in SERVICES["loopback"]["ports"]
 
 
 @pytest.mark.parametrize("name", ["exporter.yaml", "ingress.yaml"])

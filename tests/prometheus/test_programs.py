@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.prometheus.files import FOLDER, RULE_FILES, text
-from tests.system.processes import Exporter, Process, Prometheus, free_port, newer_program, program, run, until
+from tests.system.processes import Exporter, Process, Prometheus, free_port, newest_program, program, run, until
 from tests.system.test_serve import delivery
 
 pytestmark = pytest.mark.system
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.system
 Tool = Callable[[str], str]
 
 
-@pytest.fixture(params=["installed", "newer"])
+@pytest.fixture(params=["installed", "newest"])
 def tool(request: pytest.FixtureRequest) -> Tool:
-    """The path of a program: as the system has it, or the newer one."""
-    return program if request.param == "installed" else newer_program
+    """The path of a program: as the system has it, or the newest one."""
+    return program if request.param == "installed" else newest_program
 
 
 @pytest.mark.parametrize(

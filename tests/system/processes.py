@@ -59,13 +59,13 @@ def run(*command: str | Path, cwd: Path | None = None, seconds: float | None = N
     return ran.stdout
 
 
-NEWER = Path(os.environ.get("AEP_PROMETHEUS_3") or Path(__file__).parents[2] / ".tools" / "prometheus-3")
-"""Where .ci/newer-prometheus unpacks."""
+NEWEST = Path(os.environ.get("AEP_NEWEST") or Path(__file__).parents[2] / ".tools" / "newest")
+"""Where .ci/newest unpacks."""
 
 
-def newer_program(name: str) -> str:
-    """The same of Prometheus 3."""
-    return program(str(NEWER / "usr" / "bin" / name))
+def newest_program(name: str, folder: str = "bin") -> str:
+    """The same of Debian's newest suite, such as Prometheus 3; `folder` is one below /usr."""
+    return program(str(NEWEST / "usr" / folder / name))
 
 
 @contextmanager

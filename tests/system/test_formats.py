@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.system.processes import JOB, Exporter, Prometheus, newer_program, program, until
+from tests.system.processes import JOB, Exporter, Prometheus, newest_program, program, until
 from tests.system.test_alerting import FLOWS, tell
 
 FAILED = 'aep_flow_runs_total{flow_id="flow-1",status="failed"}'
@@ -18,9 +18,9 @@ FAILED = 'aep_flow_runs_total{flow_id="flow-1",status="failed"}'
     ("tool", "protocols"),
     [
         pytest.param(program, "", id="2-by-its-own-choice"),
-        pytest.param(newer_program, "", id="3-by-its-own-choice"),
-        pytest.param(newer_program, "scrape_protocols: [PrometheusText0.0.4]", id="3-text"),
-        pytest.param(newer_program, "scrape_protocols: [OpenMetricsText1.0.0]", id="3-openmetrics"),
+        pytest.param(newest_program, "", id="3-by-its-own-choice"),
+        pytest.param(newest_program, "scrape_protocols: [PrometheusText0.0.4]", id="3-text"),
+        pytest.param(newest_program, "scrape_protocols: [OpenMetricsText1.0.0]", id="3-openmetrics"),
     ],
 )
 def test_prometheus_reads_both_formats(
@@ -53,7 +53,7 @@ def test_start_timestamps_make_a_first_value_an_increase(tmp_path: Path, flags: 
         Prometheus(
             tmp_path / "prometheus",
             f"127.0.0.1:{exporter.port}",
-            path=newer_program("prometheus"),
+            path=newest_program("prometheus"),
             features="created-timestamp-zero-ingestion",
             protocols="scrape_protocols: [OpenMetricsText1.0.0]",
         ) as prometheus,

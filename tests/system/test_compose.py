@@ -1,0 +1,155 @@
+"""compose.yaml: Docker Compose reads it, and its services live together on the loopback that they share.
+
+No container engine is needed: the services are started as programs of this machine in one network namespace, with the
+command, the variables and the files that compose.yaml gives them. Grafana is not among them, as Debian has none.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.deploy.files import IMAGE, ROOT, SERVICES
+from tests.system.alerting import faster
+from tests.system.processes import EXPORTER, Process, newest_program, program, run, until
+
+
+def test_docker_compose_reads_it() -> None:
+    """Docker Compose has nothing to say against it, and publishes nothing but on this machine's own address."""
+    compose = newest_program("docker-compose", "libexec/docker/cli-plugins")
+    read = json.loads(run(compose, "--file", ROOT / "compose.yaml", "config", "--format=json", seconds=60))
+    assert read["services"].keys() == SERVICES.keys()
+    published = {name: each["ports"] for name, each in read["services"].items() if "ports" in each}
+    assert published.keys() == {"loopback"}
+    assert {port["host_ip"] for port in published["loopback"]} == {"127.0.0.1"}
+
+
+_SCHEME = "sqlite:///"
+
+
+class Service(Process):
+    """A service's program, with its container's folders in the place of its own."""
+
+    def __init__(self, folder: Path, name: str, network: int, folders: dict[str, Path]) -> None:
+        super().__init__(folder / name, name)
+        self._service = SERVICES[name]
+        self._network = network
+        self._folders = folders
+
+    def run(self, path: str | Path) -> None:
+        """Start it (again)."""
+        given = self._service.get("environment", {})
+        if self._service["image"] == "aep-flow-exporter":
+            given = IMAGE | given
+        self.start(
+            *("nsenter", f"--net=/proc/{self._network}/ns/net", path),
+            *map(self._here, self._service.get("command", ["serve"])),
+            environment={name: self._here(value) for name, value in given.items()},
+        )
+
+    def _here(self, word: str) -> str:
+        """A word with the paths of this machine."""
+        before, equals, value = word.rpartition("=")
+        path = value.removeprefix(_SCHEME)
+        scheme = value.removesuffix(path)
+        for target, folder in self._folders.items():
+            if path == target or path.startswith(target + "/"):
+                return f"{before}{equals}{scheme}{folder}{path.removeprefix(target)}"
+        return word
+
+
+class System:
+    """The services but for Grafana, started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._loopback = Process(folder / "loopback", "loopback")
+        self._loopback.start("unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity")
+        until(lambda: self._loopback.output() == "up\n", "the network")
+        self.services = {
+            name: Service(folder, name, self._loopback.pid, _folders(folder, name))
+            for name in SERVICES
+            if name not in {"loopback", "grafana"}
+        }
+        self._paths = {
+            "exporter": EXPORTER,
+            "simulate": EXPORTER,
+            "prometheus": newest_program("prometheus"),
+            "alertmanager": newest_program("prometheus-alertmanager"),
+        }
+        for name in self.services:
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        """Start a service (again)."""
+        self.services[name].run(self._paths[name])
+
+    def ask(self, port: int, path: str) -> Any:
+        """What a service answers, from within the network; nothing while it does not."""
+        network = f"--net=/proc/{self._loopback.pid}/ns/net"
+        script = 'curl --silent --fail "$1" || echo null'
+        return json.loads(run("nsenter", network, "sh", "-c", script, "sh", f"http://127.0.0.1:{port}{path}"))
+
+    def value(self, expression: str) -> float | None:
+        """The one value of a query of Prometheus."""
+        answer = self.ask(9090, f"/api/v1/query?query={quote(expression)}")
+        found = answer["data"]["result"] if answer else []
+        return float(found[0]["value"][1]) if len(found) == 1 else None
+
+    def alerts(self) -> set[str]:
+        """The names of the alerts that Alertmanager has."""
+        return {each["labels"]["alertname"] for each in self.ask(9093, "/api/v2/alerts") or ()}
+
+    def until_it_lives(self, since: float) -> None:
+        """Wait until both halves are scraped and what was recorded since then is seen."""
+        until(lambda: self.value("min(up) == 1 and count(up) == 2"), "both halves to be scraped", 30)
+        until(lambda: (self.value("max(aep_last_notification_timestamp_seconds)") or 0) > since, "notifications", 30)
+
+    def end(self) -> None:
+        """End what still runs."""
+        for each in (*self.services.values(), self._loopback):
+            if each.is_running():
+                each.stop(signal.SIGKILL)
+
+
+def _folders(folder: Path, name: str) -> dict[str, Path]:
+    """Where the folders of a service's container are here: volumes, and copies of what it reads, made faster."""
+    found = {}
+    for source, target, *_ in (mount.split(":") for mount in SERVICES[name].get("volumes", [])):
+        there = folder / name / Path(source).name
+        there.mkdir(parents=True, exist_ok=True)
+        found[target] = there
+        if source.startswith("."):
+            for file in (ROOT / source).glob("*.yml"):
+                (there / file.name).write_text(faster(file.read_text(encoding="utf-8")), encoding="utf-8")
+    return found
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """The living system."""
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace needs root")
+    for name in ("unshare", "nsenter", "ip", "curl"):
+        program(name)
+    found = System(tmp_path)
+    yield found
+    found.end()
+
+
+def test_one_command_shows_a_living_system(system: System) -> None:
+    """Both halves are scraped, notifications come, alerts reach Alertmanager, also after the exporter has died."""
+    system.until_it_lives(0)
+    until(system.alerts, "an alert in Alertmanager", 30)
+    exporter = system.services["exporter"]
+    assert exporter.stop(signal.SIGKILL) != 0
+    until(lambda: system.value("max(up)") == 0, "failed scrapes", 30)
+    restarted = time.time()
+    system.start("exporter")
+    system.until_it_lives(restarted)
+    assert all(each.is_running() for each in system.services.values())
