@@ -76,7 +76,7 @@ class System:
             for name in SERVICES
             if name not in {"loopback", "grafana"}
         }
-        self._paths = {
+        self._paths: dict[str, str | Path] = {
             "exporter": EXPORTER,
             "simulate": EXPORTER,
             "prometheus": newest_program("prometheus"),
