@@ -100,7 +100,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 
 class Container(Process):
-    """The image as a process: its root read-only, its user, and nothing to write to but its volume."""
+    """The image as a container's first process: its root read-only, its user, nothing to write to but its volume."""
 
     def __init__(self, folder: Path, root: Path, config: dict[str, Any]) -> None:
         super().__init__(folder, "container")
@@ -116,18 +116,28 @@ class Container(Process):
         """Start the image's command, or these words in its place."""
         command = [*self._config["Entrypoint"], *(words or self._config["Cmd"])]
         environment = [*self._config["Env"], *(f"{name}={value}" for name, value in variables.items())]
-        # All mounts are of a namespace that ends with the process.
+        # All mounts are of a namespace that ends with the process, which is its own first one, as in a container: as
+        # such it gets no signal that it does not ask for.
         script = (
             'set -e; mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; mount --bind "$2" "$1$3"; '
             'mount -t proc proc "$1/proc"; root=$1; user=$4; shift 4; '
             'exec chroot --userspec="$user" "$root" /usr/bin/env -i "$@"'
         )
         self.start(
-            *("unshare", "--mount", "sh", "-c", script, "sh"),
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"),
             *(self._root, self.ledger, self._volume, self._config["User"]),
             *environment,
             *command,
         )
+
+    @property
+    def first(self) -> int:
+        """The process id of the container's first process, as it is outside."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii"))
+
+    def send(self, number: int) -> None:
+        """Send a signal to the first process."""
+        os.kill(self.first, number)
 
 
 def test_the_image_runs(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -140,8 +150,9 @@ def test_the_image_runs(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> N
         container.until_ready(url + "/-/ready")
         assert httpx.post(url + "/webhook", content=sample("source-failure-messages")).status_code == 200
         assert "aep_flow_consecutive_failures" in httpx.get(url + "/metrics").text
-        status = Path(f"/proc/{container.pid}/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{container.first}/status").read_text(encoding="ascii")
         assert re.search(r"^Uid:\s+10464\s+10464\s", status, re.MULTILINE)
+        assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
         assert container.stop() == 0, container.output()
         assert (container.ledger / "ledger.db").stat().st_uid == 10464
         container.run("version")
