@@ -205,7 +205,7 @@ def test_a_port_that_is_taken_is_told(exporter: Exporter, tmp_path: Path) -> Non
     with Process(tmp_path / "second", "second") as second:
         second.start(EXPORTER, "serve", f"--web.listen-address=127.0.0.1:{exporter.port}")
         assert second.wait() == 1
-        assert "choose another address (--web.listen-address" in second.output()
+        assert "choose another address with --web.listen-address" in second.output()
         assert "Traceback" not in second.output()
 
 
