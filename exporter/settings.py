@@ -9,7 +9,7 @@ argparse ends at the first mistake, so flags are taken apart here; values are py
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,21 +19,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, T
 from pydantic.fields import FieldInfo
 
 from exporter import notation
+from exporter.conflicts import conflicts
 from exporter.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "AEP_EXPORTER_"
 # What Kubernetes puts into every container for a Service of this name.
 _SERVICE_LINK = re.compile(ENVIRONMENT_PREFIX + r"(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_.*)?)")
 SERVE: Final = "serve"
-_AUTHENTICATION: Final = frozenset(
-    {"webhook_auth", "webhook_client_id", "webhook_token", "webhook_token_file", "webhook_listen_address"}
-)
 REPLAY: Final = "replay"
 FORGET: Final = "forget"
 SIMULATE: Final = "simulate"
-_KEYS_LISTEN_ADDRESS: Final = "127.0.0.1:10466"
-_MAX_SIMULATED_FLOWS: Final = 10_000
-_MAX_HISTORY: Final = timedelta(days=35)
 
 Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
 Count = Annotated[int, BeforeValidator(notation.count)]
@@ -210,10 +205,7 @@ class Settings(BaseModel):
         SIMULATE,
     )
     keys_listen_address: ListenAddress = _setting(
-        "keys.listen-address",
-        _KEYS_LISTEN_ADDRESS,
-        "Address at which the public keys are served, with --sign.",
-        SIMULATE,
+        "keys.listen-address", "127.0.0.1:10466", "Address at which the public keys are served, with --sign.", SIMULATE
     )
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
         "log.level",
@@ -279,7 +271,7 @@ def load(command: str, flags: Sequence[str], environment: Mapping[str, str]) -> 
     values = _validated(settings, raw, mistakes)
     own = {each.field for each in settings if command in each.flag.commands}
     values = {field: value for field, value in values.items() if field in own}
-    mistakes += _conflicts(values)
+    mistakes += conflicts(values, raw.keys())
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return Settings.model_construct(**{**_validated(settings, {}, []), **values}), words
@@ -375,66 +367,6 @@ def _reasons(error: ValidationError) -> str:
         if detail["type"] != "none_required"
     )
     return "; ".join(found)
-
-
-def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong between settings that are each right; none is judged by a setting that was refused."""
-    if values.keys() >= _AUTHENTICATION:
-        yield from _conflicts_of_authentication(values)
-    yield from _conflicts_of_simulation(values)
-    telemetry, webhook = values.get("web_telemetry_path"), values.get("webhook_path")
-    if telemetry is not None and webhook is not None and f"{telemetry}/".startswith(f"{webhook}/"):
-        yield "--web.telemetry-path is the webhook's path or below it: change one"
-    retention = values.get("ledger_retention")
-    if retention is not None and retention < timedelta(days=8):
-        yield "--ledger.retention is at least 8d: Adobe's journal reaches back 7"
-    ttl = values.get("series_ttl")
-    if retention is not None and ttl is not None and retention < ttl:
-        yield "--ledger.retention is at least --series.ttl: what is on /metrics is to be explained by the ledger"
-    if ttl is not None and not ttl:
-        yield "--series.ttl is how long a silent flow stays: 0 would leave none"
-
-
-def _conflicts_of_simulation(values: Mapping[str, Any]) -> Iterator[str]:
-    url, flows, since = values.get("url"), values.get("flows"), values.get("since")
-    if url is not None and not notation.is_nearby(url) and values.get("allow_remote") is False:
-        yield (
-            "--url is on another machine, whose exporter would keep for good what is made up here: add --allow-remote "
-            "if that is meant"
-        )
-    keys = values.get("keys_listen_address")
-    if values.get("sign") is False and keys is not None and str(keys) != _KEYS_LISTEN_ADDRESS:
-        yield "--keys.listen-address serves the keys of what --sign signs: add --sign, or leave it out"
-    if flows is not None and flows > _MAX_SIMULATED_FLOWS:
-        yield f"--flows is at most {_MAX_SIMULATED_FLOWS}"
-    if since is not None and since > _MAX_HISTORY:
-        yield "--since is at most 35d: the exporter learns nothing from what is older"
-
-
-def _conflicts_of_authentication(values: Mapping[str, Any]) -> Iterator[str]:
-    auth, client_id = values["webhook_auth"], values["webhook_client_id"]
-    has_token = values["webhook_token"] is not None or values["webhook_token_file"] is not None
-    if values["webhook_token"] is not None and values["webhook_token_file"] is not None:
-        yield "--webhook.token and --webhook.token-file both give the token: keep one"
-    if auth == "token" and not has_token:
-        yield "--webhook.auth=token needs --webhook.token or --webhook.token-file"
-    if auth == "adobe" and not client_id:
-        yield "--webhook.auth=adobe needs --webhook.client-id: Adobe signs for all its customers"
-    if has_token and (auth in {"adobe", "none"} or client_id):
-        yield f"--webhook.auth={auth or 'adobe'} ignores the token that is set: drop one of the two"
-    if client_id and auth in {"token", "none"}:
-        yield f"--webhook.auth={auth} ignores --webhook.client-id: drop one of the two"
-    own, shared = values["webhook_listen_address"], values.get("web_listen_address")
-    listen, flag = (own, "--webhook.listen-address") if own is not None else (shared, "--web.listen-address")
-    is_open = auth == "none" or (auth is None and not has_token and not client_id)
-    if is_open and listen is not None and not listen.is_loopback and not values.get("webhook_allow_unauthenticated"):
-        yield (
-            f"{flag}={listen} can be reached by others, and --webhook.auth=none would believe anybody: set "
-            "--webhook.client-id or --webhook.token, listen on 127.0.0.1, or, behind a proxy that authenticates, add "
-            "--webhook.allow-unauthenticated"
-        )
-    if own is not None and own == shared and own.port:
-        yield "--webhook.listen-address is that of --web.listen-address: change one, or leave it out"
 
 
 def _did_you_mean(word: str, known: Mapping[str, object]) -> str:

@@ -342,7 +342,7 @@ def test_what_is_simulated_goes_to_no_other_by_accident(url: str) -> None:
 @pytest.mark.parametrize(
     ("words", "is_refused"),
     [
-        (["--keys.listen-address=127.0.0.1:10467"], True),
+        (["--keys.listen-address=127.0.0.1:10466"], True),
         (["--keys.listen-address=127.0.0.1:10467", "--sign"], False),
         (["--sign"], False),
         ([], False),
