@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from exporter import __version__, settings
+from exporter.errors import SettingsError
 from exporter.notation import Address, size
 from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, text, variables
 from tests.generated import hold
@@ -53,7 +54,8 @@ def commands() -> Iterator[tuple[str, str, list[str], dict[str, str]]]:
     assert line
     command, *flags = shlex.split(line[1])
     example = text(DEPLOY / "systemd" / "aep-flow-exporter.default")
-    yield "deploy/systemd", command, flags, variables(re.sub("^#.*", "", text(UNIT) + example, flags=8))
+    given = variables(re.sub("^#.*", "", text(UNIT) + example, flags=re.MULTILINE))
+    yield "deploy/systemd", command, flags, given | {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,14 @@ def test_the_program_takes_its_flags(command: str, flags: list[str], environment
     assert not words
     if command == settings.SERVE and values.web_listen_address.host != "127.0.0.1":
         assert values.authentication == "adobe"
+
+
+def test_the_unit_believes_nobody_unasked() -> None:
+    """With the example of its settings as it is, the program asks for a client id and does not start."""
+    (given,) = [environment for place, *_, environment in commands() if place == "deploy/systemd"]
+    del given["AEP_EXPORTER_WEBHOOK_CLIENT_ID"]
+    with pytest.raises(SettingsError, match=r"needs --webhook\.client-id"):
+        settings.load("serve", [], given)
 
 
 def test_the_linter_has_nothing_to_say() -> None:
