@@ -115,8 +115,8 @@ def test_compose_listens_on_loopback() -> None:
         if name != "loopback":
             assert service["network_mode"] == "service:loopback", name
             assert "ports" not in service, name
-            # What is built here is nowhere to be pulled from.
-            assert (service["image"] == "aep-flow-exporter") == (service.get("pull_policy") == "never"), name
+        # What is built here is nowhere to be pulled from.
+        assert (service["image"] == "aep-flow-exporter") == (service.get("pull_policy") == "never"), name
 
 
 def test_what_compose_mounts_is_there() -> None:

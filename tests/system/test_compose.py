@@ -21,13 +21,15 @@ from tests.system.processes import EXPORTER, Process, newest_program, program, r
 
 
 def test_docker_compose_reads_it() -> None:
-    """Docker Compose has nothing to say against it, and publishes nothing but on this machine's own address."""
+    """Docker Compose takes it: one network is shared, and published on this machine's own address alone."""
     compose = newest_program("docker-compose", "libexec/docker/cli-plugins")
     read = json.loads(run(compose, "--file", ROOT / "compose.yaml", "config", "--format=json", seconds=60))
     assert read["services"].keys() == SERVICES.keys()
     published = {name: each["ports"] for name, each in read["services"].items() if "ports" in each}
     assert published.keys() == {"loopback"}
     assert {port["host_ip"] for port in published["loopback"]} == {"127.0.0.1"}
+    networks = {name: each.get("network_mode") for name, each in read["services"].items()}
+    assert networks == {name: None if name == "loopback" else "service:loopback" for name in SERVICES}
 
 
 _SCHEME = "sqlite:///"
@@ -65,25 +67,29 @@ class Service(Process):
 
 
 class System:
-    """The services but for Grafana, started."""
+    """The services but for Grafana."""
 
     def __init__(self, folder: Path) -> None:
-        self._loopback = Process(folder / "loopback", "loopback")
-        self._loopback.start("unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity")
-        until(lambda: self._loopback.output() == "up\n", "the network")
-        self.services = {
-            name: Service(folder, name, self._loopback.pid, _folders(folder, name))
-            for name in SERVICES
-            if name not in {"loopback", "grafana"}
-        }
+        # First: what is not installed ends the test here, before anything runs.
         self._paths: dict[str, str | Path] = {
             "exporter": EXPORTER,
             "simulate": EXPORTER,
             "prometheus": newest_program("prometheus"),
             "alertmanager": newest_program("prometheus-alertmanager"),
         }
-        for name in self.services:
-            self.start(name)
+        self._folder = folder
+        self._loopback = Process(folder / "loopback", "loopback")
+        self.services: dict[str, Service] = {}
+
+    def begin(self) -> None:
+        """Start the network, and all services in it."""
+        self._loopback.start("unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity")
+        until(lambda: self._loopback.output() == "up\n", "the network")
+        for name in SERVICES:
+            if name not in {"loopback", "grafana"}:
+                folders = _folders(self._folder, name)
+                self.services[name] = Service(self._folder, name, self._loopback.pid, folders)
+                self.start(name)
 
     def start(self, name: str) -> None:
         """Start a service (again)."""
@@ -138,8 +144,11 @@ def system(tmp_path: Path) -> Iterator[System]:
     for name in ("unshare", "nsenter", "ip", "curl"):
         program(name)
     found = System(tmp_path)
-    yield found
-    found.end()
+    try:
+        found.begin()
+        yield found
+    finally:
+        found.end()
 
 
 def test_one_command_shows_a_living_system(system: System) -> None:
