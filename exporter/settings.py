@@ -265,7 +265,9 @@ def load(command: str, flags: Sequence[str], environment: Mapping[str, str]) -> 
     """
     settings = declared()
     mistakes: list[str] = []
-    raw = _from_environment(settings, environment, mistakes)
+    # Those of `serve` are set for a whole container, whichever command runs in it; of others only this command's own.
+    in_reach = [each for each in settings if {command, SERVE} & set(each.flag.commands)]
+    raw = _from_environment(in_reach, environment, mistakes)
     given, words = _from_flags([each for each in settings if command in each.flag.commands], flags, mistakes)
     raw.update(given)
     values = _validated(settings, raw, mistakes)
@@ -280,7 +282,7 @@ def load(command: str, flags: Sequence[str], environment: Mapping[str, str]) -> 
 def _from_environment(
     settings: list[Declared], environment: Mapping[str, str], mistakes: list[str]
 ) -> dict[str, tuple[str, str]]:
-    """Field to value and where it came from; variables of other commands' settings are judged too, and not used."""
+    """Field to value and where it came from."""
     by_variable = {each.flag.variable: each for each in settings}
     raw: dict[str, tuple[str, str]] = {}
     for variable, value in environment.items():

@@ -180,7 +180,7 @@ def late() -> list[Panel]:
             Facts(
                 title="Freshness",
                 description="How long ago the latest run of each flow ended, as a share of the silence that is allowed "
-                "for it: at 100 % it is overdue. The 50 stalest.",
+                "for it: above 100 % it is overdue, though AEPFlowOverdue waits longer for new flows. The 50 stalest.",
             ),
             [
                 stalest,

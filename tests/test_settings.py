@@ -274,10 +274,23 @@ def test_words_that_are_no_flags() -> None:
 
 
 def test_settings_of_other_commands() -> None:
-    """A command refuses another's flags, but lives with its variables: these are set for the whole container."""
+    """A command refuses another's flags, but lives with serve's variables: these are set for the whole container."""
     assert "unknown flag --webhook.path" in mistakes(REPLAY, ["--webhook.path=/a"])
     settings, _ = load(REPLAY, [], {"AEP_EXPORTER_WEBHOOK_PATH": "/a", "AEP_EXPORTER_WEB_LISTEN_ADDRESS": ":10464"})
     assert settings == load(REPLAY, [], {})[0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"AEP_EXPORTER_CLIENT_ID": "abc"}, "did you mean AEP_EXPORTER_WEBHOOK_CLIENT_ID?"),
+        ({"AEP_EXPORTER_SIGN": "true"}, "unknown variable AEP_EXPORTER_SIGN"),
+        ({"AEP_EXPORTER_SPEED": "96"}, "unknown variable AEP_EXPORTER_SPEED"),
+    ],
+)
+def test_serve_ignores_no_variable(variables: dict[str, str], message: str) -> None:
+    """A variable that only another command takes is refused by `serve`: who set it believes that it does something."""
+    assert message in mistakes(SERVE, **variables)
 
 
 @pytest.mark.parametrize(

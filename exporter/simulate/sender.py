@@ -9,6 +9,7 @@ Pauses are seconds where Adobe's are minutes: whoever watches a demonstration ha
 """
 
 import asyncio
+import json
 import re
 import uuid
 from collections import Counter
@@ -110,7 +111,7 @@ class Sender:
         answer = await self._until_answered(attempt, patience)
         if answer is None:
             return False
-        if not answer.is_good or value.encode() not in answer.body:
+        if not answer.is_good or not _repeats(answer.body, value):
             raise NotAWebhookError(
                 f"{self.origin} answered a webhook's challenge with {answer.status} and did not repeat it: nothing is "
                 "sent there; --url is the webhook's whole address, such as http://127.0.0.1:10464/webhook, with its "
@@ -172,6 +173,17 @@ class Sender:
                 why=what,
                 attempts=kept_back + 1,
             )
+
+
+def _repeats(body: bytes, value: str) -> bool:
+    """Whether it is a challenge's value, bare or in JSON, and no page that has the address in it."""
+    if body.strip() == value.encode():
+        return True
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("challenge") == value
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:

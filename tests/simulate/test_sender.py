@@ -144,6 +144,17 @@ def test_what_is_no_webhook(status: int) -> None:
     assert [request.method for request in receiver.requests] == ["GET"]
 
 
+def test_a_page_that_repeats_its_address_is_no_webhook() -> None:
+    """The challenge is the whole answer, or what its JSON calls so: a page that tells what was asked is neither."""
+    for answer in (
+        lambda request: httpx.Response(200, text=f"not found: {request.url}"),
+        lambda request: httpx.Response(200, json=[request.url.params["challenge"]]),
+        lambda _request: httpx.Response(200, text="[" * 16_000),
+    ):
+        with pytest.raises(NotAWebhookError):
+            Receiver(answer).asked(lambda sender: sender.shake_hands(lambda: FOR_EVER))
+
+
 def test_the_handshake_waits_for_the_webhook() -> None:
     """A webhook that is not up yet is asked again, and given up when there is no more time."""
     receiver = Receiver(httpx.ConnectError, httpx.Response(503), httpx.Response(404))
