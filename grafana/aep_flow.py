@@ -87,8 +87,8 @@ def _now() -> list[Panel]:
             panels.small(
                 "Silence, of allowed",
                 "How long ago the latest run ended, as a share of one and a half times the longest silence that is "
-                "usual for the flow, and a quarter of an hour: above 100 % it is overdue. The alert AEPFlowOverdue waits "
-                "longer for a flow that is new.",
+                "usual for the flow, and a quarter of an hour: above 100 % it is overdue. AEPFlowOverdue waits longer "
+                "for a flow that is new.",
                 "percentunit",
                 0,
             ),
