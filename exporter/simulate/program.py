@@ -173,8 +173,9 @@ class Simulation:
             return
         account.deliveries += 1
         account.sent += len(delivery.items)
-        if answer.results.total() <= len(delivery.items):
-            account.results += answer.results
+        results = answer.results
+        if results.total() <= len(delivery.items):
+            account.results += results
         elif self._disbelieved.may_tell("results") is not None:
             _log.warning("the receiver tells of more than it was sent: not counted", receiver=self._sender.origin)
         account.told.update(word for item in delivery.items if (word := _word(item)))

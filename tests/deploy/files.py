@@ -24,3 +24,8 @@ COMPOSE: Final[dict[str, Any]] = yaml.safe_load(text(ROOT / "compose.yaml"))
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 IMAGE: Final = variables(text(ROOT / "Dockerfile"))
 """What the image sets."""
+
+
+def mounts(service: str) -> list[list[str]]:
+    """What a service's container is given: source, target and options of each."""
+    return [mount.split(":") for mount in SERVICES[service].get("volumes", [])]

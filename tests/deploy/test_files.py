@@ -15,7 +15,7 @@ import yaml
 from exporter import __version__, settings
 from exporter.errors import SettingsError
 from exporter.notation import Address, size
-from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, text, variables
+from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, mounts, text, variables
 from tests.generated import hold
 
 DEPLOY = ROOT / "deploy"
@@ -121,8 +121,7 @@ def test_compose_listens_on_loopback() -> None:
 
 def test_what_compose_mounts_is_there() -> None:
     """Files that containers are given exist, and are given to be read."""
-    mounts = [each for service in SERVICES.values() for each in service.get("volumes", [])]
-    for source, _, *options in (mount.split(":") for mount in mounts):
+    for source, _, *options in (mount for name in SERVICES for mount in mounts(name)):
         if source.startswith("."):
             assert (ROOT / source).is_dir(), source
             assert options == ["ro"], source
@@ -145,9 +144,9 @@ def test_grafana_finds_what_it_is_given() -> None:
     provisioning = ROOT / "grafana" / "provisioning"
     (provider,) = yaml.safe_load(text(provisioning / "dashboards" / "aep-flow-exporter.yml"))["providers"]
     (source,) = yaml.safe_load(text(provisioning / "datasources" / "prometheus.yml"))["datasources"]
-    mounts = {mount.split(":")[0]: mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]}
-    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
-    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    targets = {source: target for source, target, *_ in mounts("grafana")}
+    assert targets["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    assert targets["./grafana/dashboards"] == provider["options"]["path"]
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     folder, _, name = home.rpartition("/")
     assert folder == provider["options"]["path"]

@@ -100,6 +100,17 @@ def variables(dashboard: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {variable["name"]: variable for variable in dashboard["templating"]["list"]}
 
 
+def option(variable: Mapping[str, Any], series: Mapping[str, Any]) -> re.Match[str] | None:
+    """The `value` and `text` that Grafana's query_result reads, by the variable's expression, of a series of an answer.
+
+    It writes the series as text first, and escapes nothing in it.
+    """
+    labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
+    moment, value = series["value"]
+    text = f"{{{labels}}} {value} {moment * 1000:.0f}"
+    return re.search(variable["regex"].strip("/").replace("(?<", "(?P<"), text)
+
+
 def everything(dashboard: Mapping[str, Any]) -> dict[str, str]:
     """What Grafana puts for each variable when all is chosen; for one that has no All, something that it never is."""
     return {name: variable.get("allValue", "x") for name, variable in variables(dashboard).items()}

@@ -1,6 +1,5 @@
 """The committed dashboards are those that the sources make."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporter.metrics.catalogue import LAST_RUN, NOTIFICATION_DELAY, RUN_DURATION, RUNS, TYPICAL_DURATION, Metric
 from grafana.build import FOLDER, rendered
 from grafana.queries import FLOW_BY_NAME, FLOWS_SCOPE
-from tests.grafana.dashboards import FILES, load
+from tests.grafana.dashboards import FILES, load, option
 
 PROVISIONING = FOLDER.parent / "provisioning"
 
@@ -87,8 +86,8 @@ def test_a_query_that_asks_for_what_is_not_exported_is_refused(
 )
 def test_flows_are_chosen_by_name(flow_id: str, name: str) -> None:
     """A flow's id and name are read from what Grafana makes of a series, which is not escaped."""
-    pattern = FLOW_BY_NAME.strip("/").replace("(?<", "(?P<")
-    found = re.search(pattern, f'{{flow_id="{flow_id}",name="{name}"}} 1 1764000000000')
+    series = {"metric": {"flow_id": flow_id, "name": name}, "value": [1764000000, "1"]}
+    found = option({"regex": FLOW_BY_NAME}, series)
     assert found is not None
     assert (found["value"], found["text"]) == (flow_id, name)
 

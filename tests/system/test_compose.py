@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.deploy.files import IMAGE, ROOT, SERVICES
+from tests.deploy.files import IMAGE, ROOT, SERVICES, mounts
 from tests.system.alerting import faster
 from tests.system.processes import EXPORTER, Process, newest_program, program, run, until
 
@@ -126,7 +126,7 @@ class System:
 def _folders(folder: Path, name: str) -> dict[str, Path]:
     """Where the folders of a service's container are here: volumes, and copies of what it reads, made faster."""
     found = {}
-    for source, target, *_ in (mount.split(":") for mount in SERVICES[name].get("volumes", [])):
+    for source, target, *_ in mounts(name):
         there = folder / name / Path(source).name
         there.mkdir(parents=True, exist_ok=True)
         found[target] = there

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.grafana.dashboards import FILES, Target, Window, everything, load, targets, variables
+from tests.grafana.dashboards import FILES, Target, Window, everything, load, option, targets, variables
 from tests.system.alerting import fast_rules
 from tests.system.processes import EXPORTER, Exporter, Process, Prometheus, until
 
@@ -144,16 +144,9 @@ def test_every_variable_has_something_to_choose(week: Week, title: str) -> None:
             assert week.ask(f"label/{label}/values", **{"match[]": selector}), variable["name"]
         else:
             assert function == "query_result"
-            pattern = variable["regex"].strip("/").replace("(?<", "(?P<")
-            options = [re.search(pattern, _as_text(each)) for each in week.ask("query", query=inner)["result"]]
-            assert {option["value"] for option in options if option} == set(week.flows)
-            assert {option["text"] for option in options if option} >= {"POS transactions"}
-
-
-def _as_text(series: dict[str, Any]) -> str:
-    """A series as Grafana writes it for query_result, before it applies the variable's expression."""
-    labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
-    return f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000:.0f}"
+            options = [option(variable, each) for each in week.ask("query", query=inner)["result"]]
+            assert {each["value"] for each in options if each} == set(week.flows)
+            assert {each["text"] for each in options if each} >= {"POS transactions"}
 
 
 def test_numbers_say_what_tables_show(week: Week) -> None:
