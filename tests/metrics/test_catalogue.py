@@ -1,11 +1,8 @@
 import re
-from pathlib import Path
 
 import pytest
 
 from exporter.metrics.catalogue import CATALOGUE, EXPORTER, EXPORTER_METRICS, FLOW_METRICS, FLOWS, Metric, MetricType
-
-CONTRACT = Path(__file__).parents[3] / "shared" / "contract.md"
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
@@ -28,11 +25,3 @@ def test_each_name_is_there_once() -> None:
     assert len({metric.name for metric in CATALOGUE}) == len(CATALOGUE)
     assert {metric.half for metric in FLOW_METRICS} == {FLOWS}
     assert {metric.half for metric in EXPORTER_METRICS} == {EXPORTER}
-
-
-@pytest.mark.skipif(not CONTRACT.is_file(), reason="the contract does not lie beside the project")
-def test_the_catalogue_is_the_contracts() -> None:
-    """Every metric that the contract names is in the catalogue, and none besides."""
-    section = CONTRACT.read_text(encoding="utf-8").split("## 4. Metrics")[1].split("### 4.3")[0]
-    named = set(re.findall(r"`(aep_[a-z_]+)(?:\{[^`]*\})?`", section))
-    assert {metric.name for metric in CATALOGUE} == named
