@@ -39,7 +39,7 @@ EXPOSE 10464
 USER 10464:10464
 
 # Asks where the exporter was told to listen, by flag or by variable, and with TLS where that has it.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "exporter.probe"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "exporter.healthcheck"]
 
 ENTRYPOINT ["aep-flow-exporter"]
 CMD ["serve"]

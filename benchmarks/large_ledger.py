@@ -15,11 +15,11 @@ from benchmarks.load import Load, request, send
 from benchmarks.made import LIMITS, STATUSES, body
 from benchmarks.servers import exporter
 from exporter.adobe.payloads import read
-from exporter.flowrun import Source
-from exporter.follow import Follower
+from exporter.follower import Follower
 from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.fold import Fold
+from exporter.model import EntryKind, Source
 
 ENTRIES: Final = 1_000_000
 FLOWS: Final = 1200
@@ -36,7 +36,7 @@ def drafts(first: int, count: int, at: int) -> Iterator[Draft]:
         yield Draft(
             fact_key=f"run:{number:08d}-2f6b-4d58-9e01-6b5d8f3a2c41:{status}",
             source=Source.WEBHOOK,
-            kind="run",
+            kind=EntryKind.RUN,
             body=body(number, status, at, FLOWS),
             event_id=f"event-{number:08d}",
             flow_id=f"{number % FLOWS:08d}-7d39-4c65-b0a8-93e5d7c61f02",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from exporter.adobe.payloads import read
-from exporter.flowrun import FlowRun, RecordedFact, Source
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
+from exporter.model import FlowRun, RecordedFact, Source
 
 FLOWS: Final = 1000
 STATUSES: Final = ("failed", "partialSuccess", "success")

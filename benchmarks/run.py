@@ -29,14 +29,14 @@ from benchmarks import large_ledger
 from benchmarks.load import Load, request, send
 from benchmarks.made import FLOWS, LIMITS, NOW, bodies, body, fold, recorded
 from benchmarks.servers import Server, endpoint, exporter, least
-from exporter.adobe.envelope import open_delivery
+from exporter.adobe.deliveries import open_delivery
 from exporter.adobe.payloads import read
 from exporter.adobe.signature import load_key, signatures, verify
-from exporter.flowrun import Source
 from exporter.intake import Intake, draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, compress, render
 from exporter.metrics.fold import Fold
+from exporter.model import Source
 from tests.system.adobe import PATHS, Adobe, serving
 
 ROUNDS: Final = 5

@@ -19,7 +19,7 @@ import uvloop
 
 from exporter import __version__, logs, settings
 from exporter.errors import ExporterError, SettingsError
-from exporter.flowrun import Result
+from exporter.model import Result
 from exporter.service import build, forget, replaying, simulate
 from exporter.settings import FORGET, REPLAY, SERVE, SIMULATE, Settings
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Set
 from datetime import timedelta
 from typing import Any, Final
 
-from exporter import notation
+from exporter import parsers
 
 _AUTHENTICATION: Final = frozenset(
     {"webhook_auth", "webhook_client_id", "webhook_token", "webhook_token_file", "webhook_listen_address"}
@@ -40,7 +40,7 @@ def _of_time(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_simulation(values: Mapping[str, Any], given: Set[str]) -> Iterator[str]:
     url, flows, since = values.get("url"), values.get("flows"), values.get("since")
-    if url is not None and not notation.is_nearby(url) and values.get("allow_remote") is False:
+    if url is not None and not parsers.is_nearby(url) and values.get("allow_remote") is False:
         yield (
             "--url is on another machine, whose exporter would keep for good what is made up here: add --allow-remote "
             "if that is meant"

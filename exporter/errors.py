@@ -1,6 +1,6 @@
 """The closed vocabulary of what can go wrong.
 
-An error's `reason` is its log word and its metric label; `exporter.web.answers` gives its HTTP status. Messages say
+An error's `reason` is its log word and its metric label; `exporter.web.responses` gives its HTTP status. Messages say
 what to do; they never contain a payload, a secret or the text of somebody else's exception.
 """
 

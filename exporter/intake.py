@@ -1,7 +1,7 @@
 """The one write path: deliveries into the ledger.
 
 `record` decides what makes a fact the same fact and hands drafts to the ledger; when it returns, they are durable. It
-touches no metric: metrics are a fold over the ledger, which `exporter.follow` keeps.
+touches no metric: metrics are a fold over the ledger, which `exporter.follower` keeps.
 """
 
 import asyncio
@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from exporter.errors import ExporterError
-from exporter.flowrun import (
+from exporter.ledger import Cursor, Draft, Ledger, Receipt
+from exporter.model import (
     Delivery,
+    EntryKind,
     Event,
     Fact,
     Flow,
@@ -24,12 +26,11 @@ from exporter.flowrun import (
     Unreadable,
     Unsupported,
 )
-from exporter.ledger import Cursor, Draft, Ledger, Receipt
 
 _PROBE_SIZE = 64 * 1024
 _PROBE_SECONDS = 0.8
 """Less than a probe of Kubernetes waits by itself."""
-_RESULTS = {"unsupported": Result.UNSUPPORTED, "unreadable": Result.UNREADABLE}
+_RESULTS = {EntryKind.UNSUPPORTED: Result.UNSUPPORTED, EntryKind.UNREADABLE: Result.UNREADABLE}
 
 
 class Intake:
@@ -40,16 +41,16 @@ class Intake:
         ledger: Ledger,
         clock: Callable[[], int],
         retention: int | None = None,
-        keep: Callable[[Event, int], None] | None = None,
+        cache_fact: Callable[[Event, int], None] | None = None,
     ) -> None:
         """`retention`: milliseconds the ledger keeps a fact; None while nothing is pruned.
 
-        `keep` is given each event that was recorded, and the time as of which it was read.
+        `cache_fact` is given each event that was recorded, and the time as of which it was read.
         """
         self._ledger = ledger
         self._clock = clock
         self._retention = retention
-        self._keep = keep
+        self._cache_fact = cache_fact
         self._trouble: ExporterError | None = None
 
     async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
@@ -71,7 +72,7 @@ class Intake:
         if drafts or cursor is not None:
             receipts = await self._append(drafts, cursor)
             results.update(map(_result, receipts))
-            self._keep_new(drafted, receipts)
+            self._cache_new(drafted, receipts)
         return results
 
     async def forget(self, flow_id: str) -> None:
@@ -102,12 +103,12 @@ class Intake:
         self._trouble = None
         return receipts
 
-    def _keep_new(self, drafted: Sequence[tuple[Event, int | None]], receipts: Sequence[Receipt]) -> None:
-        if self._keep is None:
+    def _cache_new(self, drafted: Sequence[tuple[Event, int | None]], receipts: Sequence[Receipt]) -> None:
+        if self._cache_fact is None:
             return
         for (event, read_at), receipt in zip(drafted, receipts, strict=True):
             if receipt.is_new and read_at is not None:
-                self._keep(event, read_at)
+                self._cache_fact(event, read_at)
 
     def _has_expired(self, source: Source, fact: Fact) -> bool:
         if self._retention is None or source is not Source.REPLAY:
@@ -137,7 +138,7 @@ def draft(source: Source, event: Event) -> Draft:
             return Draft(
                 fact_key=f"run:{run.run_id}:{run.status.value}",
                 source=source,
-                kind="run",
+                kind=EntryKind.RUN,
                 event_id=event.event_id,
                 event_code=event.event_code,
                 flow_id=run.flow_id,
@@ -153,7 +154,7 @@ def draft(source: Source, event: Event) -> Draft:
             return Draft(
                 fact_key=f"alert:{alert.alert_id}:{alert.state.value}:{alert.changed_at or ''}",
                 source=source,
-                kind="alert",
+                kind=EntryKind.ALERT,
                 event_id=event.event_id,
                 event_code=event.event_code,
                 flow_id=alert.flow_id,
@@ -167,7 +168,7 @@ def draft(source: Source, event: Event) -> Draft:
             return Draft(
                 fact_key=_digest(b"flow:", event.body),
                 source=source,
-                kind="flow",
+                kind=EntryKind.FLOW,
                 flow_id=flow.flow_id,
                 sandbox=flow.sandbox,
                 completed_at=flow.updated_at,
@@ -177,17 +178,17 @@ def draft(source: Source, event: Event) -> Draft:
             return Draft(
                 fact_key=_digest(b"forgotten:", event.body),
                 source=source,
-                kind="forgotten",
+                kind=EntryKind.FORGOTTEN,
                 flow_id=flow_id,
                 body=event.body,
             )
         case Flow(sandbox=sandbox) | Unsupported(sandbox=sandbox):
-            return _draft_of_bytes(source, event, "unsupported", sandbox)
+            return _draft_of_bytes(source, event, EntryKind.UNSUPPORTED, sandbox)
         case Unreadable():
-            return _draft_of_bytes(source, event, "unreadable", None)
+            return _draft_of_bytes(source, event, EntryKind.UNREADABLE, None)
 
 
-def _draft_of_bytes(source: Source, event: Event, kind: str, sandbox: str | None) -> Draft:
+def _draft_of_bytes(source: Source, event: Event, kind: EntryKind, sandbox: str | None) -> Draft:
     return Draft(
         fact_key=f"event:{event.event_id}" if event.event_id else _digest(b"", event.body),
         source=source,

@@ -47,7 +47,7 @@ def configure(level: str, format_: str) -> None:
     logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
 
 
-class Sparingly:
+class LogThrottle:
     """Lets a message through once in a while for each reason, and says how many it kept back."""
 
     def __init__(self, monotonic: Callable[[], float], every: float = 10.0) -> None:
@@ -56,7 +56,7 @@ class Sparingly:
         self._every = every
         self._told: dict[str, tuple[float | None, int]] = {}
 
-    def may_tell(self, reason: str) -> int | None:
+    def allow(self, reason: str) -> int | None:
         """How many messages of this reason were kept back since the last, or None to keep this one back too."""
         now = self._monotonic()
         told_at, kept_back = self._told.get(reason, (None, 0))

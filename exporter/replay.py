@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import BinaryIO, Final
 
-from exporter.adobe import document
-from exporter.adobe.envelope import read_document
-from exporter.flowrun import Delivery, Event, Result, Source
+from exporter.adobe import lenient_json
+from exporter.adobe.deliveries import read_document
+from exporter.model import Delivery, Event, Result, Source
 
 _BATCH: Final = 500
 """Events of one transaction, if they are not large."""
@@ -25,7 +25,7 @@ def documents(file: BinaryIO) -> Iterator[bytes]:
     """The JSON texts of a file: each line, where lines are texts by themselves; else the file as a whole."""
     lines = (line for line in file if line.strip())
     first = next(lines, b"")
-    if document.decode(first) is not None:
+    if lenient_json.decode(first) is not None:
         yield first
         yield from lines
     elif first:
@@ -36,14 +36,14 @@ def documents(file: BinaryIO) -> Iterator[bytes]:
 def _in_lines(first: bytes, rest: bytes) -> list[bytes] | None:
     """The lines of a file whose first line is damaged; None where the file is one text over several lines."""
     lines = [line for line in rest.splitlines() if line.strip()]
-    if first.lstrip().startswith(b"[") or document.decode(first + rest) is not None:
+    if first.lstrip().startswith(b"[") or lenient_json.decode(first + rest) is not None:
         return None
     readable = sum(map(_is_container, lines))
     return [first, *lines] if readable > len(lines) / 2 else None
 
 
 def _is_container(line: bytes) -> bool:
-    decoded = document.decode(line)
+    decoded = lenient_json.decode(line)
     return decoded is not None and isinstance(decoded.value, dict | list)
 
 

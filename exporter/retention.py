@@ -15,7 +15,7 @@ import structlog
 from exporter.errors import LedgerUnavailableError
 from exporter.ledger import Ledger
 
-EVERY: Final = 600.0
+PRUNE_INTERVAL: Final = 600.0
 """Seconds between looks at what has become too old."""
 MARGIN: Final = 60 * 60 * 1000
 """Milliseconds; more than Adobe's clock may be ahead of ours, and than a batch of `replay` takes."""
@@ -42,8 +42,8 @@ class Retention:
         self._retention = retention
         self._count_failure = count_failure
 
-    async def keep(self) -> None:
-        """Delete what is too old, now and every EVERY seconds, until cancelled."""
+    async def run(self) -> None:
+        """Delete what is too old, now and every PRUNE_INTERVAL seconds, until cancelled."""
         while True:
             try:
                 deleted = await self.prune()
@@ -53,7 +53,7 @@ class Retention:
             else:
                 if deleted:
                     _log.info("deleted what is older than --ledger.retention", entries=deleted)
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(PRUNE_INTERVAL)
 
     async def prune(self) -> int:
         """Delete all that is too old now; how many entries that were."""

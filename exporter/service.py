@@ -23,18 +23,19 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from exporter import __version__
-from exporter.adobe.keys import Keys
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
+from exporter.adobe_api.keys import Keys
 from exporter.errors import ExporterError, SettingsError, UnknownFlowError
-from exporter.flowrun import Result, Source
-from exporter.follow import Follower
+from exporter.fact_cache import FactCache
+from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.urls import open_ledger
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
-from exporter.notation import Address
-from exporter.recent import Recent
+from exporter.model import Result, Source
+from exporter.pages.landing import Landing
+from exporter.parsers import Address
 from exporter.replay import Progress, replay
 from exporter.retention import Retention
 from exporter.server import Server
@@ -51,7 +52,6 @@ from exporter.web.authentication import (
 )
 from exporter.web.config import WebConfig, load
 from exporter.web.health import Ready
-from exporter.web.pages import Landing
 from exporter.web.protocol import BoundedProtocol
 from exporter.web.scrape import Scrape
 from exporter.web.validation import Validations
@@ -95,8 +95,8 @@ class Program:
             self._ledger = open_ledger(settings.ledger_url, settings.ledger_max_size)
             opened.callback(self._ledger.close)
             limits = _limits(settings)
-            recent = Recent(read)
-            self._follower = Follower(self._ledger, Fold(limits), recent.read)
+            fact_cache = FactCache(read)
+            self._follower = Follower(self._ledger, Fold(limits), fact_cache.read)
             opened.callback(self._follower.close)
             self._closing = opened.pop_all()
         # One client for each purpose: what a stranger can cause must not crowd out anything else.
@@ -121,7 +121,7 @@ class Program:
             self._follower.prunable,
             telemetry.ledger_errors.labels("prune").inc,
         )
-        intake = Intake(self._ledger, clock, keep=recent.keep)
+        intake = Intake(self._ledger, clock, cache_fact=fact_cache.put)
         webhook = app.webhook_routes(
             Webhook(
                 intake.record,
@@ -162,7 +162,7 @@ class Program:
             loop.add_signal_handler(number, self._stop, number)
         background = [
             asyncio.create_task(work)
-            for work in (self._follower.keep_up(), self._follower.keep_checkpoints(), self._retention.keep())
+            for work in (self._follower.run(), self._follower.run_checkpoints(), self._retention.run())
         ]
         _log.info(
             "listening",

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from exporter import notation
+from exporter import parsers
 from exporter.conflicts import conflicts
 from exporter.errors import SettingsError
 
@@ -30,23 +30,23 @@ REPLAY: Final = "replay"
 FORGET: Final = "forget"
 SIMULATE: Final = "simulate"
 
-Duration = Annotated[timedelta, BeforeValidator(notation.duration)]
-Count = Annotated[int, BeforeValidator(notation.count)]
-FlowId = Annotated[str, BeforeValidator(notation.flow_id)]
-Size = Annotated[int, BeforeValidator(notation.size)]
-ListenAddress = Annotated[notation.Address, BeforeValidator(notation.address)]
-UrlPath = Annotated[str, BeforeValidator(notation.url_path)]
-Boolean = Annotated[bool, BeforeValidator(notation.boolean)]
-LedgerUrl = Annotated[str, BeforeValidator(notation.ledger_url)]
-ClientIds = Annotated[frozenset[str], BeforeValidator(notation.client_ids)]
-WebhookUrl = Annotated[str, BeforeValidator(notation.webhook_url)]
-Seed = Annotated[int, BeforeValidator(notation.seed)]
-Speed = Annotated[float, BeforeValidator(notation.speed)]
-ClientId = Annotated[str, BeforeValidator(notation.client_id)]
-KeysUrl = Annotated[str, BeforeValidator(notation.keys_url)]
-Token = Annotated[SecretStr, BeforeValidator(notation.token)]
-ExistingFile = Annotated[Path, BeforeValidator(notation.existing_file)]
-TokenFile = Annotated[SecretStr, BeforeValidator(notation.token_file)]
+Duration = Annotated[timedelta, BeforeValidator(parsers.duration)]
+Count = Annotated[int, BeforeValidator(parsers.count)]
+FlowId = Annotated[str, BeforeValidator(parsers.flow_id)]
+Size = Annotated[int, BeforeValidator(parsers.size)]
+ListenAddress = Annotated[parsers.Address, BeforeValidator(parsers.address)]
+UrlPath = Annotated[str, BeforeValidator(parsers.url_path)]
+Boolean = Annotated[bool, BeforeValidator(parsers.boolean)]
+LedgerUrl = Annotated[str, BeforeValidator(parsers.ledger_url)]
+ClientIds = Annotated[frozenset[str], BeforeValidator(parsers.client_ids)]
+WebhookUrl = Annotated[str, BeforeValidator(parsers.webhook_url)]
+Seed = Annotated[int, BeforeValidator(parsers.seed)]
+Speed = Annotated[float, BeforeValidator(parsers.speed)]
+ClientId = Annotated[str, BeforeValidator(parsers.client_id)]
+KeysUrl = Annotated[str, BeforeValidator(parsers.keys_url)]
+Token = Annotated[SecretStr, BeforeValidator(parsers.token)]
+ExistingFile = Annotated[Path, BeforeValidator(parsers.existing_file)]
+TokenFile = Annotated[SecretStr, BeforeValidator(parsers.token_file)]
 
 
 @dataclass(frozen=True, slots=True)

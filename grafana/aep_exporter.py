@@ -19,9 +19,9 @@ from exporter.metrics.catalogue import (
     WEBHOOK_REQUESTS,
 )
 from grafana import aep_exporter_inside as inside
-from grafana import frame, panels
+from grafana import layout, panels
 from grafana.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW
-from grafana.frame import Section
+from grafana.layout import Section
 from grafana.panels import Facts, Query
 from grafana.queries import EXPORTER_SCOPE as SCOPE
 from grafana.queries import (
@@ -50,11 +50,11 @@ _CODE: Final = {
 
 def build() -> models.Dashboard:
     """The dashboard."""
-    return frame.dashboard(
-        frame.EXPORTER,
+    return layout.dashboard(
+        layout.EXPORTER,
         "aep-flow-exporter itself: deliveries from Adobe, the ledger, scrapes and the process.",
         "now-6h",
-        frame.target_variables(JOBS_OF_EXPORTERS, INSTANCES_OF_EXPORTERS),
+        layout.target_variables(JOBS_OF_EXPORTERS, INSTANCES_OF_EXPORTERS),
         [
             Section(panels=_now()),
             Section(title="Deliveries", panels=_deliveries()),

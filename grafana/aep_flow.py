@@ -25,9 +25,9 @@ from exporter.metrics.catalogue import (
     TYPICAL_RECORDS,
     Metric,
 )
-from grafana import frame, panels
+from grafana import layout, panels
 from grafana.colours import BLUE, GREEN, GREY, ORANGE, OUTCOMES, RED, RESULT, STATUS, YELLOW
-from grafana.frame import EXPORTER_URL, Section
+from grafana.layout import EXPORTER_URL, Section
 from grafana.panels import Facts, Query
 from grafana.queries import FLOW_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
@@ -43,11 +43,11 @@ _BOTH: Final = 'result=~"input|output"'
 
 def build(exporter_url: str) -> models.Dashboard:
     """The dashboard; `exporter_url` is where people reach the exporter's pages."""
-    return frame.dashboard(
-        frame.FLOW,
+    return layout.dashboard(
+        layout.FLOW,
         "One flow of Adobe Experience Platform: its runs, how long they take, what they move and why they fail.",
         "now-7d",
-        frame.flow_variables(exporter_url, is_one_flow=True),
+        layout.flow_variables(exporter_url, is_one_flow=True),
         [
             Section(panels=[*_now(), *_history()]),
             Section(title="Durations", panels=_durations()),

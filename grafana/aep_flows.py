@@ -12,10 +12,10 @@ from exporter.metrics.catalogue import (
     RUNS,
 )
 from grafana import aep_flows_now as now
-from grafana import frame, panels
+from grafana import layout, panels
 from grafana.aep_flows_now import BY_FLOW, FLOW, ID, SANDBOX, names_of
 from grafana.colours import BLUE, GREEN, GREY, RED, STATUS
-from grafana.frame import Section
+from grafana.layout import Section
 from grafana.panels import Facts, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
@@ -30,11 +30,11 @@ _REJECTED: Final = 'result="failed"'
 
 def build(exporter_url: str) -> models.Dashboard:
     """The dashboard; `exporter_url` is where people reach the exporter's pages."""
-    return frame.dashboard(
-        frame.FLOWS,
+    return layout.dashboard(
+        layout.FLOWS,
         "Which flows of Adobe Experience Platform are broken, since when, and where to look.",
         "now-24h",
-        frame.flow_variables(exporter_url, is_one_flow=False),
+        layout.flow_variables(exporter_url, is_one_flow=False),
         [
             Section(panels=[*now.numbers(), *now.failing(), *now.late()]),
             Section(title="Runs", panels=[*_outcomes(), *_runs()]),

@@ -19,7 +19,7 @@ from exporter.metrics.catalogue import (
 )
 from grafana import panels
 from grafana.colours import BLUE, FAILURES, GREEN, ORANGE, RED
-from grafana.frame import EXPORTER_URL, to_flow
+from grafana.layout import EXPORTER_URL, to_flow
 from grafana.panels import Facts, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE

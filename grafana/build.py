@@ -8,7 +8,7 @@ from typing import Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana import aep_exporter, aep_flow, aep_flows, frame
+from grafana import aep_exporter, aep_flow, aep_flows, layout
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
 LOCAL: Final = "http://127.0.0.1:10464"
@@ -18,9 +18,9 @@ LOCAL: Final = "http://127.0.0.1:10464"
 def rendered(exporter_url: str = LOCAL) -> dict[str, str]:
     """Each dashboard's file name and its JSON; the same at each call."""
     made = {
-        frame.FLOWS: aep_flows.build(exporter_url),
-        frame.FLOW: aep_flow.build(exporter_url),
-        frame.EXPORTER: aep_exporter.build(),
+        layout.FLOWS: aep_flows.build(exporter_url),
+        layout.FLOW: aep_flow.build(exporter_url),
+        layout.EXPORTER: aep_exporter.build(),
     }
     return {
         f"{uid}.json": json.dumps(dashboard, cls=JSONEncoder, sort_keys=True, indent=2) + "\n"

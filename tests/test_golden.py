@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.adobe.envelope import read_document
+from exporter.adobe.deliveries import read_document
 from exporter.adobe.payloads import read
-from exporter.flowrun import Source
-from exporter.follow import Follower
+from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, render
 from exporter.metrics.fold import Fold
+from exporter.model import Source
 from tests.generated import hold
 from tests.metrics.facts import limits
 

@@ -13,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import LedgerUnavailableError
-from exporter.flowrun import (
+from exporter.intake import Intake, anomalies, draft
+from exporter.ledger import Cursor, Draft, Ledger, Receipt
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.model import (
     AlertState,
     Delivery,
+    EntryKind,
     Event,
     Fact,
     Flow,
@@ -28,9 +32,6 @@ from exporter.flowrun import (
     Unreadable,
     Unsupported,
 )
-from exporter.intake import Intake, anomalies, draft
-from exporter.ledger import Cursor, Draft, Ledger, Receipt
-from exporter.ledger.sqlite import SqliteLedger
 
 DAY = 86_400_000
 NOW = 1_790_000_000_000
@@ -150,7 +151,7 @@ def test_what_is_kept_of_a_run() -> None:
     assert draft(Source.JOURNAL, event(run, b"body", event_id="event", event_code="code")) == Draft(
         fact_key="run:run:partial_success",
         source=Source.JOURNAL,
-        kind="run",
+        kind=EntryKind.RUN,
         body=b"body",
         event_id="event",
         event_code="code",

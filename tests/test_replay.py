@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import LedgerUnavailableError
-from exporter.flowrun import Delivery, FlowRun, Result, Source
 from exporter.intake import Intake
 from exporter.ledger import Ledger
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.model import Delivery, FlowRun, Result, Source
 from exporter.replay import replay
 
 NOW = 1_790_000_000_000

@@ -44,7 +44,7 @@ def test_what_is_too_old_goes(tmp_path: Path, late: int, left: int, monkeypatch:
 
 def test_it_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that could not be pruned is told of, counted, and tried again."""
-    monkeypatch.setattr("exporter.retention.EVERY", 0.01)
+    monkeypatch.setattr("exporter.retention.PRUNE_INTERVAL", 0.01)
     ledger = filled(tmp_path, 3, [0])
     failures: list[None] = []
     done = threading.Event()
@@ -58,7 +58,7 @@ def test_it_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ledger, "prune", prune)
 
     async def story() -> None:
-        keeping = asyncio.create_task(Retention(ledger, DAY, everything, lambda: failures.append(None)).keep())
+        keeping = asyncio.create_task(Retention(ledger, DAY, everything, lambda: failures.append(None)).run())
         assert await asyncio.to_thread(done.wait, 10)
         keeping.cancel()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.adobe.envelope import open_delivery
+from exporter.adobe.deliveries import open_delivery
 from exporter.adobe.payloads import read
-from exporter.follow import Follower
+from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.exposition import Format, render

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from exporter.errors import SettingsError
-from exporter.notation import Address
+from exporter.parsers import Address
 from exporter.settings import REPLAY, SERVE, SIMULATE, Declared, Settings, declared, load
 
 SECRET = "s3cret-s3cret-s3cret"

@@ -1,176 +1,124 @@
-"""Headers and body of what Adobe sends to what it says: a challenge, a Validation or a Delivery.
+"""Which wrappers Adobe puts around a run, and the way through them.
 
-The rule: every element of a delivery becomes at least one event, and none spoils another. An element that wraps several
-facts gives an event for each, numbered `<event id>#<n>`; one in which nothing is recognised stays one event as it came.
-The request's event id serves only a single event whose body names none (contract 4.7), and its event code only where
-the body names none.
+`{event_id, event}`, CloudEvents `data`, `{value}` with its message's fields, `{messages: [...]}`, `{items: [...]}` and
+the journal's `{position, event}`, in any nesting (facts: adobe.md A5, A7, B2). A wrapper says things its content does
+not: the event's id and code, the time, the organisation, the client it is meant for.
 
-Sans-I/O: no clock (the time of reading is passed in), no client, no async.
+Sans-I/O.
 """
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl
 
-from exporter.adobe import document, leaves, payloads
-from exporter.adobe.document import Decoded
-from exporter.adobe.wrappers import Node, Unwrapped, Wrapping, unwrap, with_words_of
-from exporter.errors import BadChallengeError, TooManyEventsError
-from exporter.flowrun import Delivery, Event, Fact, Source, Unreadable, Unsupported
+from exporter.adobe import fields
 
-MAX_CHALLENGE: Final = 1024
-"""Bytes of a challenge that is echoed; Adobe sends a UUID."""
+Node = Mapping[str, object]
+"""A decoded JSON object."""
 
-MAX_EVENTS: Final = 10_000
-"""Events of one delivery; Adobe's batches hold at most 20 (adobe.md A5)."""
+_MAX_NESTING: Final = 8
+_OBJECTS: Final = ("event", "data", "value")
+_LISTS: Final = ("messages", "items", "events", "event", "data")
 
-_EVENT_ID_HEADER: Final = b"x-adobe-event-id"
-_EVENT_CODE_HEADER: Final = b"x-adobe-event-code"
-_MAX_NESTED_LISTS: Final = 4
-_MAX_VALIDATION: Final = 4096
-"""Bytes of a body that holds a validation address."""
+XDM: Final = "xdm:"
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """A lone `validationUrl`: Adobe asks a person to open it within five minutes (adobe.md A1)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapping:
+    """What the wrappers said; the innermost that says a thing is believed, but for the client it is meant for."""
 
-    url: str
-
-
-def challenge(query_string: bytes) -> str:
-    """The value that a registration's GET wants to see again."""
-    pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
-    value = dict(pairs).get("challenge")
-    if not value:
-        raise BadChallengeError("this is the address for Adobe's notifications: it answers GET only with ?challenge=")
-    if len(value.encode(errors="replace")) > MAX_CHALLENGE:
-        raise BadChallengeError(f"a challenge has at most {MAX_CHALLENGE} bytes")
-    return value
+    event_id: str = ""
+    event_code: str = ""
+    org: str = ""
+    client_id: str = ""
+    envelope_time: object = None
+    """A time, as it came."""
 
 
-def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
-    """Read a webhook request's body; raises TooManyEventsError."""
-    single = Wrapping(event_id=_header(headers, _EVENT_ID_HEADER), event_code=_header(headers, _EVENT_CODE_HEADER))
-    events = _read(body, received_at, single, MAX_EVENTS)
-    return Delivery(source=Source.WEBHOOK, events=events, read_at=received_at)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwrapped:
+    """What lies within: an object, or, where `inner` is a list, several; `path` leads there."""
+
+    wrapping: Wrapping
+    inner: Node | list[object]
+    path: tuple[str, ...] = ()
 
 
-def read_document(body: bytes, source: Source, received_at: int) -> Delivery:
-    """Read a journal page, an answer of the Flow Service or a saved notification."""
-    events = _read(body, received_at, Wrapping(), None)
-    return Delivery(source=source, events=events, read_at=received_at)
+def member(node: Node, key: str) -> object:
+    """A member by its name, with or without the prefix of Experience Data Model fields."""
+    found = node.get(key)
+    return found if found is not None else node.get(XDM + key)
 
 
-def validation(body: bytes) -> Validation | None:
-    """The address to be opened, where a body holds that and nothing else."""
-    if len(body) > _MAX_VALIDATION or b"validationUrl" not in body:
-        return None
-    decoded = document.decode(body)
-    value = decoded.value if decoded else None
-    url = value.get("validationUrl") if isinstance(value, dict) and len(value) == 1 else None
-    return Validation(leaves.clean(url)) if isinstance(url, str) else None
+def unwrap(node: Node, outer: Wrapping) -> Unwrapped:
+    """Follow the wrappers inwards to the first object that is none, or to the first list."""
+    wrapping = outer
+    path: tuple[str, ...] = ()
+    for _ in range(_MAX_NESTING):
+        if looks_like_run(node) or looks_like_alert(node):
+            break
+        key = next(_ways_in(node), None)
+        if key is None:
+            break
+        wrapping = merge_metadata(node, wrapping)
+        path += (key,)
+        inner = node[key]
+        if isinstance(inner, list):
+            return Unwrapped(wrapping=wrapping, inner=inner, path=path)
+        if isinstance(inner, dict):
+            node = inner
+    return Unwrapped(wrapping=merge_metadata(node, wrapping), inner=node, path=path)
 
 
-def _read(body: bytes, received_at: int, single: Wrapping, limit: int | None) -> tuple[Event, ...]:
-    """Every event of a delivery; `single` is what the request says of a delivery of one element."""
-    elements = document.elements(body)
-    page = Wrapping()
-    decoded: Decoded | None = None
-    if elements is None:
-        decoded = document.decode(body)
-        node: Node = decoded.value if decoded and isinstance(decoded.value, dict) else {}
-        elements = _page(body, node)
-        if elements is None:
-            elements = [body]
-        else:
-            decoded = None
-            # A page may say whom it is for; what else it says is not said of its entries.
-            page = Wrapping(client_id=with_words_of(node, page).client_id)
-    reading = _Reading(received_at, limit)
-    reading.expect(len(elements))
-    outer = page
-    if len(elements) == 1:
-        outer = replace(single, client_id=page.client_id) if page.client_id else single
-    return tuple(event for element in elements for event in _numbered(reading.events(element, outer, decoded=decoded)))
+def _ways_in(node: Node) -> Iterator[str]:
+    for key in _OBJECTS:
+        if isinstance(node.get(key), dict):
+            yield key
+    for key in _LISTS:
+        inner = node.get(key)
+        if isinstance(inner, list) and any(isinstance(element, dict) for element in inner):
+            yield key
 
 
-def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
-    return leaves.identifier(headers.get(name, b"").decode("latin-1"))
+def looks_like_run(node: Node) -> bool:
+    """Whether the object is a run: only runs have metrics."""
+    return isinstance(member(node, "metrics"), dict)
 
 
-def _page(body: bytes, node: Node) -> list[bytes] | None:
-    """The elements of a journal's page; None where the object is none."""
-    events = node.get("events")
-    if isinstance(events, list) and any(isinstance(entry, dict) and "event" in entry for entry in events):
-        return document.elements_at(body, ("events",))
-    return None
+def looks_like_alert(node: Node) -> bool:
+    """Whether the object is one of Adobe's alerts: these have a state, a name and a severity, and no metrics."""
+    status = node.get("status")
+    is_state = isinstance(status, str) and status.strip().lower() in {"firing", "inactive"}
+    return is_state and bool(node.get("name") or node.get("severity"))
 
 
-class _Reading:
-    """One delivery on its way from elements to events."""
-
-    def __init__(self, received_at: int, limit: int | None) -> None:
-        self._received_at = received_at
-        self._limit = limit
-        self._expected = 0
-
-    def expect(self, count: int) -> None:
-        """So many events more, or more than that: refuse a delivery of too many before it is read whole."""
-        self._expected += count
-        if self._limit is not None and self._expected > self._limit:
-            raise TooManyEventsError(f"more than {self._limit} events in one delivery")
-
-    def events(
-        self, element: bytes, outer: Wrapping, lists_left: int = _MAX_NESTED_LISTS, decoded: Decoded | None = None
-    ) -> list[Event]:
-        """The events that lie in one element; `decoded` where that has been done."""
-        if decoded is None:
-            decoded = document.decode(element)
-        if decoded is None or not isinstance(decoded.value, dict):
-            return [_event(element, outer, Unreadable())]
-        unwrapped = unwrap(decoded.value, outer)
-        if isinstance(unwrapped.inner, list):
-            return self._events_of_list(element, unwrapped, lists_left)
-        fact = payloads.interpret(unwrapped.inner, unwrapped.wrapping, self._received_at, element)
-        if decoded.pruned and isinstance(fact, Unsupported):
-            fact = Unreadable()
-        is_complete = not outer.org and outer.told_at is None
-        return [_event(element, unwrapped.wrapping, fact, is_complete=is_complete)]
-
-    def _events_of_list(self, element: bytes, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
-        """Those of a list within; the element itself where nothing in it is recognised."""
-        parts = (document.elements_at(element, unwrapped.path) or []) if lists_left else []
-        self.expect(len(parts) - 1)
-        found = [event for part in parts for event in self.events(part, unwrapped.wrapping, lists_left - 1)]
-        is_recognised = any(not isinstance(event.fact, Unsupported | Unreadable) for event in found)
-        # An event that says whom it is for is not lost in the one that they came in.
-        if is_recognised or any(event.client_id not in {None, unwrapped.wrapping.client_id} for event in found):
-            return found
-        return [_event(element, unwrapped.wrapping, Unsupported())]
-
-
-def _event(body: bytes, wrapping: Wrapping, fact: Fact, *, is_complete: bool = False) -> Event:
-    return Event(
-        fact=fact,
-        body=body,
-        event_id=wrapping.event_id or None,
-        event_code=wrapping.event_code or None,
-        client_id=wrapping.client_id or None,
-        is_complete=is_complete,
+def merge_metadata(node: Node, wrapping: Wrapping) -> Wrapping:
+    """What this object says of the event, over what the wrappers around it said."""
+    header = node.get("header")
+    adobe = header.get("_adobeio") if isinstance(header, dict) else None
+    adobe = adobe if isinstance(adobe, dict) else {}
+    meta = node.get("_eventNotificationMeta")
+    meta = meta if isinstance(meta, dict) else {}
+    is_cloud_event = "specversion" in node
+    envelope_time = node.get("timestamp") or (node.get("time") if is_cloud_event else None)
+    return Wrapping(
+        event_id=_first(node.get("eventid"), node.get("event_id")) or wrapping.event_id,
+        event_code=_first(
+            adobe.get("eventCode"),
+            meta.get("type"),
+            node.get("type") if is_cloud_event else None,
+            node.get("event_code"),
+            node.get("event_type"),
+            node.get("xdm:eventCode"),
+        )
+        or wrapping.event_code,
+        org=_first(member(node, "imsOrgId"), member(node, "imsOrg"), adobe.get("imsOrgId")) or wrapping.org,
+        # The outermost is believed: what lies within is the publisher's, who may be anybody that Adobe signs for.
+        client_id=wrapping.client_id or _first(node.get("recipientclientid"), node.get("recipient_client_id")),
+        envelope_time=envelope_time or wrapping.envelope_time,
     )
 
 
-def _numbered(events: list[Event]) -> list[Event]:
-    """Tell the facts of one event apart: each that shares its id with another gets a number."""
-    if len(events) == 1:
-        return events
-    shared = Counter(event.event_id for event in events)
-    return [
-        replace(event, event_id=f"{event.event_id}#{number}")
-        if event.event_id and shared[event.event_id] > 1
-        else event
-        for number, event in enumerate(events, start=1)
-    ]
+def _first(*values: object) -> str:
+    """The first of these that is an id."""
+    return next(filter(None, map(fields.identifier, values)), "")

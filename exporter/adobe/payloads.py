@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from exporter.adobe import document, leaves
-from exporter.adobe.kinds import activity_name, kind_of_flow, kind_of_run
-from exporter.adobe.wrappers import XDM, Node, Wrapping, looks_like_alert, looks_like_run, unwrap
-from exporter.flowrun import (
+from exporter.adobe import fields, lenient_json
+from exporter.adobe.classify import activity_name, kind_of_flow, kind_of_run
+from exporter.adobe.envelope import XDM, Node, Wrapping, looks_like_alert, looks_like_run, unwrap
+from exporter.model import (
     OTHER,
     RECORD_RESULTS,
     SIZE_RESULTS,
@@ -40,7 +40,7 @@ ANOMALY_FIELDS: Final = (
     "completed_at",
     "created_at",
     "updated_at",
-    "told_at",
+    "envelope_time",
     "duration",
     "records",
     "bytes",
@@ -94,7 +94,7 @@ def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
     `recorded_at` bounds the times that make sense (milliseconds since 1970); `event_code` is what was known of the
     event when it came, in case its own bytes don't say.
     """
-    decoded = document.decode(body)
+    decoded = lenient_json.decode(body)
     if decoded is None or not isinstance(decoded.value, dict):
         return Unreadable()
     unwrapped = unwrap(decoded.value, Wrapping(event_code=event_code))
@@ -114,7 +114,7 @@ def interpret(node: Node, wrapping: Wrapping, recorded_at: int, body: bytes) -> 
         return _alert(node, wrapping, recorded_at)
     if isinstance(node.get("flowSpec"), dict) and node.get("name") and "flowId" not in node:
         return _flow(node, wrapping, recorded_at)
-    return Unsupported(sandbox=leaves.identifier(node.get("sandboxName")))
+    return Unsupported(sandbox=fields.identifier(node.get("sandboxName")))
 
 
 def _plain(value: object, depth: int = 0) -> object:
@@ -152,8 +152,8 @@ class _Reading:
 
     def moment(self, value: object, field: str) -> int | None:
         try:
-            return leaves.moment(value, self._recorded_at)
-        except leaves.Nonsense:
+            return fields.moment(value, self._recorded_at)
+        except fields.InvalidFieldError:
             self.anomalies.append(field)
             return None
 
@@ -162,8 +162,8 @@ class _Reading:
         for result, key in keys.items():
             if key in summary:
                 try:
-                    number = leaves.count(summary[key])
-                except leaves.Nonsense:
+                    number = fields.count(summary[key])
+                except fields.InvalidFieldError:
                     self.anomalies.append(field)
                     continue
                 if number is not None:
@@ -172,8 +172,8 @@ class _Reading:
 
     def name(self, value: object) -> str:
         try:
-            return leaves.name(value)
-        except leaves.Nonsense:
+            return fields.name(value)
+        except fields.InvalidFieldError:
             self.anomalies.append("flow_name")
             return ""
 
@@ -208,21 +208,21 @@ class _Reading:
 
     def _error(self, told_error: object) -> RunError:
         if not isinstance(told_error, dict):
-            return RunError(code=OTHER, message=leaves.message(told_error))
+            return RunError(code=OTHER, message=fields.message(told_error))
         entry: Node = told_error
         told = entry.get("code")
-        code = leaves.identifier(told)
+        code = fields.identifier(told)
         if not is_error_code(code):
             if told is not None:
                 self.anomalies.append("error_code")
             code = OTHER
         try:
-            amount = leaves.count(entry["recordCount"] if entry.get("recordCount") is not None else entry.get("count"))
-        except leaves.Nonsense:
+            amount = fields.count(entry["recordCount"] if entry.get("recordCount") is not None else entry.get("count"))
+        except fields.InvalidFieldError:
             amount = None
         return RunError(
             code=code,
-            message=leaves.message(entry.get("message")) or leaves.message(entry.get("description")),
+            message=fields.message(entry.get("message")) or fields.message(entry.get("description")),
             count=amount,
         )
 
@@ -241,9 +241,9 @@ def _error_entries(part: Node) -> Iterator[object]:
 def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsupported:
     metrics = _section(node, "metrics")
     reading = _Reading(recorded_at)
-    run_id = leaves.identifier(node.get("id")) or leaves.identifier(node.get("flowRunId"))
-    flow_id = leaves.identifier(node.get("flowId"))
-    sandbox = leaves.identifier(node.get("sandboxName"))
+    run_id = fields.identifier(node.get("id")) or fields.identifier(node.get("flowRunId"))
+    flow_id = fields.identifier(node.get("flowId"))
+    sandbox = fields.identifier(node.get("sandboxName"))
     status = reading.status(_section(metrics, "statusSummary").get("status"))
     if not run_id or not flow_id or status is None:
         return Unsupported(sandbox=sandbox)
@@ -262,7 +262,7 @@ def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsuppor
         completed_at=completed_at,
         created_at=reading.moment(node.get("createdAt"), "created_at"),
         updated_at=reading.moment(node.get("updatedAt"), "updated_at"),
-        told_at=reading.moment(wrapping.told_at, "told_at"),
+        envelope_time=reading.moment(wrapping.envelope_time, "envelope_time"),
         records=reading.counts(_section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
         size=reading.counts(_section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
         files=reading.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
@@ -281,16 +281,16 @@ def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
     reading = _Reading(recorded_at)
     state = AlertState(str(node["status"]).strip().lower())
     resolved_at = reading.moment(node.get("resolvedAt"), "completed_at") if state is AlertState.INACTIVE else None
-    name = leaves.identifier(node.get("name"))
-    flow_id = leaves.identifier(node.get("flowId"))
-    run_id = leaves.identifier(node.get("flowRunId"))
+    name = fields.identifier(node.get("name"))
+    flow_id = fields.identifier(node.get("flowId"))
+    run_id = fields.identifier(node.get("flowRunId"))
     return FlowAlert(
         # An alert that names no id of its own is told from others by what it is about, and when it began.
-        alert_id=leaves.identifier(node.get("id"))
-        or leaves.identifier(f"{name}:{flow_id}:{run_id}:{leaves.identifier(node.get('createdAt'))}"),
+        alert_id=fields.identifier(node.get("id"))
+        or fields.identifier(f"{name}:{flow_id}:{run_id}:{fields.identifier(node.get('createdAt'))}"),
         name=name,
         state=state,
-        sandbox=leaves.identifier(node.get("sandboxName")),
+        sandbox=fields.identifier(node.get("sandboxName")),
         org=wrapping.org,
         flow_id=flow_id,
         run_id=run_id,
@@ -300,14 +300,14 @@ def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
 
 
 def _flow(node: Node, wrapping: Wrapping, recorded_at: int) -> Flow | Unsupported:
-    flow_id = leaves.identifier(node.get("id"))
+    flow_id = fields.identifier(node.get("id"))
     if not flow_id:
         return Unsupported()
     reading = _Reading(recorded_at)
     state = node.get("state")
     return Flow(
         flow_id=flow_id,
-        sandbox=leaves.identifier(node.get("sandboxName")),
+        sandbox=fields.identifier(node.get("sandboxName")),
         org=wrapping.org,
         flow_name=reading.name(node.get("name")),
         kind=kind_of_flow(node),

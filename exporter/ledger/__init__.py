@@ -8,9 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from exporter.flowrun import Source
-
-KIND_UNREADABLE = "unreadable"
+from exporter.model import EntryKind, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +18,7 @@ class Draft:
     fact_key: str
     """What makes two tellings one fact; unique in the ledger."""
     source: Source
-    kind: str
-    """run, alert, flow, forgotten, unsupported or unreadable."""
+    kind: EntryKind
     body: bytes
     """The event as it was received."""
     event_id: str | None = None
@@ -47,6 +44,7 @@ class Entry:
     received_at: int
     source: Source
     kind: str
+    """An EntryKind, or a word that a newer version wrote."""
     event_code: str | None
     counts: bool
     """Whether it is the first outcome recorded of its run."""
@@ -68,7 +66,7 @@ class Cursor:
 class Receipt:
     """What became of one draft: `kind` as it was kept, or not kept again because it was there."""
 
-    kind: str
+    kind: EntryKind
     is_new: bool
 
 
@@ -119,8 +117,8 @@ class Ledger(Protocol):
         """The state of a checkpoint; None where it is no longer kept. Blocking; raises LedgerUnavailableError."""
         ...
 
-    def save_checkpoint(self, position: int, state: bytes, instead_of: Collection[int] = ()) -> None:
-        """Keep a state, and the newest one before it; older ones go, and those of the positions in `instead_of`.
+    def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
+        """Keep a state, and the newest one before it; older ones go, and those of the positions in `discard`.
 
         On return it is on disk. Blocking; raises LedgerUnavailableError.
         """
@@ -155,7 +153,7 @@ def as_unreadable(draft: Draft, digest: str) -> Draft:
     """The draft without anything a database could refuse: its bytes, under their digest."""
     return replace(
         draft,
-        kind=KIND_UNREADABLE,
+        kind=EntryKind.UNREADABLE,
         fact_key=digest,
         event_id=None,
         event_code=None,

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError
-from exporter.flowrun import Source
 from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, as_unreadable, sqlite_checkpoint
-from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
+from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
 from exporter.ledger.sqlite_file import Identity, connect, identity, open_file, trouble
 from exporter.ledger.sqlite_insert import insert, insert_new
+from exporter.model import Source
 
 _READ_BYTES: Final = 8 * 1024 * 1024
 """Bytes of bodies after which a page ends."""
@@ -116,13 +116,15 @@ class SqliteLedger:
         rows = self._query(sqlite_checkpoint.STATE, (position,))
         return bytes(rows[0][0]) if rows else None
 
-    def save_checkpoint(self, position: int, state: bytes, instead_of: Collection[int] = ()) -> None:
+    def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
         """Keep a state, and the newest one before it."""
-        self._between(lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state, instead_of))
+        self._run_between_commits(
+            lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state, discard)
+        )
 
     def prune(self, before: int, up_to: int, limit: int) -> int:
         """Delete up to `limit` of the oldest entries recorded before a time."""
-        return self._between(lambda writer: sqlite_checkpoint.prune(writer, before, up_to, limit))
+        return self._run_between_commits(lambda writer: sqlite_checkpoint.prune(writer, before, up_to, limit))
 
     def pruned(self) -> int:
         """The position of the last entry that was pruned."""
@@ -146,7 +148,7 @@ class SqliteLedger:
             reader.close()
         self._writer.close()
 
-    def _between(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    def _run_between_commits(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Do something in a transaction of its own, between two commits."""
 
         def transaction() -> _Result:
@@ -162,7 +164,7 @@ class SqliteLedger:
                 raise
             return result
 
-        return self._group.between(transaction)
+        return self._group.run_between_commits(transaction)
 
     # Any, because a row of SQLite holds what its columns hold.
     def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]

@@ -28,9 +28,9 @@ _OLDER: Final = "SELECT min(position) FROM checkpoint HAVING count(*) = 2"
 _OLDEST: Final = "SELECT position, received_at FROM entry WHERE position <= ? ORDER BY position LIMIT ?"
 
 
-def save(writer: sqlite3.Connection, position: int, written_at: int, state: bytes, instead_of: Collection[int]) -> None:
+def save(writer: sqlite3.Connection, position: int, written_at: int, state: bytes, discard: Collection[int]) -> None:
     """Keep a state, and the newest one before it that is not to be replaced."""
-    writer.executemany("DELETE FROM checkpoint WHERE position = ?", [(other,) for other in instead_of])
+    writer.executemany("DELETE FROM checkpoint WHERE position = ?", [(other,) for other in discard])
     writer.execute(_SAVE, (position, written_at, state))
     writer.execute(_DROP_OLDER)
 

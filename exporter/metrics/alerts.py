@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, TypeVar
 
-from exporter.flowrun import OTHER, AlertState, FlowAlert
+from exporter.model import DAY, OTHER, AlertState, FlowAlert, FlowKey
 
-_HOUR: Final = 60 * 60 * 1000
-FIRING_FOR: Final = 24 * _HOUR
-_REMEMBERED_FOR: Final = 8 * 24 * _HOUR
+FIRING_FOR: Final = DAY
+_REMEMBERED_FOR: Final = 8 * DAY
 """Longer than a FIRING can follow its INACTIVE: the journal reaches back seven days."""
 
 MAX_NAMES: Final = 100
@@ -26,17 +25,14 @@ _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 _Key = TypeVar("_Key")
 
-Place = tuple[str, str]
-"""Flow and sandbox, as in the labels."""
-
 
 @dataclass(slots=True)
-class Instance:
+class AlertInstance:
     """One alert id; the fields are what a checkpoint keeps."""
 
-    place: Place
+    key: FlowKey
     name: str
-    told_at: int
+    updated_at: int
     fired_at: int | None = None
     changed_at: int | None = None
     run_id: str = ""
@@ -49,33 +45,33 @@ class Instance:
 
 @dataclass(slots=True)
 class AlertsState:
-    """Instances by id, those told of longest ago first, and the names of each place."""
+    """Instances by id, those told of longest ago first, and the names of each key."""
 
-    instances: list[tuple[str, Instance]] = field(default_factory=list)
-    names: list[tuple[Place, list[str]]] = field(default_factory=list)
+    instances: list[tuple[str, AlertInstance]] = field(default_factory=list)
+    names: list[tuple[FlowKey, list[str]]] = field(default_factory=list)
 
 
 class Alerts:
-    """Every alert id of the last days, and the names known of each place."""
+    """Every alert id of the last days, and the names known of each key."""
 
     def __init__(self) -> None:
-        self._instances: OrderedDict[str, Instance] = OrderedDict()
-        self._by_place: dict[Place, set[str]] = {}
+        self._instances: OrderedDict[str, AlertInstance] = OrderedDict()
+        self._by_flow: dict[FlowKey, set[str]] = {}
         self._by_run: dict[str, set[str]] = {}
-        self._names: dict[Place, list[str]] = {}
+        self._names: dict[FlowKey, list[str]] = {}
 
-    def label(self, name: str, place: Place) -> str:
+    def label(self, name: str, key: FlowKey) -> str:
         """The name as a label value: one of at most MAX_NAMES that look like names, else `other`."""
         if not _NAME.fullmatch(name):
             return OTHER
-        if name in self._names.get(place, ()):
+        if name in self._names.get(key, ()):
             return name
         known = set(chain.from_iterable(self._names.values()))
         return name if name in known or len(known) < MAX_NAMES else OTHER
 
     def apply(
-        self, alert: FlowAlert, place: Place, name: str, *, received_at: int, fired_at: int, run_ended_at: int | None
-    ) -> Place:
+        self, alert: FlowAlert, key: FlowKey, name: str, *, received_at: int, fired_at: int, run_ended_at: int | None
+    ) -> FlowKey:
         """Take a change of state in; `run_ended_at` where its run is known to have ended.
 
         `fired_at`: when a FIRING begins to count, the time of recording unless it is history.
@@ -85,13 +81,13 @@ class Alerts:
         self._let_go(received_at)
         instance = self._instances.pop(alert.alert_id, None)
         if instance is None:
-            instance = Instance(place, name, received_at)
-            names = self._names.setdefault(place, [])
+            instance = AlertInstance(key, name, received_at)
+            names = self._names.setdefault(key, [])
             if name not in names:
                 names.append(name)
-        instance.told_at = received_at
+        instance.updated_at = received_at
         self._instances[alert.alert_id] = instance
-        self._by_place.setdefault(instance.place, set()).add(alert.alert_id)
+        self._by_flow.setdefault(instance.key, set()).add(alert.alert_id)
         if alert.state is AlertState.INACTIVE:
             instance.is_over = True
         else:
@@ -103,35 +99,35 @@ class Alerts:
                 self._by_run.setdefault(alert.run_id, set()).add(alert.alert_id)
             if run_ended_at is not None and instance.ends_with(run_ended_at):
                 instance.is_over = True
-        return instance.place
+        return instance.key
 
-    def end_run(self, run_id: str, ended_at: int) -> set[Place]:
+    def end_run(self, run_id: str, ended_at: int) -> set[FlowKey]:
         """A run ended, and with it the alerts that fire about it; the places where that is so."""
         ended = [self._instances[alert_id] for alert_id in self._by_run.get(run_id, ())]
         for instance in ended:
             instance.is_over |= instance.ends_with(ended_at)
-        return {instance.place for instance in ended}
+        return {instance.key for instance in ended}
 
-    def states(self, place: Place, now: int) -> dict[str, bool]:
+    def states(self, key: FlowKey, now: int) -> dict[str, bool]:
         """Whether each alert known of a place is firing."""
-        states = dict.fromkeys(self._names.get(place, ()), False)
-        for alert_id in self._by_place.get(place, ()):
+        states = dict.fromkeys(self._names.get(key, ()), False)
+        for alert_id in self._by_flow.get(key, ()):
             instance = self._instances[alert_id]
             if not instance.is_over and instance.fired_at is not None:
                 states[instance.name] |= now < instance.fired_at + FIRING_FOR
         return states
 
-    def drop(self, place: Place) -> None:
-        """Forget all alerts of a place."""
-        self._names.pop(place, None)
-        for alert_id in self._by_place.pop(place, set()):
+    def drop(self, key: FlowKey) -> None:
+        """Forget all alerts of a key."""
+        self._names.pop(key, None)
+        for alert_id in self._by_flow.pop(key, set()):
             _discard(self._by_run, self._instances.pop(alert_id).run_id, alert_id)
 
-    def ends(self) -> Iterator[tuple[int, Place]]:
+    def ends(self) -> Iterator[tuple[int, FlowKey]]:
         """When the alerts that fire would end by themselves, and where."""
         for instance in self._instances.values():
             if not instance.is_over and instance.fired_at is not None:
-                yield instance.fired_at + FIRING_FOR, instance.place
+                yield instance.fired_at + FIRING_FOR, instance.key
 
     def state(self) -> AlertsState:
         """What `restore` takes back."""
@@ -142,7 +138,7 @@ class Alerts:
         self._names = dict(state.names)
         for alert_id, instance in state.instances:
             self._instances[alert_id] = instance
-            self._by_place.setdefault(instance.place, set()).add(alert_id)
+            self._by_flow.setdefault(instance.key, set()).add(alert_id)
             if instance.run_id:
                 self._by_run.setdefault(instance.run_id, set()).add(alert_id)
 
@@ -150,10 +146,10 @@ class Alerts:
         """Forget ids that were not told of for so long that nothing can follow; the oldest stand first."""
         while self._instances:
             alert_id, oldest = next(iter(self._instances.items()))
-            if oldest.told_at + _REMEMBERED_FOR > received_at:
+            if oldest.updated_at + _REMEMBERED_FOR > received_at:
                 return
             del self._instances[alert_id]
-            _discard(self._by_place, oldest.place, alert_id)
+            _discard(self._by_flow, oldest.key, alert_id)
             _discard(self._by_run, oldest.run_id, alert_id)
 
 

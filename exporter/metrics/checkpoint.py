@@ -14,9 +14,9 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from exporter.metrics.fold import FoldState
-from exporter.metrics.history import Moments
+from exporter.metrics.history import Timestamps
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _GZIP_LEVEL: Final = 1
 
 
@@ -42,25 +42,56 @@ def decode(raw: bytes) -> FoldState:
     """The state that these bytes are of. Raises ValueError where they are damaged or another version's."""
     try:
         text: bytes = igzip.decompress(raw)  # type: ignore[no-untyped-call]
-        if msgspec.json.decode(text, type=_Head).format != FORMAT:
-            raise ValueError("it is of a format that this version does not know")
-        return _decoder.decode(text).fold
+        match msgspec.json.decode(text, type=_Head).format:
+            case 1:
+                return msgspec.convert(
+                    _from_format_1(msgspec.json.decode(text)), _Checkpoint, dec_hook=_from_plain
+                ).fold
+            case 2:
+                return _decoder.decode(text).fold
+            case _:
+                raise ValueError("it is of a format that this version does not know")
     except (OSError, EOFError, IsalError, OverflowError, RecursionError) as error:  # type: ignore[misc] # the library does not type it
         raise ValueError("it is damaged") from error
 
 
 def _plain(value: object) -> object:
     """What the encoder does not know by itself."""
-    if isinstance(value, Moments):
+    if isinstance(value, Timestamps):
         return value.tolist()
     raise NotImplementedError(type(value).__name__)
 
 
 def _from_plain(wanted: type, value: Any) -> object:  # noqa: ANN401 - as msgspec hands it over
-    if wanted is Moments:
-        return Moments("q", value)
+    if wanted is Timestamps:
+        return Timestamps("q", value)
     raise NotImplementedError(wanted.__name__)
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
 _decoder = msgspec.json.Decoder(_Checkpoint, dec_hook=_from_plain)
+
+
+def _from_format_1(document: Any) -> object:  # noqa: ANN401 - any JSON; `convert` checks the result
+    """Rename what 0.1.0 called otherwise, and give enums and booleans in place of their texts."""
+    try:
+        fold = document["fold"]
+        for _, flow in fold["flows"]["flows"]:
+            flow["run_history"] = flow.pop("history")
+            for name in ("name", "kind", "org", "enabled"):
+                write = flow[name]
+                flow[name] = {"value": write["value"] or None, "as_of": write["said"]}
+            enabled = flow["enabled"]
+            enabled["value"] = {"True": True, "False": False}.get(enabled["value"])
+        for _, start in fold["starts"]:
+            start["key"] = start.pop("place")
+        for _, alert in fold["alerts"]["instances"]:
+            alert["key"] = alert.pop("place")
+            alert["updated_at"] = alert.pop("told_at")
+        for family in fold["series"]:
+            for _, labelled in family["groups"]:
+                for _, series in labelled:
+                    series["created_at"] = series.pop("born_at")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("it is damaged") from error
+    return document

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.families import Variant
-from exporter.metrics.series import Series
+from exporter.metrics.series import SeriesStore
 
 
 class Format(StrEnum):
@@ -40,17 +40,19 @@ _EOF: Final = b"# EOF\n"
 _GZIP_LEVEL: Final = 1
 
 
-def render(series: Series | None, own: Collector | None, format_: Format, *, start_timestamps: bool = False) -> bytes:
+def render(
+    series: SeriesStore | None, own: Collector | None, format_: Format, *, start_timestamps: bool = False
+) -> bytes:
     """An exposition of the flow half, of the exporter's own, or of both."""
     pieces: list[bytes] = []
     if series is not None:
-        pieces += flow_half(series, format_, start_timestamps=start_timestamps)
+        pieces += render_flow_half(series, format_, start_timestamps=start_timestamps)
     if own is not None:
-        pieces.append(own_half(own, format_))
-    return whole(pieces, format_)
+        pieces.append(render_exporter_half(own, format_))
+    return assemble(pieces, format_)
 
 
-def flow_half(series: Series, format_: Format, *, start_timestamps: bool = False) -> list[bytes]:
+def render_flow_half(series: SeriesStore, format_: Format, *, start_timestamps: bool = False) -> list[bytes]:
     """The flow half in pieces, to be made whole elsewhere: it is large, and the fold waits for what is done here.
 
     `start_timestamps`: in OpenMetrics counters, histograms and summaries say when they were born.
@@ -59,20 +61,20 @@ def flow_half(series: Series, format_: Format, *, start_timestamps: bool = False
     if format_ is Format.OPENMETRICS:
         variant = Variant.START_TIMESTAMPS if start_timestamps else Variant.EXEMPLARS
     pieces: list[bytes] = []
-    for metric, lines in series.texts(variant):
+    for metric, lines in series.rendered(variant):
         pieces.append(_head(metric, format_))
         pieces += lines
     return pieces
 
 
-def own_half(own: Collector, format_: Format) -> bytes:
+def render_exporter_half(own: Collector, format_: Format) -> bytes:
     """The exporter's own half, without an end."""
     # The encoders ask only for collect(), which every collector has.
     encode = encode_openmetrics if format_ is Format.OPENMETRICS else encode_text
     return bytes(encode(own)).removesuffix(_EOF)
 
 
-def whole(pieces: Sequence[bytes], format_: Format) -> bytes:
+def assemble(pieces: Sequence[bytes], format_: Format) -> bytes:
     """The exposition that these are the pieces of."""
     return b"".join((*pieces, _EOF) if format_ is Format.OPENMETRICS else pieces)
 

@@ -13,18 +13,18 @@ from enum import IntEnum
 from typing import Final
 
 from exporter.metrics.catalogue import Metric, MetricType
-from exporter.metrics.lines import Exemplar, Group, Labels, Lines, Value
+from exporter.metrics.lines import Exemplar, GroupKey, Labels, Lines, Value
 
 
 @dataclass(slots=True)
-class Cell:
+class Series:
     """One counter, histogram or summary: integers in the fold's unit.
 
     A counter holds its sum; a summary its count and sum; a histogram the observations of each bucket, +Inf last, and
     their sum.
     """
 
-    born_at: int
+    created_at: int
     shown_from: int
     values: list[int]
     exemplars: dict[int, Exemplar] | None = None
@@ -40,7 +40,7 @@ class FamilyState:
     """Those of the group first."""
     buckets: tuple[float, ...]
     scale: int
-    groups: list[tuple[Group, list[tuple[Labels, Cell]]]]
+    groups: list[tuple[GroupKey, list[tuple[Labels, Series]]]]
 
     def __post_init__(self) -> None:
         size = values_of(self.type, len(self.buckets))
@@ -70,34 +70,34 @@ _BLOCK: Final = 16
 """Groups of a block: few, so that one that changed costs little; not one, so that most cost nothing."""
 
 
-class Block:
+class RenderChunk:
     """Some groups, and their lines by variant as far as they are known."""
 
-    __slots__ = ("groups", "texts")
+    __slots__ = ("groups", "rendered")
 
     def __init__(self) -> None:
-        self.groups: list[Cells] = []
-        self.texts: tuple[bytes | None, ...] = UNRENDERED
+        self.groups: list[SeriesGroup] = []
+        self.rendered: tuple[bytes | None, ...] = UNRENDERED
 
 
-class Cells:
-    """All cells of a group in one metric (or its gauges); `texts` by variant, None where they are to be rendered."""
+class SeriesGroup:
+    """All cells of a group in one metric (or its gauges); `rendered` by variant, None where they are to be rendered."""
 
-    __slots__ = ("block", "cells", "gauges", "group", "is_hidden", "texts")
+    __slots__ = ("block", "cells", "gauges", "group", "is_hidden", "rendered")
 
-    def __init__(self, group: Group, block: Block) -> None:
+    def __init__(self, group: GroupKey, block: RenderChunk) -> None:
         self.group = group
         self.block = block
-        self.cells: dict[Labels, Cell] = {}
+        self.cells: dict[Labels, Series] = {}
         self.gauges: Mapping[Labels, Value] = {}
-        self.texts: tuple[bytes | None, ...] = _EMPTY
+        self.rendered: tuple[bytes | None, ...] = _EMPTY
         self.is_hidden = False
         block.groups.append(self)
-        block.texts = UNRENDERED
+        block.rendered = UNRENDERED
 
     def change(self) -> None:
         """Its lines are no longer what they were."""
-        self.texts = self.block.texts = UNRENDERED
+        self.rendered = self.block.rendered = UNRENDERED
 
     @property
     def shown(self) -> int:
@@ -105,9 +105,11 @@ class Cells:
         return 0 if self.is_hidden else len(self.cells) + len(self.gauges)
 
 
-def with_text(texts: tuple[bytes | None, ...], text: bytes, variants: Collection[Variant]) -> tuple[bytes | None, ...]:
-    """The texts with this one in these places."""
-    return tuple(text if each in variants else known for each, known in zip(Variant, texts, strict=True))
+def with_text(
+    rendered: tuple[bytes | None, ...], text: bytes, variants: Collection[Variant]
+) -> tuple[bytes | None, ...]:
+    """The rendered with this one in these places."""
+    return tuple(text if each in variants else known for each, known in zip(Variant, rendered, strict=True))
 
 
 class Family:
@@ -116,23 +118,23 @@ class Family:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.lines = Lines(metric)
-        self.groups: dict[Group, Cells] = {}
-        self.blocks: list[Block] = []
+        self.groups: dict[GroupKey, SeriesGroup] = {}
+        self.blocks: list[RenderChunk] = []
         self.bounds = tuple(round(bound * metric.scale) for bound in metric.buckets)
         self.size = values_of(metric.type, len(metric.buckets))
         self.samples = self.size + (metric.type is MetricType.HISTOGRAM)
         """Samples of one label set: a histogram's have its count besides."""
 
-    def group(self, group: Group) -> Cells:
+    def group(self, group: GroupKey) -> SeriesGroup:
         """A group, made last where there is none."""
         found = self.groups.get(group)
         if found is None:
             if not self.blocks or len(self.blocks[-1].groups) >= _BLOCK:
-                self.blocks.append(Block())
-            found = self.groups[group] = Cells(group, self.blocks[-1])
+                self.blocks.append(RenderChunk())
+            found = self.groups[group] = SeriesGroup(group, self.blocks[-1])
         return found
 
-    def drop(self, group: Group) -> int:
+    def drop(self, group: GroupKey) -> int:
         """Let a group go; the label sets that were shown of it."""
         found = self.groups.pop(group, None)
         if found is None:

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.flowrun import OTHER
-from exporter.metrics.alerts import Place
-from exporter.metrics.gauges import FlowState
+from exporter.metrics.flow_state import FlowState
+from exporter.model import OTHER, FlowKey
 
 MAX_SANDBOXES: Final = 200
 _MAX_OVERFLOWED: Final = 10_000
@@ -41,21 +40,21 @@ class Limits:
 class FlowsState:
     """What a checkpoint keeps of the flows."""
 
-    flows: list[tuple[Place, FlowState]] = field(default_factory=list)
+    flows: list[tuple[FlowKey, FlowState]] = field(default_factory=list)
     sandboxes: list[tuple[str, int]] = field(default_factory=list)
     """With the time of the last entry."""
-    without_slot: list[Place] = field(default_factory=list)
+    without_slot: list[FlowKey] = field(default_factory=list)
     overflowed: int = 0
 
 
-def is_shared(place: Place) -> bool:
+def is_shared(key: FlowKey) -> bool:
     """Whether several flows are counted together there."""
-    return place[0] == OTHER
+    return key[0] == OTHER
 
 
-def has_slot(place: Place) -> bool:
+def has_slot(key: FlowKey) -> bool:
     """Whether it is one flow's own: not what is counted together, nor Adobe's alerts that name no flow."""
-    return place[0] not in {OTHER, ""}
+    return key[0] not in {OTHER, ""}
 
 
 class Flows:
@@ -64,21 +63,21 @@ class Flows:
     def __init__(self, limits: Limits) -> None:
         """No flows yet."""
         self._limits = limits
-        self._states: dict[Place, FlowState] = {}
+        self._states: dict[FlowKey, FlowState] = {}
         self._sandboxes: dict[str, int] = {}
-        self._without_slot: OrderedDict[Place, None] = OrderedDict()
-        self._checks: list[tuple[int, Place]] = []
-        self._next_check: dict[Place, int] = {}
+        self._without_slot: OrderedDict[FlowKey, None] = OrderedDict()
+        self._checks: list[tuple[int, FlowKey]] = []
+        self._next_check: dict[FlowKey, int] = {}
         self.slots = 0
         """How many pairs of flow and sandbox have one."""
         self.overflowed = 0
         """How many found none."""
 
-    def get(self, place: Place) -> FlowState | None:
+    def get(self, key: FlowKey) -> FlowState | None:
         """What is remembered of a flow."""
-        return self._states.get(place)
+        return self._states.get(key)
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[FlowKey]:
         return iter(self._states)
 
     def sandbox(self, name: str, at: int) -> tuple[str, list[str]]:
@@ -98,53 +97,53 @@ class Flows:
         self._sandboxes[name] = at
         return name, gone
 
-    def record(self, flow_id: str, sandbox: str, at: int) -> tuple[Place, FlowState, bool]:
+    def record(self, flow_id: str, sandbox: str, at: int) -> tuple[FlowKey, FlowState, bool]:
         """Where something is recorded for a flow now (`sandbox` as its label), and whether the place is new."""
-        place = (flow_id, sandbox)
-        if place not in self._states and has_slot(place) and self.slots >= self._limits.max_flows:
-            self._overflow(place)
-            place = (OTHER, sandbox)
-        state = self._states.get(place)
+        key = FlowKey(flow_id, sandbox)
+        if key not in self._states and has_slot(key) and self.slots >= self._limits.max_flows:
+            self._overflow(key)
+            key = FlowKey(OTHER, sandbox)
+        state = self._states.get(key)
         is_new = state is None
         if state is None:
-            state = self._states[place] = FlowState()
-            self.slots += has_slot(place)
-            self._without_slot.pop(place, None)
+            state = self._states[key] = FlowState()
+            self.slots += has_slot(key)
+            self._without_slot.pop(key, None)
         state.recorded_at = at
-        self.check_at(place, at + self._limits.ttl)
-        return place, state, is_new
+        self.check_at(key, at + self._limits.ttl)
+        return key, state, is_new
 
-    def drop(self, place: Place) -> FlowState:
+    def drop(self, key: FlowKey) -> FlowState:
         """Forget a flow; what was remembered of it."""
-        self._next_check.pop(place, None)
-        self.slots -= has_slot(place)
-        return self._states.pop(place)
+        self._next_check.pop(key, None)
+        self.slots -= has_slot(key)
+        return self._states.pop(key)
 
-    def leaves_at(self, place: Place) -> int:
+    def leaves_at(self, key: FlowKey) -> int:
         """The last moment at which a flow is shown, if nothing more is recorded for it."""
-        state = self._states[place]
-        return state.recorded_at + max(self._limits.ttl, _INTERVALS * (state.history.interval() or 0))
+        state = self._states[key]
+        return state.recorded_at + max(self._limits.ttl, _INTERVALS * (state.run_history.interval() or 0))
 
-    def silent(self, now: int) -> list[Place]:
+    def silent(self, now: int) -> list[FlowKey]:
         """The flows that have been silent for too long, each told once; `check_at` has one looked at again."""
-        found: list[Place] = []
+        found: list[FlowKey] = []
         while self._checks and self._checks[0][0] < now:
-            at, place = heapq.heappop(self._checks)
-            if self._next_check.get(place) != at:
+            at, key = heapq.heappop(self._checks)
+            if self._next_check.get(key) != at:
                 continue
-            del self._next_check[place]
-            leaves_at = self.leaves_at(place)
+            del self._next_check[key]
+            leaves_at = self.leaves_at(key)
             if leaves_at < now:
-                found.append(place)
+                found.append(key)
             else:
-                self.check_at(place, leaves_at)
+                self.check_at(key, leaves_at)
         return found
 
-    def check_at(self, place: Place, at: int) -> None:
+    def check_at(self, key: FlowKey, at: int) -> None:
         """Look then whether a flow has been silent for too long, if no look is due before."""
-        if at < self._next_check.get(place, at + 1):
-            self._next_check[place] = at
-            heapq.heappush(self._checks, (at, place))
+        if at < self._next_check.get(key, at + 1):
+            self._next_check[key] = at
+            heapq.heappush(self._checks, (at, key))
 
     def state(self) -> FlowsState:
         """What `restore` takes back."""
@@ -160,14 +159,14 @@ class Flows:
         self._sandboxes = dict(state.sandboxes)
         self._without_slot = OrderedDict.fromkeys(state.without_slot)
         self.overflowed = state.overflowed
-        for place, flow in state.flows:
-            self._states[place] = flow
-            self.slots += has_slot(place)
-            self.check_at(place, flow.recorded_at + self._limits.ttl)
+        for key, flow in state.flows:
+            self._states[key] = flow
+            self.slots += has_slot(key)
+            self.check_at(key, flow.recorded_at + self._limits.ttl)
 
-    def _overflow(self, place: Place) -> None:
-        if place not in self._without_slot:
+    def _overflow(self, key: FlowKey) -> None:
+        if key not in self._without_slot:
             self.overflowed += 1
-            self._without_slot[place] = None
+            self._without_slot[key] = None
             if len(self._without_slot) > _MAX_OVERFLOWED:
                 self._without_slot.popitem(last=False)

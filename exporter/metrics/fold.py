@@ -16,10 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from exporter.flowrun import (
+from exporter.metrics import catalogue
+from exporter.metrics.alerts import FIRING_FOR, Alerts, AlertsState
+from exporter.metrics.catalogue import FLOW, FLOW_METRICS, SANDBOX, MetricType
+from exporter.metrics.families import FamilyState
+from exporter.metrics.flow_state import FlowState
+from exporter.metrics.flows import Flows, FlowsState, Limits, has_slot, is_shared
+from exporter.metrics.gauges import gauges
+from exporter.metrics.history import Outcome
+from exporter.metrics.increments import increments
+from exporter.metrics.series import SeriesStore
+from exporter.model import (
+    DAY,
     OTHER,
     Flow,
     FlowAlert,
+    FlowKey,
     FlowRun,
     Forgotten,
     RecordedFact,
@@ -27,22 +39,12 @@ from exporter.flowrun import (
     Status,
     Unreadable,
 )
-from exporter.metrics import catalogue
-from exporter.metrics.alerts import FIRING_FOR, Alerts, AlertsState, Place
-from exporter.metrics.catalogue import FLOW, FLOW_METRICS, SANDBOX, MetricType
-from exporter.metrics.families import FamilyState
-from exporter.metrics.flows import Flows, FlowsState, Limits, has_slot, is_shared
-from exporter.metrics.gauges import FlowState, gauges
-from exporter.metrics.history import Outcome
-from exporter.metrics.projection import increments
-from exporter.metrics.series import Series
 
-_DAY: Final = 24 * 60 * 60 * 1000
-HISTORY_AFTER: Final = _DAY
+BACKDATED_AFTER: Final = DAY
 """A series born of a run that ended this long before it was recorded is not held: history does not look like now."""
-PAST_AFTER: Final = 8 * _DAY
+PAST_AFTER: Final = 8 * DAY
 """A replayed run that ended this long before changes no series; ended run ids are remembered as long."""
-IN_PROGRESS_FOR: Final = 7 * _DAY
+IN_PROGRESS_FOR: Final = 7 * DAY
 
 MAX_CODES_PER_FLOW: Final = 20
 MAX_CODES: Final = 500
@@ -72,7 +74,7 @@ _Item = TypeVar("_Item")
 class Start:
     """A run in progress; the fields are what a checkpoint keeps."""
 
-    place: Place
+    key: FlowKey
     started_at: int
     recorded_at: int
 
@@ -97,7 +99,7 @@ class Fold:
 
     def __init__(self, limits: Limits) -> None:
         """Nothing has been folded yet."""
-        self.series = Series(FLOW_METRICS, limits.hold)
+        self.series = SeriesStore(FLOW_METRICS, limits.hold)
         self.now = 0
         self.limits = limits
         self._flows = Flows(limits)
@@ -107,9 +109,9 @@ class Fold:
         self._alerts = Alerts()
         self._error_codes: Counter[str] = Counter()
         self._last_notifications: dict[str, int] = {}
-        self._changed: dict[Place, None] = {}
-        self._hidden: dict[Place, None] = {}
-        self._due: list[tuple[int, Place]] = []
+        self._changed: dict[FlowKey, None] = {}
+        self._hidden: dict[FlowKey, None] = {}
+        self._due: list[tuple[int, FlowKey]] = []
 
     @property
     def flows(self) -> int:
@@ -123,7 +125,7 @@ class Fold:
 
     def sandboxes_of(self, flow_id: str) -> list[str]:
         """The sandboxes in which a flow of this id is shown."""
-        return [place[1] for place in self._flows if place[0] == flow_id and place not in self._hidden]
+        return [key[1] for key in self._flows if key[0] == flow_id and key not in self._hidden]
 
     def apply(self, recorded: RecordedFact) -> None:
         """Fold the next fact; facts come in the ledger's order."""
@@ -133,8 +135,8 @@ class Fold:
         if _is_past(recorded):
             return
         if isinstance(fact, Forgotten):
-            for place in [place for place in self._flows if place[0] == fact.flow_id]:
-                self._drop(place)
+            for key in [key for key in self._flows if key[0] == fact.flow_id]:
+                self._drop(key)
             return
         told = "" if isinstance(fact, Unreadable) else fact.sandbox
         sandbox = self._sandbox(told, recorded.received_at)
@@ -153,21 +155,21 @@ class Fold:
             (code if code in EVENT_CODES else OTHER if code else NO_CODE,),
             1,
             recorded.received_at,
-            held=not _is_history(recorded),
+            held=not _is_backdated(recorded),
         )
         self._last_notifications[recorded.source.value] = recorded.received_at
 
     def advance(self, now: int) -> None:
         """Bring every series to this time (milliseconds since 1970); a time before the last is taken as the last."""
         self.now = max(self.now, now)
-        for place in self._flows.silent(self.now):
-            self._hidden[place] = None
-            self.series.hide(FLOW, place, hidden=True)
+        for key in self._flows.silent(self.now):
+            self._hidden[key] = None
+            self.series.hide(FLOW, key, hidden=True)
         while self._due and self._due[0][0] <= self.now:
             self._changed[heapq.heappop(self._due)[1]] = None
         in_progress = self._in_progress()
-        for place in self._changed:
-            self._put_gauges(place, in_progress.get(place, ()))
+        for key in self._changed:
+            self._put_gauges(key, in_progress.get(key, ()))
         self._changed.clear()
         for source, at in self._last_notifications.items():
             self.series.put(catalogue.LAST_NOTIFICATION, (source,), {(): at})
@@ -195,14 +197,14 @@ class Fold:
         self._alerts.restore(state.alerts)
         self._last_notifications = dict(state.last_notifications)
         self.series.advance(state.now)
-        for place in self._flows:
-            self.series.open(FLOW, place)
-            self._changed[place] = None
+        for key in self._flows:
+            self.series.open(FLOW, key)
+            self._changed[key] = None
         for _, flow in state.flows.flows:
             self._error_codes.update(flow.error_codes)
         self.series.restore(state.series)
         self._due = [
-            *((start.recorded_at + IN_PROGRESS_FOR, start.place) for start in self._starts.values()),
+            *((start.recorded_at + IN_PROGRESS_FOR, start.key) for start in self._starts.values()),
             *self._alerts.ends(),
         ]
         heapq.heapify(self._due)
@@ -214,60 +216,60 @@ class Fold:
             self.series.drop(SANDBOX, (sandbox,))
         return label
 
-    def _record(self, flow_id: str, sandbox: str, at: int) -> tuple[Place, FlowState]:
+    def _record(self, flow_id: str, sandbox: str, at: int) -> tuple[FlowKey, FlowState]:
         """Where something is recorded for a flow."""
-        place, state, is_new = self._flows.record(flow_id, sandbox, at)
+        key, state, is_new = self._flows.record(flow_id, sandbox, at)
         if is_new:
             # All at once and in the order of the facts, so that no gauge's place depends on when it was looked at.
-            self.series.open(FLOW, place)
-        return place, state
+            self.series.open(FLOW, key)
+        return key, state
 
     def _run(self, recorded: RecordedFact, run: FlowRun, sandbox: str) -> None:
         at = recorded.received_at
-        place, state = self._record(run.flow_id, sandbox, at)
-        held = not _is_history(recorded)
+        key, state = self._record(run.flow_id, sandbox, at)
+        held = not _is_backdated(recorded)
         if not state.has_run:
             state.has_run = True
             for status in _PRECREATED:
-                self.series.touch(catalogue.RUNS, place, (status.value,), at, held=held)
+                self.series.ensure(catalogue.RUNS, key, (status.value,), at, held=held)
         ended_at = recorded.ended_at if recorded.ended_at is not None else at
         if run.status.is_outcome:
             self._end(recorded, run, ended_at)
             if recorded.counts:
-                self._count(recorded, run, place, state, held=held)
-        if is_shared(place):
+                self._count(recorded, run, key, state, held=held)
+        if is_shared(key):
             return
-        self._changed[place] = None
+        self._changed[key] = None
         if run.status is Status.IN_PROGRESS:
-            self._start(recorded, run, place)
+            self._start(recorded, run, key)
         elif run.status.is_outcome:
-            state.history.add(_outcome(recorded, run, ended_at))
-        said = (ended_at if run.status.is_outcome else _start_of(run, at), recorded.position)
-        state.hear(run.flow_name, run.kind, run.org, said)
+            state.run_history.add(_outcome(recorded, run, ended_at))
+        as_of = (ended_at if run.status.is_outcome else _start_of(run, at), recorded.position)
+        state.describe(run.flow_name, run.kind, run.org, as_of)
 
-    def _count(self, recorded: RecordedFact, run: FlowRun, place: Place, state: FlowState, *, held: bool) -> None:
+    def _count(self, recorded: RecordedFact, run: FlowRun, key: FlowKey, state: FlowState, *, held: bool) -> None:
         """Count the first outcome of a run; of several flows together only what can be added up."""
         for metric, labels, amount in increments(run, self._codes(state, run)):
-            if metric.type is MetricType.COUNTER or not is_shared(place):
-                self.series.add(metric, place, labels, amount, recorded.received_at, held=held, run_id=run.run_id)
-        self._delay(recorded, run, place[1], held=held)
+            if metric.type is MetricType.COUNTER or not is_shared(key):
+                self.series.add(metric, key, labels, amount, recorded.received_at, held=held, run_id=run.run_id)
+        self._delay(recorded, run, key[1], held=held)
 
-    def _start(self, recorded: RecordedFact, run: FlowRun, place: Place) -> None:
+    def _start(self, recorded: RecordedFact, run: FlowRun, key: FlowKey) -> None:
         if recorded.source is Source.REPLAY or run.run_id in self._ended or run.run_id in self._starts:
             return
         at = recorded.received_at
-        self._starts[run.run_id] = Start(place, _start_of(run, at), at)
-        heapq.heappush(self._due, (at + IN_PROGRESS_FOR, place))
+        self._starts[run.run_id] = Start(key, _start_of(run, at), at)
+        heapq.heappush(self._due, (at + IN_PROGRESS_FOR, key))
 
     def _end(self, recorded: RecordedFact, run: FlowRun, ended_at: int) -> None:
         """What ends with a run, wherever it was announced."""
         start = self._starts.pop(run.run_id, None)
         if start is not None:
-            self._changed[start.place] = None
+            self._changed[start.key] = None
         self._ended.pop(run.run_id, None)
         self._ended[run.run_id] = (recorded.received_at, ended_at)
-        for place in self._alerts.end_run(run.run_id, ended_at):
-            self._changed[place] = None
+        for key in self._alerts.end_run(run.run_id, ended_at):
+            self._changed[key] = None
 
     def _delay(self, recorded: RecordedFact, run: FlowRun, sandbox: str, *, held: bool) -> None:
         if recorded.source is Source.REPLAY or run.completed_at is None:
@@ -300,57 +302,57 @@ class Fold:
         # From a file, history must not look like now.
         fired_at = min(at, alert.changed_at or at) if recorded.source is Source.REPLAY else at
         run_ended_at = ended[1] if ended else None
-        place = self._alerts.apply(alert, told, name, received_at=at, fired_at=fired_at, run_ended_at=run_ended_at)
-        heapq.heappush(self._due, (fired_at + FIRING_FOR, place))
-        self._changed[place] = None
+        key = self._alerts.apply(alert, told, name, received_at=at, fired_at=fired_at, run_ended_at=run_ended_at)
+        heapq.heappush(self._due, (fired_at + FIRING_FOR, key))
+        self._changed[key] = None
 
     def _flow(self, recorded: RecordedFact, flow: Flow, sandbox: str) -> None:
-        place, state = self._record(flow.flow_id, sandbox, recorded.received_at)
-        said = (flow.updated_at if flow.updated_at is not None else recorded.received_at, recorded.position)
-        state.hear(flow.flow_name, flow.kind, flow.org, said)
-        state.enabled.hear("" if flow.enabled is None else str(flow.enabled), said)
-        self._changed[place] = None
+        key, state = self._record(flow.flow_id, sandbox, recorded.received_at)
+        as_of = (flow.updated_at if flow.updated_at is not None else recorded.received_at, recorded.position)
+        state.describe(flow.flow_name, flow.kind, flow.org, as_of)
+        state.enabled.update(flow.enabled, as_of)
+        self._changed[key] = None
 
-    def _drop(self, place: Place) -> None:
+    def _drop(self, key: FlowKey) -> None:
         """Let go of a flow, with all that is told of it."""
-        state = self._flows.drop(place)
+        state = self._flows.drop(key)
         self._error_codes -= Counter(state.error_codes)
-        self._alerts.drop(place)
-        for run_id in [run_id for run_id, start in self._starts.items() if start.place == place]:
+        self._alerts.drop(key)
+        for run_id in [run_id for run_id, start in self._starts.items() if start.key == key]:
             del self._starts[run_id]
-        self.series.drop(FLOW, place)
+        self.series.drop(FLOW, key)
 
     def _let_go(self, received_at: int) -> None:
         """Forget what no fact from now on can ask for; the oldest stand first."""
         _drop_while(self._ended, lambda entry: entry[0] + PAST_AFTER <= received_at)
         _drop_while(self._starts, lambda start: start.recorded_at + IN_PROGRESS_FOR <= received_at)
-        for place in [*self._hidden, *self._flows.silent(received_at)]:
-            leaves_at = self._flows.leaves_at(place)
+        for key in [*self._hidden, *self._flows.silent(received_at)]:
+            leaves_at = self._flows.leaves_at(key)
             if leaves_at < received_at:
-                self._drop(place)
+                self._drop(key)
             else:
                 # It was hidden by a clock that has gone back since.
-                self.series.hide(FLOW, place, hidden=False)
-                self._flows.check_at(place, leaves_at)
+                self.series.hide(FLOW, key, hidden=False)
+                self._flows.check_at(key, leaves_at)
         self._hidden.clear()
 
-    def _in_progress(self) -> dict[Place, list[int]]:
+    def _in_progress(self) -> dict[FlowKey, list[int]]:
         """When the runs in progress of the changed flows started."""
-        found: dict[Place, list[int]] = {}
+        found: dict[FlowKey, list[int]] = {}
         if self._changed:
             for start in self._starts.values():
-                if start.place in self._changed and self.now < start.recorded_at + IN_PROGRESS_FOR:
-                    found.setdefault(start.place, []).append(start.started_at)
+                if start.key in self._changed and self.now < start.recorded_at + IN_PROGRESS_FOR:
+                    found.setdefault(start.key, []).append(start.started_at)
         return found
 
-    def _put_gauges(self, place: Place, in_progress: Sequence[int]) -> None:
-        state = self._flows.get(place)
-        if state is None or is_shared(place):
+    def _put_gauges(self, key: FlowKey, in_progress: Sequence[int]) -> None:
+        state = self._flows.get(key)
+        if state is None or is_shared(key):
             return
-        for metric, values in gauges(place[0], state, in_progress):
-            self.series.put(metric, place, values)
-        alerts = self._alerts.states(place, self.now)
-        self.series.put(catalogue.ALERT_FIRING, place, {(name,): int(firing) for name, firing in alerts.items()})
+        for metric, values in gauges(key[0], state, in_progress):
+            self.series.put(metric, key, values)
+        alerts = self._alerts.states(key, self.now)
+        self.series.put(catalogue.ALERT_FIRING, key, {(name,): int(firing) for name, firing in alerts.items()})
 
 
 def _outcome(recorded: RecordedFact, run: FlowRun, ended_at: int) -> Outcome:
@@ -372,8 +374,8 @@ def _start_of(run: FlowRun, received_at: int) -> int:
     return received_at
 
 
-def _is_history(recorded: RecordedFact) -> bool:
-    return recorded.ended_at is not None and recorded.received_at - recorded.ended_at > HISTORY_AFTER
+def _is_backdated(recorded: RecordedFact) -> bool:
+    return recorded.ended_at is not None and recorded.received_at - recorded.ended_at > BACKDATED_AFTER
 
 
 def _is_past(recorded: RecordedFact) -> bool:

@@ -4,55 +4,16 @@ Gauges are worked out when somebody looks, from what the facts left behind; so t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from exporter.flowrun import RECORD_RESULTS, Kind, Status
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
-from exporter.metrics.history import History
+from exporter.metrics.flow_state import FlowState
+from exporter.metrics.history import RunHistory
 from exporter.metrics.lines import Labels, Value
+from exporter.model import RECORD_RESULTS, FlowKind, Status
 
 Gauge = tuple[Metric, Mapping[Labels, Value]]
 """A metric and all the series one flow has of it, in the fold's unit."""
-
-
-@dataclass(slots=True)
-class Latest:
-    """The latest thing that was said, by the time it was true of, then by position."""
-
-    value: str = ""
-    said: tuple[int, int] = (0, 0)
-
-    def hear(self, value: str, said: tuple[int, int]) -> None:
-        """Take it, unless it is nothing or something later was said."""
-        if value and said >= self.said:
-            self.value, self.said = value, said
-
-
-@dataclass(slots=True)
-class FlowState:
-    """What is remembered of one flow in one sandbox; the fields are what a checkpoint keeps."""
-
-    name: Latest = field(default_factory=Latest)
-    kind: Latest = field(default_factory=Latest)
-    org: Latest = field(default_factory=Latest)
-    enabled: Latest = field(default_factory=Latest)
-    history: History = field(default_factory=History)
-    error_codes: set[str] = field(default_factory=set)
-    recorded_at: int = 0
-    """When anything was recorded for it last: milliseconds since 1970."""
-    has_run: bool = False
-    is_query: bool = False
-    is_known: bool = False
-    """Whether anything was heard of the flow itself, and not of Adobe's alerts alone."""
-
-    def hear(self, name: str, kind: Kind, org: str, said: tuple[int, int]) -> None:
-        """Take what was said of the flow itself; what was once a query's stays one."""
-        self.is_known = True
-        self.name.hear(name, said)
-        self.kind.hear("" if kind is Kind.UNKNOWN else kind.value, said)
-        self.org.hear(org, said)
-        self.is_query |= kind is Kind.QUERY
 
 
 def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterator[Gauge]:
@@ -60,16 +21,16 @@ def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterat
     if not state.is_known:
         return
     # A query's name can be its SQL, and free text is no label.
-    name, kind = (flow_id, Kind.QUERY.value) if state.is_query else (state.name.value, state.kind.value)
-    yield catalogue.INFO, {(name, kind or Kind.UNKNOWN.value, state.org.value): 1}
-    yield catalogue.ENABLED, _one({"True": 1, "False": 0}.get(state.enabled.value))
+    name, kind = (flow_id, FlowKind.QUERY) if state.is_query else (state.name.value or "", state.kind.value)
+    yield catalogue.INFO, {(name, (kind or FlowKind.UNKNOWN).value, state.org.value or ""): 1}
+    yield catalogue.ENABLED, _one(None if state.enabled.value is None else int(state.enabled.value))
     if state.has_run:
-        yield from _of_history(state.history)
+        yield from _of_history(state.run_history)
         yield catalogue.IN_PROGRESS, {(): len(in_progress)}
         yield catalogue.OLDEST_IN_PROGRESS, _one(min(in_progress, default=None))
 
 
-def _of_history(history: History) -> Iterator[Gauge]:
+def _of_history(history: RunHistory) -> Iterator[Gauge]:
     last_runs = history.last_run_by_status()
     last_records = history.last_records()
     failures, failing_since = history.failures()

@@ -4,7 +4,7 @@ Gauges look at completion time, then at the position in the ledger; of several o
 newest `updatedAt` stands (contract 4.7). Kept of a flow: the 20 latest outcomes, the 20 latest that did not fail, the
 latest with each status, and the failures since the last success. Older failures than MAX_FAILURES are kept as a number.
 
-Weak point: where the run that held such a place is corrected, the place goes to the next that is still kept.
+Weak point: where the run that held such a place is corrected, the key goes to the next that is still kept.
 
 Knows nothing of series.
 """
@@ -16,17 +16,16 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from exporter.flowrun import Counts, Status
+from exporter.model import DAY, Counts, Status
 
 LATEST: Final = 20
 MAX_FAILURES: Final = 1000
 _LEAST_FOR_TYPICAL: Final = 3
 
-_DAY: Final = 24 * 60 * 60 * 1000
 _LEAST_GAPS: Final = 3
-_DAYS_OF_WINDOW: Final = 35
-_LEAST_DAYS: Final = 8
-_EXACT: Final = 8 * _DAY
+DAYS_OF_WINDOW: Final = 35
+_LEASTDAYS: Final = 8
+_EXACT: Final = 8 * DAY
 """How far back each completion is kept; Adobe's journal reaches back seven days."""
 _MAX_EXACT: Final = 2000
 
@@ -59,7 +58,7 @@ else:
     _Array = array
 
 
-class Moments(_Array):
+class Timestamps(_Array):
     """Many times, at eight bytes each: milliseconds since 1970, rising."""
 
 
@@ -72,7 +71,7 @@ class Cadence:
     notifications can split a gap; older days keep only their longest. The fields are what a checkpoint keeps.
     """
 
-    completions: Moments = field(default_factory=lambda: Moments("q"))
+    completions: Timestamps = field(default_factory=lambda: Timestamps("q"))
     days: dict[int, int] = field(default_factory=dict)
     """The longest gap that ended on each day, by the day's number since 1970."""
     gaps: int = 0
@@ -89,7 +88,7 @@ class Cadence:
             return
         self.gaps += 1
         if index == len(completions) - 1:
-            day = completed_at // _DAY
+            day = completed_at // DAY
             self.days[day] = max(self.days.get(day, 0), completed_at - completions[-2])
         else:
             self._remember(completed_at, index)
@@ -112,26 +111,26 @@ class Cadence:
 
     def _window(self) -> list[int]:
         days = sorted(self.days)
-        first = days[-1] - _DAYS_OF_WINDOW
-        return [day for rank, day in enumerate(days) if day > first or rank >= len(days) - _LEAST_DAYS]
+        first = days[-1] - DAYS_OF_WINDOW
+        return [day for rank, day in enumerate(days) if day > first or rank >= len(days) - _LEASTDAYS]
 
     def _remember(self, moment: int, index: int) -> None:
         """Work out again the days whose gaps changed around a completion that came or went."""
-        days = {moment // _DAY}
+        days = {moment // DAY}
         if index + 1 < len(self.completions):
-            days.add(self.completions[index + 1] // _DAY)
+            days.add(self.completions[index + 1] // DAY)
         if index < len(self.completions):
-            days.add(self.completions[index] // _DAY)
+            days.add(self.completions[index] // DAY)
         for day in days:
             self._measure(day)
 
     def _measure(self, day: int) -> None:
         completions = self.completions
-        first = max(1, bisect_left(completions, day * _DAY))
-        last = bisect_left(completions, (day + 1) * _DAY)
+        first = max(1, bisect_left(completions, day * DAY))
+        last = bisect_left(completions, (day + 1) * DAY)
         longest = max((completions[at] - completions[at - 1] for at in range(first, last)), default=None)
         # Before the first completion that is kept the day may have had others.
-        if self.is_cut and (not completions or day <= completions[0] // _DAY):
+        if self.is_cut and (not completions or day <= completions[0] // DAY):
             longest = max(longest or 0, self.days.get(day, 0))
         if longest is None:
             self.days.pop(day, None)
@@ -151,7 +150,7 @@ class Cadence:
 
 
 @dataclass(slots=True)
-class History:
+class RunHistory:
     """The outcomes of one flow that its gauges can still depend on; the fields are what a checkpoint keeps."""
 
     outcomes: list[Outcome] = field(default_factory=list)

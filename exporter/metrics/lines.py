@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.metrics.catalogue import Metric, MetricType
 
-Group = tuple[str, ...]
+GroupKey = tuple[str, ...]
 Labels = tuple[str, ...]
 Value = int | float
 
@@ -50,18 +50,18 @@ class Lines:
 
     def write(
         self,
-        group: Group,
+        group: GroupKey,
         labels: Labels,
         values: Sequence[Value],
         exemplars: Exemplars | None = None,
-        born_at: int | None = None,
+        created_at: int | None = None,
     ) -> str:
-        """The sample lines of one label set; `exemplars` and `born_at` (a start timestamp) for OpenMetrics alone."""
+        """The sample lines of one label set; `exemplars` and `created_at` (a start timestamp) for OpenMetrics alone."""
         name = self.metric.name
         pairs = self._pairs(group, labels)
         inner = ",".join(pairs)
         braces = f"{{{inner}}}" if inner else ""
-        created = "" if born_at is None else f"{self.metric.family}_created{braces} {number(born_at / 1000)}\n"
+        created = "" if created_at is None else f"{self.metric.family}_created{braces} {number(created_at / 1000)}\n"
         match self.metric.type:
             case MetricType.SUMMARY:
                 count, total = values
@@ -79,7 +79,7 @@ class Lines:
             case _:
                 return f"{name}{braces} {self._scaled(values[0])}{self._exemplar(exemplars, 0)}\n{created}"
 
-    def _pairs(self, group: Group, labels: Labels) -> list[str]:
+    def _pairs(self, group: GroupKey, labels: Labels) -> list[str]:
         """The rendered label pairs, by label name."""
         values = group + labels
         return [f'{self._names[index]}="{_escape(values[index])}"' for index in self._order]

@@ -21,11 +21,20 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as FamilyExemplar
 
 from exporter.metrics.catalogue import Metric, MetricType
-from exporter.metrics.families import UNRENDERED, Block, Cell, Cells, Family, FamilyState, Variant, with_text
-from exporter.metrics.lines import EXEMPLAR_LABEL, MAX_EXEMPLAR, Exemplar, Group, Labels, Value, running
+from exporter.metrics.families import (
+    UNRENDERED,
+    Family,
+    FamilyState,
+    RenderChunk,
+    Series,
+    SeriesGroup,
+    Variant,
+    with_text,
+)
+from exporter.metrics.lines import EXEMPLAR_LABEL, MAX_EXEMPLAR, Exemplar, GroupKey, Labels, Value, running
 
 
-class Series(Collector):
+class SeriesStore(Collector):
     """Every series of the flow half."""
 
     def __init__(self, metrics: Iterable[Metric], hold: int) -> None:
@@ -38,58 +47,58 @@ class Series(Collector):
         self._hold = hold
         self._now = 0
         self._samples = 0
-        self._releases: list[tuple[int, str, Group]] = []
+        self._releases: list[tuple[int, str, GroupKey]] = []
 
-    def open(self, labels: tuple[str, ...], group: Group) -> None:
+    def open(self, labels: tuple[str, ...], group: GroupKey) -> None:
         """Give a group its place in each metric of its labels, whichever of them gets its first series first."""
         for family in self._by_labels[labels]:
             family.group(group)
 
-    def drop(self, labels: tuple[str, ...], group: Group) -> None:
+    def drop(self, labels: tuple[str, ...], group: GroupKey) -> None:
         """Let all series of a group go, in each metric of its labels."""
         for family in self._by_labels[labels]:
             self._samples -= family.drop(group) * family.samples
 
-    def hide(self, labels: tuple[str, ...], group: Group, *, hidden: bool) -> None:
+    def hide(self, labels: tuple[str, ...], group: GroupKey, *, hidden: bool) -> None:
         """Leave a group out of what is shown, or take it in again; its values stay."""
         for family in self._by_labels[labels]:
             cells = family.groups.get(group)
             if cells is not None:
                 before = cells.shown
                 cells.is_hidden = hidden
-                cells.block.texts = UNRENDERED
+                cells.block.rendered = UNRENDERED
                 self._samples += (cells.shown - before) * family.samples
 
-    def touch(self, metric: Metric, group: Group, labels: Labels, born_at: int, *, held: bool) -> Cell:
-        """Make sure a series exists; one made now is born at `born_at` (milliseconds since 1970)."""
+    def ensure(self, metric: Metric, group: GroupKey, labels: Labels, created_at: int, *, held: bool) -> Series:
+        """Make sure a series exists; one made now is born at `created_at` (milliseconds since 1970)."""
         family = self._families[metric.name]
         cells = family.groups.get(group)
         if cells is None:
             cells = family.group(group)
-        cells.texts = cells.block.texts = UNRENDERED
+        cells.rendered = cells.block.rendered = UNRENDERED
         cell = cells.cells.get(labels)
         if cell is None:
-            cell = cells.cells[labels] = Cell(born_at, 0, [0] * family.size)
+            cell = cells.cells[labels] = Series(created_at, 0, [0] * family.size)
             self._samples += family.samples
             if held:
-                self._hold_back(metric, group, cell, born_at)
+                self._hold_back(metric, group, cell, created_at)
         elif held and not cell.shown_from and not any(cell.values):
             # Born of history and still 0: what happens now must be seen to step up from it.
-            self._hold_back(metric, group, cell, born_at)
+            self._hold_back(metric, group, cell, created_at)
         return cell
 
-    def _hold_back(self, metric: Metric, group: Group, cell: Cell, now: int) -> None:
+    def _hold_back(self, metric: Metric, group: GroupKey, cell: Series, now: int) -> None:
         """Show a series at 0 until its birth + hold, if that is yet to come."""
-        until = cell.born_at + self._hold
+        until = cell.created_at + self._hold
         if now < until and cell.shown_from < until:
             cell.shown_from = until
             heapq.heappush(self._releases, (until, metric.name, group))
 
     def add(
-        self, metric: Metric, group: Group, labels: Labels, amount: int, at: int, *, held: bool, run_id: str = ""
+        self, metric: Metric, group: GroupKey, labels: Labels, amount: int, at: int, *, held: bool, run_id: str = ""
     ) -> None:
         """Add to a counter, or observe in a histogram or summary (in the fold's unit), with the run it came of."""
-        cell = self.touch(metric, group, labels, at, held=held)
+        cell = self.ensure(metric, group, labels, at, held=held)
         values = cell.values
         type_ = metric.type
         index = 0
@@ -110,7 +119,7 @@ class Series(Collector):
                 cell.exemplars = {}
             cell.exemplars[index] = Exemplar(run_id, amount, at)
 
-    def put(self, metric: Metric, group: Group, values: Mapping[Labels, Value]) -> None:
+    def put(self, metric: Metric, group: GroupKey, values: Mapping[Labels, Value]) -> None:
         """Replace all of a group's gauges of one metric (in the fold's unit); none takes them away."""
         family = self._families[metric.name]
         cells = family.group(group)
@@ -118,9 +127,9 @@ class Series(Collector):
         cells.gauges = values
         self._samples += cells.shown - before
         text = "".join(family.lines.write(group, labels, (value,)) for labels, value in values.items()).encode()
-        if text != cells.texts[Variant.PLAIN]:
-            cells.texts = (text,) * len(Variant)
-            cells.block.texts = UNRENDERED
+        if text != cells.rendered[Variant.PLAIN]:
+            cells.rendered = (text,) * len(Variant)
+            cells.block.rendered = UNRENDERED
 
     def advance(self, now: int) -> None:
         """Move time on: series whose hold has ended show their true value."""
@@ -131,11 +140,11 @@ class Series(Collector):
             if cells is not None:
                 cells.change()
 
-    def texts(self, variant: Variant) -> Iterator[tuple[Metric, list[bytes]]]:
+    def rendered(self, variant: Variant) -> Iterator[tuple[Metric, list[bytes]]]:
         """Each metric that has series, with their sample lines in pieces."""
         for family in self._families.values():
             pieces = [
-                text if (text := block.texts[variant]) is not None else self._joined(family, block, variant)
+                text if (text := block.rendered[variant]) is not None else self._joined(family, block, variant)
                 for block in family.blocks
             ]
             if any(pieces):
@@ -174,23 +183,23 @@ class Series(Collector):
                     if cell.shown_from > self._now:
                         heapq.heappush(self._releases, (cell.shown_from, state.name, group))
 
-    def _shown(self, cell: Cell) -> Sequence[Value]:
+    def _shown(self, cell: Series) -> Sequence[Value]:
         """A cell's values as they are shown now."""
         return cell.values if cell.shown_from <= self._now else [0] * len(cell.values)
 
-    def _exemplars(self, cell: Cell) -> Mapping[int, Exemplar]:
+    def _exemplars(self, cell: Series) -> Mapping[int, Exemplar]:
         return cell.exemplars if cell.exemplars and cell.shown_from <= self._now else {}
 
-    def _joined(self, family: Family, block: Block, variant: Variant) -> bytes:
+    def _joined(self, family: Family, block: RenderChunk, variant: Variant) -> bytes:
         text = b"".join(
-            text if (text := cells.texts[variant]) is not None else self._text(family, cells, variant)
+            text if (text := cells.rendered[variant]) is not None else self._text(family, cells, variant)
             for cells in block.groups
             if not cells.is_hidden
         )
-        block.texts = with_text(block.texts, text, family.same_as(variant))
+        block.rendered = with_text(block.rendered, text, family.same_as(variant))
         return text
 
-    def _text(self, family: Family, cells: Cells, variant: Variant) -> bytes:
+    def _text(self, family: Family, cells: SeriesGroup, variant: Variant) -> bytes:
         has_exemplars = family.metric.has_exemplars and variant is not Variant.PLAIN
         text = "".join(
             family.lines.write(
@@ -198,11 +207,11 @@ class Series(Collector):
                 labels,
                 self._shown(cell),
                 self._exemplars(cell) if has_exemplars else None,
-                cell.born_at if variant is Variant.START_TIMESTAMPS else None,
+                cell.created_at if variant is Variant.START_TIMESTAMPS else None,
             )
             for labels, cell in cells.cells.items()
         ).encode()
-        cells.texts = with_text(cells.texts, text, family.same_as(variant))
+        cells.rendered = with_text(cells.rendered, text, family.same_as(variant))
         return text
 
     def _collected(self, family: Family, *, with_start: bool) -> CollectedFamily:
@@ -210,7 +219,7 @@ class Series(Collector):
         scale = metric.scale
         collected = CollectedFamily(metric.family, metric.help, metric.type, unit=metric.unit)
 
-        def exemplar(cell: Cell, index: int) -> FamilyExemplar | None:
+        def exemplar(cell: Series, index: int) -> FamilyExemplar | None:
             found = self._exemplars(cell).get(index)
             return (
                 FamilyExemplar({EXEMPLAR_LABEL: found.run_id}, found.value / scale, found.at / 1000) if found else None
@@ -240,5 +249,5 @@ class Series(Collector):
                     case _:
                         collected.add_sample(metric.name, pairs, values[0] / scale, None, exemplar(cell, 0))
                 if with_start:
-                    collected.add_sample(metric.family + "_created", pairs, cell.born_at / 1000)
+                    collected.add_sample(metric.family + "_created", pairs, cell.created_at / 1000)
         return collected

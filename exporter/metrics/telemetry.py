@@ -18,10 +18,10 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from exporter.flowrun import Result
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.exposition import Format
+from exporter.model import Result
 
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
 REFRESH_OUTCOMES = ("success", "error")

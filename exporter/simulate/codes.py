@@ -10,7 +10,7 @@ Sans-I/O.
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.flowrun import Kind
+from exporter.model import FlowKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class Trouble:
 _COPY: Final = "Data could not be copied from the source."
 _PROCESSING: Final = "The copied data could not be parsed, validated or transformed."
 
-FAILURES: Final[dict[Kind, tuple[Trouble, ...]]] = {
-    Kind.SOURCE: (
+FAILURES: Final[dict[FlowKind, tuple[Trouble, ...]]] = {
+    FlowKind.SOURCE: (
         Trouble(
             code="CONNECTOR-1001-500",
             message=_COPY,
@@ -67,11 +67,11 @@ FAILURES: Final[dict[Kind, tuple[Trouble, ...]]] = {
             detail="The file orders_eu.csv is empty.",
         ),
     ),
-    Kind.IDENTITY: (
+    FlowKind.IDENTITY: (
         Trouble(code="UPINGT-007012-400", message="An ECID is not valid: it has letters in it."),
         Trouble(code="UPINGT-007002-500", message="Identity ingestion of the batch failed."),
     ),
-    Kind.PROFILE: (
+    FlowKind.PROFILE: (
         Trouble(
             code="UPINGT-007002-500",
             message="Profile ingestion of the batch failed.",
@@ -79,14 +79,14 @@ FAILURES: Final[dict[Kind, tuple[Trouble, ...]]] = {
             detail="An ECID is not valid.",
         ),
     ),
-    Kind.SEGMENT: (Trouble(code="Unknown error code", message="The evaluation of audiences failed."),),
-    Kind.DESTINATION: (
+    FlowKind.SEGMENT: (Trouble(code="Unknown error code", message="The evaluation of audiences failed."),),
+    FlowKind.DESTINATION: (
         Trouble(code="ACTBTC-1105-400", message="The incremental dataset of the export was not found."),
         Trouble(code="ACTIVATION_BATCH-0000-FAILED", message="The export job was aborted."),
         Trouble(code="ACTSVC-9001-500", message="Processing failed: the destination's metadata don't fit the data."),
     ),
-    Kind.QUERY: (Trouble(code="42602", message="The reference 'id' is ambiguous: orders.id or customers.id?"),),
-    Kind.UNKNOWN: (Trouble(code="CONNECTOR-2001-500", message=_PROCESSING),),
+    FlowKind.QUERY: (Trouble(code="42602", message="The reference 'id' is ambiguous: orders.id or customers.id?"),),
+    FlowKind.UNKNOWN: (Trouble(code="CONNECTOR-2001-500", message=_PROCESSING),),
 }
 """What makes a run fail."""
 
@@ -111,12 +111,12 @@ _REJECTED_ROWS: Final = (
     ),
 )
 
-REJECTIONS: Final[dict[Kind, tuple[Trouble, ...]]] = {
+REJECTIONS: Final[dict[FlowKind, tuple[Trouble, ...]]] = {
     **FAILURES,
-    Kind.SOURCE: _REJECTED_ROWS,
-    Kind.UNKNOWN: _REJECTED_ROWS,
-    Kind.IDENTITY: (FAILURES[Kind.IDENTITY][0],),
-    Kind.PROFILE: (Trouble(code="UPINGT-007012-400", message="Some ECIDs are not valid."),),
+    FlowKind.SOURCE: _REJECTED_ROWS,
+    FlowKind.UNKNOWN: _REJECTED_ROWS,
+    FlowKind.IDENTITY: (FAILURES[FlowKind.IDENTITY][0],),
+    FlowKind.PROFILE: (Trouble(code="UPINGT-007012-400", message="Some ECIDs are not valid."),),
 }
 """What makes a run leave some of its records out, and succeed with the others."""
 

@@ -10,13 +10,13 @@ Sans-I/O.
 import json
 from typing import Any, Final
 
-from exporter.flowrun import Status
+from exporter.model import Status
 from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Delivery, Item
 from exporter.simulate.organisation import ORGANISATION, Style, Wrapper, identifier
+from exporter.simulate.payload_fields import Node, event_code, iso
 from exporter.simulate.payloads import told
 from exporter.simulate.timeline import RunTold
-from exporter.simulate.words import Node, event_code, iso
 
 _JSON: Final = "application/json; charset=utf-8"
 _CLOUD_EVENTS: Final = "application/cloudevents+json; charset=UTF-8"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from exporter.flowrun import Kind
+from exporter.model import FlowKind
 
 ORGANISATION: Final = "SIMULATED000000000000000@AdobeOrg"
 """Says on every series that it is about nobody."""
@@ -94,7 +94,7 @@ class Cadence:
 class Part:
     """A part to play: everything about a flow but its size, its ids and its sandbox."""
 
-    kind: Kind
+    kind: FlowKind
     name: str
     cadence: Cadence
     habit: Habit = Habit.STEADY
@@ -135,18 +135,18 @@ _OFFICE: Final = Cadence(interval=HOUR, hours=(8, 18), is_idle_at_weekends=True)
 _FIVE_A_NIGHT: Final = Cadence(interval=DAY, burst=5)
 
 PARTS: Final = (
-    Part(kind=Kind.SOURCE, name="CRM contacts (SFTP)", cadence=_HOURLY, habit=Habit.FLAKY),
+    Part(kind=FlowKind.SOURCE, name="CRM contacts (SFTP)", cadence=_HOURLY, habit=Habit.FLAKY),
     Part(
-        kind=Kind.SOURCE,
+        kind=FlowKind.SOURCE,
         name="Orders EU",
         cadence=_HOURLY,
         habit=Habit.FAILING,
         style=Style.MESSAGES,
         connector="Azure Blob",
     ),
-    Part(kind=Kind.IDENTITY, name="Datalake to identity", cadence=_HOURLY, duration=20 * MINUTE),
+    Part(kind=FlowKind.IDENTITY, name="Datalake to identity", cadence=_HOURLY, duration=20 * MINUTE),
     Part(
-        kind=Kind.PROFILE,
+        kind=FlowKind.PROFILE,
         name="Datalake to profile",
         cadence=_HOURLY,
         habit=Habit.FLAKY,
@@ -154,7 +154,7 @@ PARTS: Final = (
         wrapper=Wrapper.BARE,
     ),
     Part(
-        kind=Kind.DESTINATION,
+        kind=FlowKind.DESTINATION,
         name="Loyalty audience to S3",
         cadence=_FIVE_A_NIGHT,
         habit=Habit.ROUGH,
@@ -162,7 +162,7 @@ PARTS: Final = (
         wrapper=Wrapper.BARE,
     ),
     Part(
-        kind=Kind.SEGMENT,
+        kind=FlowKind.SEGMENT,
         name="Nightly audiences",
         cadence=_SIX_HOURLY,
         habit=Habit.FLAKY,
@@ -170,28 +170,34 @@ PARTS: Final = (
         records=400_000,
     ),
     Part(
-        kind=Kind.QUERY,
+        kind=FlowKind.QUERY,
         name="INSERT INTO churn_scores\nSELECT id, score FROM events WHERE day = current_date",
         cadence=_TWO_HOURLY,
         habit=Habit.FLAKY,
         records=45_000,
     ),
-    Part(kind=Kind.SOURCE, name="Web shop returns", cadence=_HOURLY, habit=Habit.ROUGH, connector="Maria DB"),
-    Part(kind=Kind.SOURCE, name="Store visits", cadence=_SIX_HOURLY, habit=Habit.STUCK, connector="Snowflake"),
-    Part(kind=Kind.SOURCE, name="Call centre", cadence=_HOURLY, habit=Habit.SILENT, connector="Salesforce"),
-    Part(kind=Kind.SOURCE, name="Price list", cadence=_SIX_HOURLY, habit=Habit.EMPTY, records=2_500),
+    Part(kind=FlowKind.SOURCE, name="Web shop returns", cadence=_HOURLY, habit=Habit.ROUGH, connector="Maria DB"),
+    Part(kind=FlowKind.SOURCE, name="Store visits", cadence=_SIX_HOURLY, habit=Habit.STUCK, connector="Snowflake"),
+    Part(kind=FlowKind.SOURCE, name="Call centre", cadence=_HOURLY, habit=Habit.SILENT, connector="Salesforce"),
+    Part(kind=FlowKind.SOURCE, name="Price list", cadence=_SIX_HOURLY, habit=Habit.EMPTY, records=2_500),
     Part(
-        kind=Kind.SOURCE,
+        kind=FlowKind.SOURCE,
         name="Product feed",
         cadence=_SIX_HOURLY,
         habit=Habit.SLOW,
         duration=40 * MINUTE,
         records=3_000_000,
     ),
-    Part(kind=Kind.DESTINATION, name="Consent to partner", cadence=_TWO_HOURLY, habit=Habit.CANCELLED),
-    Part(kind=Kind.SOURCE, name="Newsletter clicks", cadence=_TWO_HOURLY, habit=Habit.ODD, wrapper=Wrapper.CLOUD_EVENT),
+    Part(kind=FlowKind.DESTINATION, name="Consent to partner", cadence=_TWO_HOURLY, habit=Habit.CANCELLED),
     Part(
-        kind=Kind.SOURCE,
+        kind=FlowKind.SOURCE,
+        name="Newsletter clicks",
+        cadence=_TWO_HOURLY,
+        habit=Habit.ODD,
+        wrapper=Wrapper.CLOUD_EVENT,
+    ),
+    Part(
+        kind=FlowKind.SOURCE,
         name="Loyalty points",
         cadence=_QUARTER_HOURLY,
         habit=Habit.FLAKY,
@@ -200,23 +206,36 @@ PARTS: Final = (
         duration=90 * SECOND,
     ),
     Part(
-        kind=Kind.DESTINATION,
+        kind=FlowKind.DESTINATION,
         name="Abandoned baskets (streaming)",
         cadence=_HOURLY,
         is_streaming=True,
         habit=Habit.FLAKY,
         wrapper=Wrapper.CLOUD_EVENT,
     ),
-    Part(kind=Kind.UNKNOWN, name="Mobile events (streaming)", cadence=_HOURLY, is_streaming=True, records=900_000),
+    Part(kind=FlowKind.UNKNOWN, name="Mobile events (streaming)", cadence=_HOURLY, is_streaming=True, records=900_000),
     Part(
-        kind=Kind.SOURCE, name="Survey answers", cadence=_OFFICE, style=Style.MESSAGES, habit=Habit.ROUGH, records=300
+        kind=FlowKind.SOURCE,
+        name="Survey answers",
+        cadence=_OFFICE,
+        style=Style.MESSAGES,
+        habit=Habit.ROUGH,
+        records=300,
     ),
-    Part(kind=Kind.DESTINATION, name="Daily suppression list", cadence=_DAILY, habit=Habit.SLOW, duration=100 * MINUTE),
-    Part(kind=Kind.PROFILE, name="Datalake to profile (events)", cadence=_TWO_HOURLY, habit=Habit.ROUGH),
-    Part(kind=Kind.IDENTITY, name="Datalake to identity (web)", cadence=_TWO_HOURLY, habit=Habit.FLAKY),
-    Part(kind=Kind.SOURCE, name="Ad spend", cadence=_DAILY, style=Style.XDM, habit=Habit.STEADY, connector="FTP"),
-    Part(kind=Kind.SOURCE, name="POS transactions", cadence=_QUARTER_HOURLY, wrapper=Wrapper.CLOUD_EVENT),
-    Part(kind=Kind.SEGMENT, name="Weekend audiences", cadence=_DAILY, habit=Habit.FLAKY, wrapper=Wrapper.CLOUD_EVENT),
+    Part(
+        kind=FlowKind.DESTINATION,
+        name="Daily suppression list",
+        cadence=_DAILY,
+        habit=Habit.SLOW,
+        duration=100 * MINUTE,
+    ),
+    Part(kind=FlowKind.PROFILE, name="Datalake to profile (events)", cadence=_TWO_HOURLY, habit=Habit.ROUGH),
+    Part(kind=FlowKind.IDENTITY, name="Datalake to identity (web)", cadence=_TWO_HOURLY, habit=Habit.FLAKY),
+    Part(kind=FlowKind.SOURCE, name="Ad spend", cadence=_DAILY, style=Style.XDM, habit=Habit.STEADY, connector="FTP"),
+    Part(kind=FlowKind.SOURCE, name="POS transactions", cadence=_QUARTER_HOURLY, wrapper=Wrapper.CLOUD_EVENT),
+    Part(
+        kind=FlowKind.SEGMENT, name="Weekend audiences", cadence=_DAILY, habit=Habit.FLAKY, wrapper=Wrapper.CLOUD_EVENT
+    ),
 )
 """Everything occurs where there are as many flows as parts."""
 

@@ -10,14 +10,12 @@ Sans-I/O.
 from typing import Final
 from urllib.parse import quote
 
-from exporter.flowrun import AlertState, Kind, Status
+from exporter.model import AlertState, FlowKind, Status
 from exporter.simulate.clock import Clock
 from exporter.simulate.codes import SKIPPED_CODE, SKIPPED_MESSAGE
-from exporter.simulate.older import older_run
+from exporter.simulate.legacy_payloads import older_run
 from exporter.simulate.organisation import ORGANISATION, Style, identifier
-from exporter.simulate.runs import Run, Step
-from exporter.simulate.timeline import AlertTold, Notice, OtherTold, RunTold
-from exporter.simulate.words import (
+from exporter.simulate.payload_fields import (
     OBSERVABILITY,
     WORDS,
     Node,
@@ -32,6 +30,8 @@ from exporter.simulate.words import (
     status_summary,
     summaries,
 )
+from exporter.simulate.runs import Run, Step
+from exporter.simulate.timeline import AlertTold, Notice, OtherTold, RunTold
 
 # Ids of activities and their names (adobe.md B2, point 6); the last is one that no document names.
 _STEPS: Final = {
@@ -46,7 +46,7 @@ _STEPS: Final = {
     "query": ("8816f6a2-2533-4dff-9026-c23a27b38691", "Query Activity"),
     "other": ("0b6f3c52-8d1e-4a57-9c40-1f2e3d4c5b6a", "Decryption Activity"),
 }
-_HEADED: Final = frozenset({Kind.SOURCE, Kind.IDENTITY})
+_HEADED: Final = frozenset({FlowKind.SOURCE, FlowKind.IDENTITY})
 """Kinds whose samples name an event code in the event itself."""
 _DATA_LAKE_SPEC: Final = "9753525b-82c7-4dce-8a9b-5ccfce2b9876"
 
@@ -74,7 +74,7 @@ def _run(notice: RunTold, shift: int) -> Node:
         "providerRefId": _reference(notice, shift),
         "etag": f'"{run.run_id[:8]}-0000-0200-0000-{run.run_id[-12:-4]}0000"',
     }
-    if kind in {Kind.IDENTITY, Kind.PROFILE}:
+    if kind in {FlowKind.IDENTITY, FlowKind.PROFILE}:
         node["predecessors"] = [
             {
                 "flowId": identifier(run.flow.flow_id, "predecessor"),
@@ -101,9 +101,9 @@ def _reference(notice: RunTold, shift: int) -> str:
     run, part = notice.run, notice.flow.part
     if part.is_streaming:
         return f"{run.started + shift}-{notice.at + shift}"
-    if part.kind is Kind.SOURCE:
+    if part.kind is FlowKind.SOURCE:
         return f"M-{run.flow.flow_id}-incremental-0:{identifier(run.run_id, 'pipeline')}"
-    if part.kind is Kind.DESTINATION:
+    if part.kind is FlowKind.DESTINATION:
         return f"segment:{identifier(run.flow.flow_id, 'segment')}"
     return run.run_id.replace("-", "")[:24]
 
@@ -187,7 +187,7 @@ def _link(notice: AlertTold) -> str:
     flow_id = notice.flow.flow_id
     if not notice.names_flow:
         return f"{home}/segment/overview"
-    if notice.flow.part.kind is Kind.SOURCE:
+    if notice.flow.part.kind is FlowKind.SOURCE:
         return f"{home}/source/dataflows/{flow_id}/activity"
     return f"{home}/monitoring/dashboard?pageType=destination&flowId={flow_id}&runId={notice.run_id}&us_redirect=true"
 

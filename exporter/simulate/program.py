@@ -18,12 +18,12 @@ from typing import Final
 import httpx
 import structlog
 
-from exporter.flowrun import Result
-from exporter.logs import Sparingly
+from exporter.logs import LogThrottle
+from exporter.model import Result
 from exporter.simulate import envelopes
 from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Delivery, Item, deliveries
-from exporter.simulate.keyhost import KeyHost
+from exporter.simulate.key_server import KeyServer
 from exporter.simulate.organisation import DAY, HOUR, MINUTE, organisation
 from exporter.simulate.sender import Answer, Sender, is_set_within
 from exporter.simulate.signing import Signer
@@ -113,7 +113,7 @@ class Simulation:
         self._began = 0.0
         self._last_success = 0.0
         self._shown_at = self._logged_at = 0.0
-        self._disbelieved = Sparingly(time.monotonic, every=_LOG_EVERY)
+        self._disbelieved = LogThrottle(time.monotonic, every=_LOG_EVERY)
         self.account = Account()
 
     async def run(self, progress: Progress) -> Account:
@@ -176,7 +176,7 @@ class Simulation:
         results = answer.results
         if results.total() <= len(delivery.items):
             account.results += results
-        elif self._disbelieved.may_tell("results") is not None:
+        elif self._disbelieved.allow("results") is not None:
             _log.warning("the receiver tells of more than it was sent: not counted", receiver=self._sender.origin)
         account.told.update(word for item in delivery.items if (word := _word(item)))
 
@@ -236,7 +236,7 @@ async def run_simulation(plan: Plan, url: str, keys: socket.socket | None, progr
     signer = Signer() if keys is not None else None
     async with contextlib.AsyncExitStack() as open_:
         if keys is not None and signer is not None:
-            await open_.enter_async_context(KeyHost(keys, signer.public))
+            await open_.enter_async_context(KeyServer(keys, signer.public))
         # No proxy of the environment: it would be told of an address that may hold a token.
         client = httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context())
         await open_.enter_async_context(client)

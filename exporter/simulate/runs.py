@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.flowrun import RECORD_RESULTS, SIZE_RESULTS, Counts, Kind, Status
+from exporter.model import RECORD_RESULTS, SIZE_RESULTS, Counts, FlowKind, Status
 from exporter.simulate.codes import FAILURES, REJECTIONS, Trouble
 from exporter.simulate.organisation import DAY, HOUR, SECOND, Flow, Habit, Style, dice, identifier
 
@@ -28,7 +28,7 @@ _RECORDS_IN_A_FILE: Final = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One activity of a run; its name is of exporter.flowrun.ACTIVITIES."""
+    """One activity of a run; its name is of exporter.model.ACTIVITIES."""
 
     name: str
     started: int
@@ -58,14 +58,14 @@ class Run:
         return dict(self.records).get("skipped", 0)
 
 
-_STEPS: Final[dict[Kind, tuple[tuple[str, float, float], ...]]] = {
-    Kind.SOURCE: (("copy", 0.0, 0.4), ("promotion", 0.45, 1.0)),
-    Kind.IDENTITY: (("identity", 0.0, 1.0),),
-    Kind.PROFILE: (("profile", 0.0, 1.0),),
-    Kind.SEGMENT: (("segmentation", 0.0, 1.0),),
-    Kind.DESTINATION: (("activation_processing", 0.0, 0.3), ("activation_publishing", 0.5, 1.0)),
-    Kind.QUERY: (("query", 0.0, 0.9), ("promotion", 0.05, 1.0)),
-    Kind.UNKNOWN: (),
+_STEPS: Final[dict[FlowKind, tuple[tuple[str, float, float], ...]]] = {
+    FlowKind.SOURCE: (("copy", 0.0, 0.4), ("promotion", 0.45, 1.0)),
+    FlowKind.IDENTITY: (("identity", 0.0, 1.0),),
+    FlowKind.PROFILE: (("profile", 0.0, 1.0),),
+    FlowKind.SEGMENT: (("segmentation", 0.0, 1.0),),
+    FlowKind.DESTINATION: (("activation_processing", 0.0, 0.3), ("activation_publishing", 0.5, 1.0)),
+    FlowKind.QUERY: (("query", 0.0, 0.9), ("promotion", 0.05, 1.0)),
+    FlowKind.UNKNOWN: (),
 }
 """Of each kind: the activities, and their share of the run's time."""
 
@@ -133,7 +133,7 @@ def _outcome(flow: Flow, number: int, started: int, chance: random.Random) -> St
 
 def _told_of(flow: Flow, troubles: tuple[Trouble, ...]) -> tuple[Trouble, ...]:
     """Those that this flow can have: streaming and batch destinations fail in words of their own."""
-    if flow.part.kind is not Kind.DESTINATION:
+    if flow.part.kind is not FlowKind.DESTINATION:
         return troubles
     return tuple(trouble for trouble in troubles if trouble.code.startswith("ACTSVC") == flow.part.is_streaming)
 
@@ -156,7 +156,7 @@ def _amounts(flow: Flow, outcome: Status, started: int, chance: random.Random) -
     is_empty = flow.part.habit is Habit.EMPTY and _is_in(started, _EMPTY)
     read = 0 if is_empty else max(10, round(flow.records * chance.lognormvariate(0, 0.3)))
     failed = max(1, round(read * chance.uniform(0.08, 0.2))) if outcome is Status.PARTIAL_SUCCESS else 0
-    skipped = round(read * chance.uniform(0, 0.02)) if flow.part.kind is Kind.DESTINATION else 0
+    skipped = round(read * chance.uniform(0, 0.02)) if flow.part.kind is FlowKind.DESTINATION else 0
     written = read - failed - skipped
     updated = round(written * 0.3)
     by_result = {"input": read, "output": written, "skipped": skipped, "failed": failed}
@@ -177,23 +177,23 @@ def _amounts(flow: Flow, outcome: Status, started: int, chance: random.Random) -
     )
 
 
-_REPORTED: Final[dict[Kind, frozenset[str]]] = {
-    Kind.SOURCE: frozenset({"input", "output", "skipped", "failed", "warning"}),
-    Kind.IDENTITY: frozenset({"input", "output", "created", "updated", "deleted", "skipped", "failed"}),
-    Kind.PROFILE: frozenset({"input", "output", "created", "updated", "failed"}),
-    Kind.SEGMENT: frozenset({"input", "output"}),
-    Kind.DESTINATION: frozenset({"input", "output", "created", "skipped", "failed"}),
-    Kind.QUERY: frozenset({"input", "output", "created", "failed"}),
-    Kind.UNKNOWN: frozenset({"input", "created", "failed"}),
+_REPORTED: Final[dict[FlowKind, frozenset[str]]] = {
+    FlowKind.SOURCE: frozenset({"input", "output", "skipped", "failed", "warning"}),
+    FlowKind.IDENTITY: frozenset({"input", "output", "created", "updated", "deleted", "skipped", "failed"}),
+    FlowKind.PROFILE: frozenset({"input", "output", "created", "updated", "failed"}),
+    FlowKind.SEGMENT: frozenset({"input", "output"}),
+    FlowKind.DESTINATION: frozenset({"input", "output", "created", "skipped", "failed"}),
+    FlowKind.QUERY: frozenset({"input", "output", "created", "failed"}),
+    FlowKind.UNKNOWN: frozenset({"input", "created", "failed"}),
 }
-_HAS_FILES: Final = frozenset({Kind.SOURCE, Kind.DESTINATION, Kind.QUERY})
+_HAS_FILES: Final = frozenset({FlowKind.SOURCE, FlowKind.DESTINATION, FlowKind.QUERY})
 
 
 def _steps(flow: Flow, outcome: Status, number: int, started: int, duration: int) -> tuple[Step, ...]:
     shares = _STEPS[flow.part.kind]
     if flow.part.is_streaming:
-        shares = (("activation_streaming", 0.0, 1.0),) if flow.part.kind is Kind.DESTINATION else ()
-    elif flow.part.kind is Kind.SOURCE and flow.part.habit is Habit.SLOW:
+        shares = (("activation_streaming", 0.0, 1.0),) if flow.part.kind is FlowKind.DESTINATION else ()
+    elif flow.part.kind is FlowKind.SOURCE and flow.part.habit is Habit.SLOW:
         # A step that no document names: Platform's list is not closed.
         shares = (*shares, ("other", 0.4, 0.45))
     if outcome is Status.FAILED and number % 2:

@@ -22,8 +22,8 @@ import httpx
 import structlog
 
 from exporter.errors import ExporterError
-from exporter.flowrun import Result
-from exporter.logs import Sparingly
+from exporter.logs import LogThrottle
+from exporter.model import Result
 
 _TIMEOUT: Final = 10.0
 PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -93,7 +93,7 @@ class Sender:
         self._url = url
         self._stopping = stopping
         self._monotonic = monotonic
-        self._told = Sparingly(monotonic, every=_TELL_EVERY)
+        self._told = LogThrottle(monotonic, every=_TELL_EVERY)
         self._is_down = False
         self.origin = origin(url)
         """What may be told of the address: its path may hold a secret."""
@@ -162,7 +162,7 @@ class Sender:
             return Answer(status=0)
 
     def _note_failure(self, answer: Answer) -> None:
-        kept_back = self._told.may_tell("down")
+        kept_back = self._told.allow("down")
         if kept_back is not None:
             # What was not told of is not told to be over either.
             self._is_down = True

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.flowrun import AlertState, Kind, Status
+from exporter.model import AlertState, FlowKind, Status
 from exporter.simulate.organisation import DAY, HOUR, MINUTE, SECOND, Flow, Style, identifier
 from exporter.simulate.runs import Run, runs
 
@@ -74,7 +74,7 @@ class OtherTold:
 
 Notice = RunTold | AlertTold | OtherTold
 
-_DELAYED_AFTER: Final = {Kind.DESTINATION: 300 * MINUTE}
+_DELAYED_AFTER: Final = {FlowKind.DESTINATION: 300 * MINUTE}
 """Adobe's defaults (adobe.md B1): 150 minutes, for destinations 300."""
 _DELAYED_AFTER_ELSE: Final = 150 * MINUTE
 _DELAY_GIVEN_UP_AFTER: Final = 10 * HOUR
@@ -82,7 +82,7 @@ _DELAY_GIVEN_UP_AFTER: Final = 10 * HOUR
 _ERROR_RATE: Final = 0.01
 _ANNOUNCED_BEFORE: Final = 5 * MINUTE
 
-_ALERT_NAMES: Final = {Kind.SOURCE: "sources_flow_run_delay", Kind.DESTINATION: "destinations_flow_run_delay"}
+_ALERT_NAMES: Final = {FlowKind.SOURCE: "sources_flow_run_delay", FlowKind.DESTINATION: "destinations_flow_run_delay"}
 """As Adobe's samples have them; of other kinds there is no sample, so they have no such alert here."""
 ERROR_RATE_ALERT: Final = "sources_ingestion_error_rate_exceeded"
 # Adobe documents the rule, and shows no sample of it: the name follows the pattern of the others.
@@ -132,7 +132,7 @@ def _alerts(run: Run) -> Iterator[AlertTold]:
         )
     records = dict(run.records)
     rate = records.get("failed", 0) / max(1, records.get("input", 0))
-    if kind is Kind.SOURCE and run.ended is not None and rate > _ERROR_RATE:
+    if kind is FlowKind.SOURCE and run.ended is not None and rate > _ERROR_RATE:
         # A second one while the first fires is another alert of the same name.
         yield from _alert(
             run,
@@ -141,7 +141,7 @@ def _alerts(run: Run) -> Iterator[AlertTold]:
             "More than 1% of the records were not ingested.",
             value=f"{100 * rate:.0f}",
         )
-    if kind is Kind.SEGMENT and run.number % 12 == 7:
+    if kind is FlowKind.SEGMENT and run.number % 12 == 7:
         yield from _alert(
             run,
             DISABLED_ALERT,

@@ -15,7 +15,7 @@ from typing import Final
 import bcrypt
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from exporter.web.answers import answer
+from exporter.web.responses import answer
 
 _MAX_CHECKS: Final = 8
 _MAX_VERDICTS: Final = 128

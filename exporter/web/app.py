@@ -4,8 +4,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from exporter.pages.landing import Landing
 from exporter.web import health
-from exporter.web.pages import Landing
 from exporter.web.scrape import Scrape
 from exporter.web.webhook import Webhook
 

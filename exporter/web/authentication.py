@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from starlette.types import Scope
 
-from exporter.adobe.keys import Keys
 from exporter.adobe.signature import Signature, signatures, verify
+from exporter.adobe_api.keys import Keys
 from exporter.errors import (
     ClientIdError,
     ClientIdMissingError,
@@ -22,7 +22,7 @@ from exporter.errors import (
     SignatureWrongError,
     WrongTokenError,
 )
-from exporter.flowrun import Delivery, Unreadable
+from exporter.model import Delivery, Unreadable
 
 FAILURES: Final = tuple(
     error.reason

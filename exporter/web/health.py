@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from exporter.errors import ExporterError
-from exporter.follow import Follower
+from exporter.follower import Follower
 from exporter.intake import Intake
 
 

@@ -14,12 +14,20 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope, Send
 
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
-from exporter.follow import Follower, Standing
+from exporter.follower import Follower, FollowerStatus
 from exporter.metrics.catalogue import EXPORTER, FLOWS
-from exporter.metrics.exposition import Format, accepts_gzip, compress, flow_half, negotiate, own_half, whole
-from exporter.metrics.series import Series
+from exporter.metrics.exposition import (
+    Format,
+    accepts_gzip,
+    assemble,
+    compress,
+    negotiate,
+    render_exporter_half,
+    render_flow_half,
+)
+from exporter.metrics.series import SeriesStore
 from exporter.metrics.telemetry import Telemetry
-from exporter.web.answers import answer, method_not_allowed, refuse
+from exporter.web.responses import answer, method_not_allowed, refuse
 
 _HALVES: Final = frozenset({FLOWS, EXPORTER})
 _GZIP: Final = ((b"content-encoding", b"gzip"),)
@@ -50,7 +58,7 @@ class Scrape:
             return
         headers = dict(scope["headers"])
         format_ = negotiate(headers.get(b"accept", b"").decode("latin-1"))
-        is_packed = accepts_gzip(headers.get(b"accept-encoding", b"").decode("latin-1"))
+        gzip = accepts_gzip(headers.get(b"accept-encoding", b"").decode("latin-1"))
         started = perf_counter()
         try:
             flows = await self._flows(halves, format_)
@@ -59,14 +67,14 @@ class Scrape:
             return
         own = self._telemetry if EXPORTER in halves else None
         # On a thread of its own: megabytes are joined and compressed, and what the process does is read from files.
-        body = await asyncio.to_thread(_whole, flows, own, format_, is_packed=is_packed)
+        body = await asyncio.to_thread(_assembled, flows, own, format_, gzip=gzip)
         self._telemetry.scrape_duration.labels(format_.value).observe(perf_counter() - started)
         await answer(
             send,
             200,
             body,
             format_.content_type.encode(),
-            (*(_GZIP if is_packed else ()), (b"vary", b"accept, accept-encoding")),
+            (*(_GZIP if gzip else ()), (b"vary", b"accept, accept-encoding")),
             without_body=scope["method"] == "HEAD",
         )
 
@@ -74,7 +82,7 @@ class Scrape:
         """The flow half in pieces; none where it is not asked for, or can be left out of the other half's scrape."""
         try:
             # Also for the exporter's half alone: it says how far the metrics are and whether the ledger is up.
-            flows, standing = await self._at_head(FLOWS in halves, format_)
+            flows, status = await self._render_at_head(FLOWS in halves, format_)
         except (LedgerUnavailableError, NotCaughtUpError, DefectError) as error:
             if isinstance(error, LedgerUnavailableError):
                 self._telemetry.ledger_errors.labels("read").inc()
@@ -82,45 +90,45 @@ class Scrape:
             if EXPORTER not in halves:
                 raise
             return []
-        self._note(standing)
+        self._note(status)
         return flows
 
-    async def _at_head(self, with_flows: bool, format_: Format) -> tuple[list[bytes], Standing]:
-        def rendered(series: Series, standing: Standing) -> tuple[list[bytes], Standing]:
+    async def _render_at_head(self, with_flows: bool, format_: Format) -> tuple[list[bytes], FollowerStatus]:
+        def rendered(series: SeriesStore, status: FollowerStatus) -> tuple[list[bytes], FollowerStatus]:
             if not with_flows:
-                return [], standing
-            return flow_half(series, format_, start_timestamps=self._start_timestamps), standing
+                return [], status
+            return render_flow_half(series, format_, start_timestamps=self._start_timestamps), status
 
         # The work goes on when we stop waiting for it: the next scrape finds it done.
-        work = asyncio.ensure_future(self._follower.at_head(rendered))
+        work = asyncio.ensure_future(self._follower.render_at_head(rendered))
         try:
             return await asyncio.wait_for(asyncio.shield(work), _PATIENCE)
         except TimeoutError:
             work.add_done_callback(_retrieve)
             raise NotCaughtUpError("the metrics are being brought to the ledger's head") from None
 
-    def _note(self, standing: Standing) -> None:
+    def _note(self, status: FollowerStatus) -> None:
         telemetry = self._telemetry
         telemetry.ledger_up.set(1)
-        for operation, count in standing.failures.items():
+        for operation, count in status.failures.items():
             telemetry.ledger_errors.labels(operation).inc(count - self._failures.get(operation, 0))
-        self._failures = standing.failures
-        telemetry.ledger_position.set(standing.position)
-        telemetry.checkpoint_position.set(standing.checkpoint_position)
-        telemetry.flows.set(standing.flows)
-        telemetry.flows_overflowed.inc(standing.overflowed - self._overflowed)
-        self._overflowed = standing.overflowed
-        telemetry.series.set(standing.series)
-        telemetry.ledger_bytes.set(standing.ledger_bytes)
+        self._failures = status.failures
+        telemetry.ledger_position.set(status.position)
+        telemetry.checkpoint_position.set(status.checkpoint_position)
+        telemetry.flows.set(status.flows)
+        telemetry.flows_overflowed.inc(status.overflowed - self._overflowed)
+        self._overflowed = status.overflowed
+        telemetry.series.set(status.series)
+        telemetry.ledger_bytes.set(status.ledger_bytes)
 
 
-def _whole(flows: list[bytes], own: Telemetry | None, format_: Format, *, is_packed: bool) -> bytes:
+def _assembled(flows: list[bytes], own: Telemetry | None, format_: Format, *, gzip: bool) -> bytes:
     """The answer's body."""
-    body = whole(flows if own is None else [*flows, own_half(own.registry, format_)], format_)
-    return compress(body) if is_packed else body
+    body = assemble(flows if own is None else [*flows, render_exporter_half(own.registry, format_)], format_)
+    return compress(body) if gzip else body
 
 
-def _retrieve(work: "asyncio.Future[tuple[list[bytes], Standing]]") -> None:
+def _retrieve(work: "asyncio.Future[tuple[list[bytes], FollowerStatus]]") -> None:
     """Take the outcome of abandoned work; what failed was logged where it failed."""
     if not work.cancelled():
         work.exception()

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from exporter.adobe.envelope import validation
-from exporter.logs import Sparingly
+from exporter.adobe.deliveries import validation
+from exporter.logs import LogThrottle
 
 _HOST: Final = "csm.adobe.io"
 _PATH: Final = "/csm/registrations/validate"
@@ -48,20 +48,20 @@ class Validations:
         self._client = client
         self._opened_at: float | None = None
         self._opening: set[asyncio.Task[None]] = set()
-        self._told = Sparingly(monotonic)
+        self._told = LogThrottle(monotonic)
         self.latest: Asked | None = None
 
-    def note(self, body: bytes) -> bool:
+    def try_handle(self, body: bytes) -> bool:
         """Whether a body is such a request; if it is, it is dealt with."""
         asked = validation(body)
         if asked is None:
             return False
         if not is_adobes(asked.url):
-            if self._told.may_tell("foreign") is not None:
+            if self._told.allow("foreign") is not None:
                 _log.warning("somebody asks for an address to be opened that is not Adobe's: ignored")
             return True
         self.latest = Asked(asked.url, self._clock())
-        if self._told.may_tell("adobe") is not None:
+        if self._told.allow("adobe") is not None:
             _log.warning(
                 "Adobe asks for this webhook to be confirmed: open the address within five minutes", url=asked.url
             )

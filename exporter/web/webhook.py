@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from exporter.adobe.envelope import challenge, open_delivery
+from exporter.adobe.deliveries import challenge, open_delivery
 from exporter.errors import (
     BodyTooLargeError,
     DefectError,
@@ -22,13 +22,13 @@ from exporter.errors import (
     SignatureMissingError,
     SignatureWrongError,
 )
-from exporter.flowrun import Delivery, Result
 from exporter.intake import anomalies
-from exporter.logs import Sparingly
+from exporter.logs import LogThrottle
 from exporter.metrics.telemetry import Telemetry
-from exporter.web.answers import answer, method_not_allowed, refuse
+from exporter.model import Delivery, Result
 from exporter.web.authentication import FAILURES, Authentication, Headers
-from exporter.web.bounds import Place, Room
+from exporter.web.body_budget import BodyBudget, Place
+from exporter.web.responses import answer, method_not_allowed, refuse
 from exporter.web.validation import Validations
 
 _MAY_BE_UNSIGNED: Final = frozenset({SignatureMissingError.reason, SignatureWrongError.reason, KeyPathError.reason})
@@ -73,8 +73,8 @@ class Webhook:
         self._max_body = max_body
         self._authentication = authentication
         self._validations = validations
-        self._room = Room()
-        self._refusals = Sparingly(perf_counter)
+        self._room = BodyBudget()
+        self._refusals = LogThrottle(perf_counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -127,10 +127,10 @@ class Webhook:
             if error.reason not in _MAY_BE_UNSIGNED:
                 raise
             # Only so much is read for it, and whatever else it says is not looked at.
-            if not self._validations.note(await self._body(headers, receive, place, _MAX_UNPROVEN, error)):
+            if not self._validations.try_handle(await self._body(headers, receive, place, _MAX_UNPROVEN, error)):
                 raise
             return None
-        if self._validations.note(body):
+        if self._validations.try_handle(body):
             return None
         await self._authentication.body(claim, body)
         return body
@@ -177,6 +177,6 @@ class Webhook:
     def _note_refusal(self, error: ExporterError) -> None:
         if error.reason in FAILURES:
             self._telemetry.authentication_failures.labels(error.reason).inc()
-        kept_back = self._refusals.may_tell(error.reason)
+        kept_back = self._refusals.allow(error.reason)
         if kept_back is not None:
             _log.warning("delivery refused", reason=error.reason, detail=str(error), more_like_it=kept_back)

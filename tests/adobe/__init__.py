@@ -8,8 +8,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from exporter.adobe import envelope, payloads
-from exporter.flowrun import Delivery, Event, Fact, FlowRun
+from exporter.adobe import deliveries, payloads
+from exporter.model import Delivery, Event, Fact, FlowRun
 
 NOW: Final = 1_760_000_000_000
 """The moment of reading: 2025-10-09T08:53:20Z, an hour or a day after the samples."""
@@ -95,7 +95,7 @@ def a_run(run_id: object = "r", **members: object) -> dict[str, object]:
 def opened(body: bytes, **headers: str) -> tuple[Event, ...]:
     """The events of a request; a header's name is written with underscores."""
     raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    delivery = envelope.open_delivery(raw, body, NOW)
+    delivery = deliveries.open_delivery(raw, body, NOW)
     assert isinstance(delivery, Delivery)
     return delivery.events
 

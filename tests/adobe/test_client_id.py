@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe.envelope import read_document
-from exporter.flowrun import Source, Unreadable
+from exporter.adobe.deliveries import read_document
+from exporter.model import Source, Unreadable
 from tests.adobe import DEEP, NOW, a_run, encoded, opened, trees
 
 NEW = "recipientclientid"

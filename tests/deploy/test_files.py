@@ -14,7 +14,7 @@ import yaml
 
 from exporter import __version__, settings
 from exporter.errors import SettingsError
-from exporter.notation import Address, size
+from exporter.parsers import Address, size
 from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, mounts, text, variables
 from tests.generated import hold
 
@@ -97,7 +97,7 @@ def test_the_image() -> None:
         if word in {"ENTRYPOINT", "CMD"}:
             assert rest.startswith("["), word
     (probe,) = [rest for word, rest in said if word == "HEALTHCHECK"]
-    assert probe.endswith('CMD ["python", "-m", "exporter.probe"]')
+    assert probe.endswith('CMD ["python", "-m", "exporter.healthcheck"]')
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', text(ROOT / "Dockerfile")))
     assert labels.keys() == {"title", "version", "description", "source", "licenses"}
     assert labels["version"] == __version__

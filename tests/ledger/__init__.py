@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from exporter.flowrun import Source
 from exporter.ledger import Cursor, Draft, Entry, Ledger, Receipt
+from exporter.model import EntryKind, Source
 
 Clock = Callable[[], int]
 
@@ -23,13 +23,13 @@ class OpenLedger(Protocol):
 def draft(fact_key: str | None = None, **fields: Any) -> Draft:
     """A draft that is like no other, but for what is given."""
     number = next(_numbers)
-    made: dict[str, Any] = {"source": Source.WEBHOOK, "kind": "unsupported", "body": b'{"number": %d}' % number}
+    made: dict[str, Any] = {"source": Source.WEBHOOK, "kind": EntryKind.UNSUPPORTED, "body": b'{"number": %d}' % number}
     return Draft(fact_key=fact_key or f"fact-{number}", **(made | fields))
 
 
 def outcome(run_id: str, status: str, **fields: Any) -> Draft:
     """A draft of a run that has ended."""
-    made = {"kind": "run", "run_id": run_id, "status": status, "is_outcome": True}
+    made = {"kind": EntryKind.RUN, "run_id": run_id, "status": status, "is_outcome": True}
     return draft(f"run:{run_id}:{status}", **(made | fields))
 
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import LedgerUnavailableError
-from exporter.flowrun import Source
 from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Ledger, Receipt
+from exporter.model import EntryKind, Source
 from tests.ledger import OpenLedger, append, append_at_once, draft, entries, outcome
 
 _examples = count(1)
@@ -31,16 +31,22 @@ def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
     append(
         ledger,
         draft(
-            source=Source.JOURNAL, kind="run", event_code="code", flow_id="f", sandbox="prod", completed_at=5, body=body
+            source=Source.JOURNAL,
+            kind=EntryKind.RUN,
+            event_code="code",
+            flow_id="f",
+            sandbox="prod",
+            completed_at=5,
+            body=body,
         ),
-        draft(source=Source.REPLAY, kind="alert", body=b""),
+        draft(source=Source.REPLAY, kind=EntryKind.ALERT, body=b""),
     )
     first, second = entries(ledger)
     assert first == Entry(
         position=first.position,
         received_at=1_234,
         source=Source.JOURNAL,
-        kind="run",
+        kind=EntryKind.RUN,
         event_code="code",
         counts=False,
         flow_id="f",
@@ -54,12 +60,12 @@ def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
 
 def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
     """Each draft gets a receipt, in order, that says its kind and whether it is new."""
-    known = draft(kind="run")
+    known = draft(kind=EntryKind.RUN)
     append(ledger, known)
-    assert append(ledger, draft(kind="alert"), known, draft(kind="flow")) == [
-        Receipt(kind="alert", is_new=True),
-        Receipt(kind="run", is_new=False),
-        Receipt(kind="flow", is_new=True),
+    assert append(ledger, draft(kind=EntryKind.ALERT), known, draft(kind=EntryKind.FLOW)) == [
+        Receipt(kind=EntryKind.ALERT, is_new=True),
+        Receipt(kind=EntryKind.RUN, is_new=False),
+        Receipt(kind=EntryKind.FLOW, is_new=True),
     ]
 
 
@@ -259,12 +265,12 @@ def test_all_of_an_append_or_nothing(ledger: Ledger) -> None:
 def test_what_the_database_refuses_is_kept_as_unreadable(ledger: Ledger) -> None:
     """A draft that is refused as data is kept by its bytes alone, once, and its siblings as what they are."""
     poison = outcome("run", "failed", sandbox="\ud83d", event_id="event", body=b"poison")
-    assert append(ledger, draft(kind="alert"), poison, draft(kind="flow")) == [
-        Receipt(kind="alert", is_new=True),
-        Receipt(kind="unreadable", is_new=True),
-        Receipt(kind="flow", is_new=True),
+    assert append(ledger, draft(kind=EntryKind.ALERT), poison, draft(kind=EntryKind.FLOW)) == [
+        Receipt(kind=EntryKind.ALERT, is_new=True),
+        Receipt(kind=EntryKind.UNREADABLE, is_new=True),
+        Receipt(kind=EntryKind.FLOW, is_new=True),
     ]
-    assert append(ledger, poison) == [Receipt(kind="unreadable", is_new=False)]
+    assert append(ledger, poison) == [Receipt(kind=EntryKind.UNREADABLE, is_new=False)]
     kept = entries(ledger)[1]
     assert (kept.kind, kept.body, kept.counts, kept.sandbox) == ("unreadable", b"poison", False, None)
 
@@ -306,7 +312,7 @@ def test_closing_commits_what_waits(open_ledger: OpenLedger) -> None:
         await asyncio.to_thread(ledger.close)
         return await asyncio.gather(*appends)
 
-    assert asyncio.run(close_amid()) == [[Receipt(kind="unsupported", is_new=True)]] * 50
+    assert asyncio.run(close_amid()) == [[Receipt(kind=EntryKind.UNSUPPORTED, is_new=True)]] * 50
     assert sorted(entry.body for entry in entries(open_ledger())) == sorted(each.body for each in drafts)
 
 
@@ -406,5 +412,5 @@ def test_a_checkpoint_instead_of_others(ledger: Ledger) -> None:
     """A checkpoint that replaces others leaves the newest that it does not replace."""
     for position in (3, 7):
         ledger.save_checkpoint(position, b"state")
-    ledger.save_checkpoint(8, b"state", instead_of={7, 99})
+    ledger.save_checkpoint(8, b"state", discard={7, 99})
     assert [each.position for each in ledger.checkpoints()] == [8, 3]

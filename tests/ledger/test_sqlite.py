@@ -20,6 +20,7 @@ from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusa
 from exporter.ledger import Ledger, Receipt
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.sqlite_file import APPLICATION_ID
+from exporter.model import EntryKind
 from tests.ledger import append, draft, entries, outcome
 
 COLUMNS = [
@@ -174,18 +175,18 @@ def test_what_another_process_appends(ledger: SqliteLedger, path: Path) -> None:
     program = (
         "import asyncio, os, sys\n"
         "from pathlib import Path\n"
-        "from exporter.flowrun import Source\n"
+        "from exporter.model import EntryKind, Source\n"
         "from exporter.ledger import Draft\n"
         "from exporter.ledger.sqlite import SqliteLedger\n"
         "ledger = SqliteLedger(Path(sys.argv[1]))\n"
-        "drafts = [Draft(fact_key=key, source=Source.JOURNAL, kind='run', body=key.encode()) for key in 'ab']\n"
+        "drafts = [Draft(fact_key=key, source=Source.JOURNAL, kind=EntryKind.RUN, body=key.encode()) for key in 'ab']\n"
         "print(asyncio.run(ledger.append(drafts)), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     append(ledger, draft("a"))
     ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert ended.stdout == f"{[Receipt(kind='run', is_new=False), Receipt(kind='run', is_new=True)]}\n"
+    assert ended.stdout == f"{[Receipt(kind=EntryKind.RUN, is_new=False), Receipt(kind=EntryKind.RUN, is_new=True)]}\n"
     assert [entry.body for entry in entries(ledger)][1:] == [b"b"]
 
 
@@ -273,7 +274,7 @@ def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(LedgerUnavailableError):
                 append(ledger, lost)
             assert [entry.body for entry in entries(ledger)] == [b"before"]
-        assert append(ledger, lost) == [Receipt(kind="unsupported", is_new=True)]
+        assert append(ledger, lost) == [Receipt(kind=EntryKind.UNSUPPORTED, is_new=True)]
         assert [entry.body for entry in entries(ledger)] == [b"before", b"lost at first"]
 
 
@@ -341,7 +342,7 @@ def test_an_unforeseen_failure_costs_one_append(path: Path) -> None:
         append(ledger, draft())
         with pytest.raises(LedgerUnavailableError):
             append(ledger, draft())
-        assert append(ledger, draft()) == [Receipt(kind="unsupported", is_new=True)]
+        assert append(ledger, draft()) == [Receipt(kind=EntryKind.UNSUPPORTED, is_new=True)]
 
 
 @pytest.mark.parametrize(
@@ -371,7 +372,7 @@ def test_one_poison_in_a_group(ledger: SqliteLedger, path: Path, fields: dict[st
     assert kinds == [["unsupported"], ["unsupported", "unreadable", "unsupported"], ["unsupported"], ["run"]]
     assert [entry.kind for entry in entries(ledger) if entry.body == b"poison"] == ["unreadable"]
     assert sum(entry.counts for entry in entries(ledger)) == 1
-    assert append(ledger, poison) == [Receipt(kind="unreadable", is_new=False)]
+    assert append(ledger, poison) == [Receipt(kind=EntryKind.UNREADABLE, is_new=False)]
 
 
 def test_readers_write_nothing(ledger: Ledger) -> None:

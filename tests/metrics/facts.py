@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.flowrun import (
+from exporter.metrics.exposition import Format, render
+from exporter.metrics.flows import Limits
+from exporter.metrics.fold import Fold
+from exporter.model import (
     ACTIVITIES,
     RECORD_RESULTS,
     SIZE_RESULTS,
@@ -16,9 +19,9 @@ from exporter.flowrun import (
     Fact,
     Flow,
     FlowAlert,
+    FlowKind,
     FlowRun,
     Forgotten,
-    Kind,
     RecordedFact,
     RunError,
     Source,
@@ -26,9 +29,6 @@ from exporter.flowrun import (
     Unreadable,
     Unsupported,
 )
-from exporter.metrics.exposition import Format, render
-from exporter.metrics.flows import Limits
-from exporter.metrics.fold import Fold
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -122,7 +122,7 @@ runs = st.builds(
     sandbox=_sandboxes,
     org=_awkward,
     flow_name=_awkward,
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(FlowKind),
     started_at=_moments,
     completed_at=_moments,
     created_at=_moments,
@@ -150,7 +150,7 @@ flows = st.builds(
     flow_id=_ids,
     sandbox=_sandboxes,
     flow_name=_awkward,
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(FlowKind),
     enabled=st.sampled_from([None, True, False]),
     updated_at=_moments,
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from exporter.flowrun import RunError, Status
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold
+from exporter.model import RunError, Status
 from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, limits, recorded, run, value
 
 WHOLE = [
@@ -57,7 +57,7 @@ def family(document: dict[str, Any], name: str) -> dict[str, Any]:
 def test_it_describes_itself() -> None:
     """Each metric stands there with its name, labels and buckets beside its cells, so that others can read them."""
     document = opened(encode(fold().state()))
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["fold"]["limits"] == {"hold": 0, "ttl": 45 * DAY, "max_flows": 2000}
     duration = family(document, "aep_flow_run_duration_seconds")
     assert (duration["labels"], duration["scale"]) == (["flow_id", "sandbox", "status"], 1000)
@@ -124,7 +124,7 @@ def test_what_is_missing_is_as_at_the_beginning(path: str) -> None:
 
 
 def _too_large(document: dict[str, Any]) -> None:
-    document["fold"]["flows"]["flows"][0][1]["history"]["cadence"]["completions"] = [2**70]
+    document["fold"]["flows"]["flows"][0][1]["run_history"]["cadence"]["completions"] = [2**70]
 
 
 def _bad_cell(document: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ def _bad_type(document: dict[str, Any]) -> None:
 
 
 def _other_format(document: dict[str, Any]) -> None:
-    document["format"] = 2
+    document["format"] = 3
 
 
 RAW = encode(fold().state())

@@ -8,13 +8,13 @@ from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from exporter.flowrun import RecordedFact
 from exporter.metrics.catalogue import FLOW_METRICS
 from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
 from exporter.metrics.families import Variant
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
-from exporter.metrics.series import Series
+from exporter.metrics.series import SeriesStore
+from exporter.model import RecordedFact
 from tests.metrics.facts import DAY, T0, folded, histories, near_limits
 
 PROMETHEUS_2 = (
@@ -35,7 +35,7 @@ PROTOBUF_FIRST = (
 class WithStartTimestamps(Collector):
     """Series that say when they were born, for the reference encoder."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: SeriesStore) -> None:
         self._series = series
 
     def collect(self) -> Iterator[Metric]:
@@ -61,7 +61,7 @@ def test_equals_the_reference_encoders(history: list[RecordedFact], near: Limits
 
 def test_nothing_is_an_exposition_too() -> None:
     """Without a series, text is empty and OpenMetrics still ends."""
-    series = Series(FLOW_METRICS, 0)
+    series = SeriesStore(FLOW_METRICS, 0)
     assert render(series, None, Format.TEXT) == b""
     assert render(series, None, Format.OPENMETRICS) == b"# EOF\n"
 

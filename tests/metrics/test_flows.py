@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from exporter.flowrun import (
+from exporter.metrics.flows import Limits
+from exporter.metrics.fold import Fold
+from exporter.model import (
     AlertState,
     Fact,
     Flow,
@@ -18,8 +20,6 @@ from exporter.flowrun import (
     Status,
     Unsupported,
 )
-from exporter.metrics.flows import Limits
-from exporter.metrics.fold import Fold
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0, exposition, limits, recorded, run, value
 
 HOLD = 150 * SECOND
@@ -204,7 +204,7 @@ def test_a_sandbox_with_a_flow_left_stays(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_sandboxes_flows_are_in_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flows of a sandbox that found no place are shown in `other`, one by one."""
+    """Flows of a sandbox that found no key are shown in `other`, one by one."""
     monkeypatch.setattr("exporter.metrics.flows.MAX_SANDBOXES", 1)
     fold = after((T0, failed("r1", "f1", "a")), (T0, failed("r2", "f2", "b")))
     assert value(fold, "aep_flow_consecutive_failures", flow_id="f2", sandbox="other") == 1

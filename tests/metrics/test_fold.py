@@ -2,21 +2,21 @@ from typing import Any
 
 import pytest
 
-from exporter.flowrun import (
+from exporter.metrics.fold import MAX_CODES, MAX_CODES_PER_FLOW, Fold
+from exporter.model import (
     Activity,
     AlertState,
     Fact,
     Flow,
     FlowAlert,
+    FlowKind,
     FlowRun,
-    Kind,
     RunError,
     Source,
     Status,
     Unreadable,
     Unsupported,
 )
-from exporter.metrics.fold import MAX_CODES, MAX_CODES_PER_FLOW, Fold
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0, exposition, folded, recorded, run, samples, value
 
 IN_PROGRESS, SUCCESS, FAILED = Status.IN_PROGRESS, Status.SUCCESS, Status.FAILED
@@ -364,8 +364,8 @@ def test_one_info_series_per_flow(told: list[tuple[int, str]], name: str) -> Non
 
 
 def test_a_query_is_named_by_its_id() -> None:
-    """A query's name can be its SQL, so its id stands in its place."""
-    fold = after((T0, run(flow_name="SELECT secret FROM people", kind=Kind.QUERY)))
+    """A query's name can be its SQL, so its id stands in its key."""
+    fold = after((T0, run(flow_name="SELECT secret FROM people", kind=FlowKind.QUERY)))
     assert value(fold, "aep_flow_info", flow_name="f1", kind="query") == 1
     assert "SELECT" not in exposition(fold)
 
@@ -377,7 +377,7 @@ def test_a_query_is_named_by_its_id() -> None:
 )
 def test_once_a_query_always_a_query(later: FlowRun) -> None:
     """A flow that was known as a query keeps its SQL out of labels, whatever a later run lacks."""
-    fold = after((T0, run(flow_name="SELECT a FROM b", kind=Kind.QUERY)), (T0 + 1, later))
+    fold = after((T0, run(flow_name="SELECT a FROM b", kind=FlowKind.QUERY)), (T0 + 1, later))
     assert "SELECT" not in exposition(fold)
     assert value(fold, "aep_flow_info", flow_name="f1", kind="query") == 1
 

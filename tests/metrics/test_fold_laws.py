@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.adobe.envelope import open_delivery
+from exporter.adobe.deliveries import open_delivery
 from exporter.adobe.payloads import read
-from exporter.flowrun import RecordedFact
-from exporter.follow import Follower
+from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.catalogue import CATALOGUE, MetricType
@@ -20,6 +19,7 @@ from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.exposition import Format
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
+from exporter.model import RecordedFact
 from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, histories, limits, near_limits, samples
 
 

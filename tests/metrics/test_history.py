@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.flowrun import Status
-from exporter.metrics.history import LATEST, MAX_FAILURES, Cadence, History, Outcome
+from exporter.metrics.history import LATEST, MAX_FAILURES, Cadence, Outcome, RunHistory
+from exporter.model import Status
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0
 
 S, P, F, C, U = Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED, Status.CANCELLED, Status.UNKNOWN
@@ -24,9 +24,9 @@ def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", 
     )
 
 
-def told(*outcomes: Outcome) -> History:
+def told(*outcomes: Outcome) -> RunHistory:
     """A history that was told these in this order."""
-    history = History()
+    history = RunHistory()
     for each in outcomes:
         history.add(each)
     return history
@@ -79,7 +79,7 @@ def test_a_correction_stands_by_its_update(
 
 
 def test_last_run_by_status_is_by_completion() -> None:
-    """A late notification of an older run does not take the latest run's place."""
+    """A late notification of an older run does not take the latest run's key."""
     history = told(outcome(10, S, 1, duration=7), outcome(5, S, 2, duration=3), outcome(8, F, 3, duration=4))
     assert history.last_run_by_status() == {S: T0 + 10 * MINUTE, F: T0 + 8 * MINUTE}
     assert history.last_duration() == 7
@@ -87,7 +87,7 @@ def test_last_run_by_status_is_by_completion() -> None:
 
 def test_last_records_are_of_a_run_that_did_not_fail() -> None:
     """Records are shown of the latest run that brought data, whatever failed after it."""
-    history = History()
+    history = RunHistory()
     for ended_at, status, amount in ((1, S, 10), (2, P, 20), (3, F, 0)):
         history.add(
             Outcome(
@@ -116,7 +116,7 @@ def test_last_records_are_of_a_run_that_did_not_fail() -> None:
 )
 def test_typical_duration_is_a_median(durations: list[int | None], expected: float | None) -> None:
     """The typical duration is the median of up to 20 latest runs that did not fail, from the third on."""
-    history = History()
+    history = RunHistory()
     for at, duration in enumerate(durations):
         history.add(
             Outcome(ended_at=T0 + at, position=at, run_id=str(at), status=S, updated_at=T0 + at, duration=duration)
@@ -143,7 +143,7 @@ def test_order_of_telling_does_not_matter(ends: list[tuple[int, Status]], random
 
 def test_history_is_bounded() -> None:
     """A flow that fails for ever keeps its count exactly, in bounded memory; one success ends it."""
-    history = History()
+    history = RunHistory()
     total = 5 * MAX_FAILURES
     for at in range(1, total + 1):
         history.add(outcome(at, F))
@@ -240,7 +240,7 @@ _corrected = st.lists(
 @given(_corrected)
 def test_any_corrections_are_survived(told_of: list[tuple[int, Status, int, int]]) -> None:
     """However far corrections move the completions of a flow's runs, its gauges can be told, and go on learning."""
-    history = History()
+    history = RunHistory()
     for position, (run_, status, days, updated_at) in enumerate(told_of):
         history.add(
             Outcome(

@@ -2,16 +2,16 @@
 
 import pytest
 
-from exporter.flowrun import Kind, is_error_code
+from exporter.model import FlowKind, is_error_code
 from exporter.simulate.codes import FAILURES, REJECTIONS, SKIPPED_CODE, Trouble
 
 TROUBLES = {trouble for table in (FAILURES, REJECTIONS) for troubles in table.values() for trouble in troubles}
 
 
 @pytest.mark.parametrize("table", [FAILURES, REJECTIONS], ids=["failures", "rejections"])
-def test_every_kind_can_fail(table: dict[Kind, tuple[Trouble, ...]]) -> None:
+def test_every_kind_can_fail(table: dict[FlowKind, tuple[Trouble, ...]]) -> None:
     """Whatever a flow does, there is a reason why its run can fail, wholly or partly."""
-    assert set(table) == set(Kind)
+    assert set(table) == set(FlowKind)
     assert all(table.values())
 
 

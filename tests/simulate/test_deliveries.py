@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.flowrun import Status
+from exporter.model import Status
 from exporter.simulate.deliveries import MAX_BATCH, Item, deliveries
 from exporter.simulate.organisation import DAY, HOUR, MINUTE, organisation
 from exporter.simulate.timeline import RunTold, timeline

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.flowrun import Kind
+from exporter.model import FlowKind
 from exporter.simulate.organisation import (
     DAY,
     HOUR,
@@ -47,7 +47,7 @@ def test_names_differ() -> None:
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        (set(Kind), {part.kind for part in PARTS}),
+        (set(FlowKind), {part.kind for part in PARTS}),
         (set(Habit), {part.habit for part in PARTS}),
         (set(Style), {part.style for part in PARTS}),
         (set(Wrapper), {part.wrapper for part in PARTS if part.style is Style.EVENT}),
@@ -62,7 +62,7 @@ def test_everything_is_played(wanted: set[str], found: set[str]) -> None:
 
 def test_only_sources_are_told_of_in_the_older_styles() -> None:
     """The older notifications are those of sources: other flows have none."""
-    assert {part.kind for part in PARTS if part.style is not Style.EVENT} == {Kind.SOURCE}
+    assert {part.kind for part in PARTS if part.style is not Style.EVENT} == {FlowKind.SOURCE}
 
 
 CADENCES = [

@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 
-from exporter.adobe.envelope import open_delivery
+from exporter.adobe.deliveries import open_delivery
 from exporter.adobe.payloads import read
-from exporter.flowrun import OTHER, AlertState, Event, FlowAlert, FlowRun, Kind, Status, Unsupported, is_error_code
+from exporter.model import OTHER, AlertState, Event, FlowAlert, FlowKind, FlowRun, Status, Unsupported, is_error_code
 from exporter.simulate import envelopes
 from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Delivery, Item
@@ -90,8 +90,8 @@ def test_runs_are_read_as_they_were_meant(seed: int, clock: Clock) -> None:
         assert (fact.run_id, fact.flow_id, fact.sandbox) == (run.run_id, run.flow.flow_id, run.flow.sandbox)
         assert (fact.status, fact.org) == (notice.status, ORGANISATION)
         # A start has no activities, and of some kinds no code: nothing says then what kind of flow it is.
-        says_little = not notice.status.is_outcome and part.kind in {Kind.PROFILE, Kind.SEGMENT}
-        assert fact.kind is part.kind or (says_little and fact.kind is Kind.UNKNOWN)
+        says_little = not notice.status.is_outcome and part.kind in {FlowKind.PROFILE, FlowKind.SEGMENT}
+        assert fact.kind is part.kind or (says_little and fact.kind is FlowKind.UNKNOWN)
         assert fact.flow_name == (run.flow.name.splitlines()[0] if part.style is Style.EVENT else "")
         assert (fact.started_at, fact.completed_at) == wanted_times(notice, clock)
         assert notice.status.is_outcome or fact.created_at == clock.real(notice.at)

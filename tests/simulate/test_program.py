@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.adobe.signature import load_key, signatures, verify
-from exporter.flowrun import Result, Status
+from exporter.model import Result, Status
 from exporter.simulate.organisation import DAY, HOUR, MINUTE
 from exporter.simulate.program import Account, Plan, Simulation
 from exporter.simulate.sender import NotAWebhookError, Sender

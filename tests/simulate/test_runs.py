@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.flowrun import ACTIVITIES, RECORD_RESULTS, Kind, Status
+from exporter.model import ACTIVITIES, RECORD_RESULTS, FlowKind, Status
 from exporter.simulate.organisation import DAY, HOUR, PARTS, Flow, Habit, Style, organisation
 from exporter.simulate.runs import Run, runs
 from tests.simulate.weeks import SEEDS, WEEK
@@ -108,4 +108,4 @@ def test_streaming_runs_are_windows_of_an_hour() -> None:
 def test_only_destinations_skip_records() -> None:
     """Records are left out on purpose only on their way out of Platform."""
     skipping = {run.flow.part.kind for flow in organisation(1, len(PARTS)) for run in week(flow, 1) if run.skipped}
-    assert skipping == {Kind.DESTINATION}
+    assert skipping == {FlowKind.DESTINATION}

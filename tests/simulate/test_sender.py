@@ -10,7 +10,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.flowrun import Result
+from exporter.model import Result
 from exporter.simulate.sender import PAUSES, Answer, NotAWebhookError, Sender, origin
 
 SECRET = "s3cret-s3cret-s3cret"

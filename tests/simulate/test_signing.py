@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.adobe.signature import is_key_path, load_key, signatures, verify
-from exporter.simulate.keyhost import KeyHost
+from exporter.simulate.key_server import KeyServer
 from exporter.simulate.signing import Signer
 
 
@@ -43,7 +43,7 @@ async def answers(signer: Signer, *paths: str) -> list[tuple[int, bytes]]:
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-        async with KeyHost(listening, signer.public):
+        async with KeyServer(listening, signer.public):
             found = [await client.get(path) for path in paths]
         with pytest.raises(httpx.ConnectError):
             await client.get("/")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.flowrun import ACTIVITIES, RECORD_RESULTS, SIZE_RESULTS, AlertState, Kind, Status
+from exporter.model import ACTIVITIES, RECORD_RESULTS, SIZE_RESULTS, AlertState, FlowKind, Status
 from exporter.simulate.codes import FAILURES, REJECTIONS
 from exporter.simulate.organisation import HOUR, PARTS, organisation
 from exporter.simulate.timeline import AlertTold, OtherTold, RunTold, timeline
@@ -40,7 +40,7 @@ def test_a_week_has_every_status_of_every_kind(seed: int) -> None:
     """Within a week every status is told, and flows of every kind succeed and fail."""
     told = {(notice.flow.part.kind, notice.status) for notice in runs_told(seed)}
     assert {status for _, status in told} == set(Status)
-    for kind in set(Kind) - {Kind.UNKNOWN}:
+    for kind in set(FlowKind) - {FlowKind.UNKNOWN}:
         assert (kind, Status.SUCCESS) in told
         assert (kind, Status.FAILED) in told
 

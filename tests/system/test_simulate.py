@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.flowrun import Status
+from exporter.model import Status
 from tests.system.processes import EXPORTER, Exporter, Process, family_values, free_port, until
 
 CLIENT_ID = "our-client-id"

@@ -11,16 +11,16 @@ import pytest
 from starlette.routing import Router
 
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.flowrun import Result
-from exporter.follow import Follower
+from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
+from exporter.model import Result
+from exporter.pages.landing import Landing
 from exporter.web.app import build, health_routes, inner_routes, webhook_routes
 from exporter.web.authentication import FAILURES, Authentication, NoAuthentication
 from exporter.web.health import Ready
-from exporter.web.pages import Landing
 from exporter.web.scrape import Scrape
 from exporter.web.validation import Validations
 from exporter.web.webhook import Webhook

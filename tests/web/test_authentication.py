@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe.keys import Keys
 from exporter.adobe.signature import is_key_path
+from exporter.adobe_api.keys import Keys
 from exporter.errors import (
     ClientIdError,
     ClientIdMissingError,
@@ -19,7 +19,7 @@ from exporter.errors import (
     SignatureWrongError,
     WrongTokenError,
 )
-from exporter.flowrun import Delivery, Event, FlowRun, Source, Status, Unreadable, Unsupported
+from exporter.model import Delivery, Event, FlowRun, Source, Status, Unreadable, Unsupported
 from exporter.web.authentication import FAILURES, AdobeAuthentication, NoAuthentication, TokenAuthentication
 from tests.adobe.test_signature import ATTACKS, ONE, PATH_1, PATH_2, SIGNATURE_1, SIGNATURE_2, private_key, signed
 

@@ -107,7 +107,7 @@ class Story:
 
     async def ask(self, url: str) -> None:
         """Adobe, or somebody, asks for this to be opened."""
-        assert self.validations.note(body(url))
+        assert self.validations.try_handle(body(url))
         for _ in range(20):
             await asyncio.sleep(0)
 
@@ -182,7 +182,7 @@ def test_note(logged: LogCapture) -> None:
     """Adobe's request is kept with its time and logged, so that somebody can open the address."""
     assert noting().latest is None
     validations = noting()
-    assert validations.note(body(ASKED))
+    assert validations.try_handle(body(ASKED))
     assert validations.latest == Asked(ASKED, NOW)
     assert [(entry["log_level"], entry["url"]) for entry in logged.entries] == [("warning", ASKED)]
 
@@ -190,8 +190,8 @@ def test_note(logged: LogCapture) -> None:
 def test_the_latest_is_kept() -> None:
     """Of several requests the latest is kept."""
     validations = noting()
-    validations.note(body(ASKED))
-    validations.note(body(URL + "?id=2"))
+    validations.try_handle(body(ASKED))
+    validations.try_handle(body(URL + "?id=2"))
     assert validations.latest == Asked(URL + "?id=2", NOW)
 
 
@@ -236,7 +236,7 @@ def test_what_asks_for_nothing(logged: LogCapture, other: bytes) -> None:
     """A body that holds anything but an address is no such request: it is an event, and nothing is opened."""
 
     async def story(told: Story) -> None:
-        assert not told.validations.note(other)
+        assert not told.validations.try_handle(other)
         assert told.validations.latest is None
 
     assert play(story) == []
@@ -248,7 +248,7 @@ def test_any_body(sent: bytes) -> None:
     """Whatever anybody sends, only Adobe's address is kept and opened."""
 
     async def story(told: Story) -> None:
-        told.validations.note(sent)
+        told.validations.try_handle(sent)
         for _ in range(10):
             await asyncio.sleep(0)
         if told.validations.latest is not None:

@@ -2,7 +2,7 @@
 
 The rule: what is handed out is what reading the body again would give, or nothing is. A body says the same again when
 nothing around it said more (`Event.is_complete`), no value in it was refused, and it is read as of the same time or a
-later one: time only ever makes more values acceptable (exporter.adobe.leaves.moment). So every process on one ledger
+later one: time only ever makes more values acceptable (exporter.adobe.fields.moment). So every process on one ledger
 still works out the same metrics, whether it recorded an entry itself or not.
 
 Kept by the event loop's thread, taken by the fold's: each step is one operation of a dict, which Python does whole.
@@ -10,7 +10,7 @@ Kept by the event loop's thread, taken by the fold's: each step is one operation
 
 from typing import Final
 
-from exporter.flowrun import Event, Fact, FlowRun, Reader
+from exporter.model import Event, Fact, FlowRun, Reader
 
 _MAX_FACTS: Final = 4096
 _MAX_BYTES: Final = 16 * 1024 * 1024
@@ -19,7 +19,7 @@ _MAX_PARTS: Final = 50
 """Activities and errors of a run that is kept: with a thousand of them a fact is twenty times as large as its body."""
 
 
-class Recent:
+class FactCache:
     """The facts; each is handed out once."""
 
     def __init__(self, read: Reader) -> None:
@@ -28,7 +28,7 @@ class Recent:
         self._facts: dict[bytes, tuple[FlowRun, int, str]] = {}
         self._bytes = 0
 
-    def keep(self, event: Event, read_at: int) -> None:
+    def put(self, event: Event, read_at: int) -> None:
         """Keep the fact of an event that was read as of this time, if reading it again would tell the same."""
         fact = event.fact
         if not event.is_complete or not isinstance(fact, FlowRun) or fact.anomalies:

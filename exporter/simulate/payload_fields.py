@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from exporter.flowrun import Counts, Kind, Status
+from exporter.model import Counts, FlowKind, Status
 from exporter.simulate.codes import Trouble
 from exporter.simulate.organisation import ORGANISATION, Flow, Style
 from exporter.simulate.runs import Run
@@ -36,21 +36,21 @@ WORDS: Final[Mapping[Status, str]] = {
 _WORDS_OF_STREAMING: Final[Mapping[Status, str]] = {**WORDS, Status.SUCCESS: "Success", Status.FAILED: "Failed"}
 
 _CLIENTS: Final = {
-    Kind.DESTINATION: "aep_activation_batch",
-    Kind.QUERY: "acp_foundation_queryService",
-    Kind.UNKNOWN: "acp_streaming",
+    FlowKind.DESTINATION: "aep_activation_batch",
+    FlowKind.QUERY: "acp_foundation_queryService",
+    FlowKind.UNKNOWN: "acp_streaming",
 }
 _CLIENT_ELSE: Final = "acp_foundation_connectors"
 
 # Those of sources and of identity are documented; the others follow their pattern (adobe.md E1).
 _CODES: Final = {
-    Kind.SOURCE: "source_flow_run_info",
-    Kind.IDENTITY: "identity_ingestion_info",
-    Kind.PROFILE: "profile_ingestion_info",
-    Kind.DESTINATION: "destination_flow_run_info",
-    Kind.SEGMENT: "segment_job_info",
-    Kind.QUERY: "query_run_info",
-    Kind.UNKNOWN: "streaming_flow_run_info",
+    FlowKind.SOURCE: "source_flow_run_info",
+    FlowKind.IDENTITY: "identity_ingestion_info",
+    FlowKind.PROFILE: "profile_ingestion_info",
+    FlowKind.DESTINATION: "destination_flow_run_info",
+    FlowKind.SEGMENT: "segment_job_info",
+    FlowKind.QUERY: "query_run_info",
+    FlowKind.UNKNOWN: "streaming_flow_run_info",
 }
 _CODE_OF_SOURCES_IN_TROUBLE: Final = "source_flow_run_error"
 
@@ -65,7 +65,7 @@ def event_code(notice: Notice) -> str:
         if not is_bad:
             return "sources_flow_run_success"
         return "sources_flow_run_failure" if part.style is Style.XDM else "sources_flow_run_failed"
-    return _CODE_OF_SOURCES_IN_TROUBLE if is_bad and part.kind is Kind.SOURCE else _CODES[part.kind]
+    return _CODE_OF_SOURCES_IN_TROUBLE if is_bad and part.kind is FlowKind.SOURCE else _CODES[part.kind]
 
 
 def status_summary(run: Run, status: Status) -> Node:

@@ -10,11 +10,9 @@ Sans-I/O.
 from collections.abc import Callable
 from typing import Final
 
-from exporter.flowrun import Status
+from exporter.model import Status
 from exporter.simulate.organisation import ORGANISATION, Style
-from exporter.simulate.runs import Run, Step
-from exporter.simulate.timeline import RunTold
-from exporter.simulate.words import (
+from exporter.simulate.payload_fields import (
     NOTIFICATIONS,
     Node,
     catalogue_fields,
@@ -24,6 +22,8 @@ from exporter.simulate.words import (
     status_summary,
     summaries,
 )
+from exporter.simulate.runs import Run, Step
+from exporter.simulate.timeline import RunTold
 
 _STEPS: Final = {"copy": "copyActivity", "promotion": "promotionActivity"}
 _NONSENSE_TIME: Final = 87473822

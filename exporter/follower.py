@@ -19,19 +19,19 @@ from typing import Final, TypeVar
 import structlog
 
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
-from exporter.flowrun import Fact, FlowRun, Forgotten, Reader, RecordedFact, Unreadable, Unsupported
 from exporter.ledger import Entry, Ledger
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold, FoldState
-from exporter.metrics.series import Series
+from exporter.metrics.series import SeriesStore
+from exporter.model import EntryKind, Fact, FlowRun, Forgotten, Reader, RecordedFact, Unreadable, Unsupported
 
 _PAGE: Final = 1000
 """Entries read at a time: a bound on memory, not on how far a catch-up goes."""
 
-BEAT: Final = 1.0
+CATCH_UP_INTERVAL: Final = 1.0
 """Seconds between catch-ups that nobody asked for."""
 
-CHECKPOINT_EVERY: Final = 300.0
+CHECKPOINT_INTERVAL: Final = 300.0
 """Seconds between checkpoints: what a start after a crash may have to read again."""
 
 _Result = TypeVar("_Result")
@@ -40,7 +40,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("follow")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FollowerStatus:
     """How far the metrics are."""
 
     position: int
@@ -80,7 +80,7 @@ class Follower:
         if not self._is_caught_up:
             raise NotCaughtUpError("the metrics are being brought to the ledger's head")
 
-    async def at_head(self, use: Callable[[Series, Standing], _Result]) -> _Result:
+    async def render_at_head(self, use: Callable[[SeriesStore, FollowerStatus], _Result]) -> _Result:
         """Catch up, then do something with the series before they move again.
 
         Raises LedgerUnavailableError or DefectError.
@@ -90,7 +90,7 @@ class Follower:
             self.catch_up()
             fold = self._fold
             fold.advance(self._ledger.now())
-            standing = Standing(
+            status = FollowerStatus(
                 position=self._position,
                 checkpoint_position=self._checkpoint_position,
                 flows=fold.flows,
@@ -99,7 +99,7 @@ class Follower:
                 ledger_bytes=self._ledger.size(),
                 failures=dict(self._failures),
             )
-            return use(fold.series, standing)
+            return use(fold.series, status)
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -109,22 +109,22 @@ class Follower:
             _log.exception("the metrics could not be worked out")
             raise DefectError("the metrics could not be worked out") from error
 
-    async def keep_up(self) -> None:
+    async def run(self) -> None:
         """Catch up at once and then at every beat, until cancelled; a ledger that can't be read is tried again."""
         while True:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self.catch_up)
             except LedgerUnavailableError:
-                _log.debug("the ledger can't be read; trying again", seconds=BEAT)
+                _log.debug("the ledger can't be read; trying again", seconds=CATCH_UP_INTERVAL)
             except Exception:  # noqa: BLE001 - a defect of ours must be seen, and must not end the following
                 _log.exception("catching up failed in a way nobody foresaw; trying again")
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(CATCH_UP_INTERVAL)
 
-    async def keep_checkpoints(self) -> None:
-        """Keep a checkpoint every CHECKPOINT_EVERY seconds, until cancelled."""
+    async def run_checkpoints(self) -> None:
+        """Keep a checkpoint every CHECKPOINT_INTERVAL seconds, until cancelled."""
         while True:
-            await asyncio.sleep(CHECKPOINT_EVERY)
-            await self._save(least_age=CHECKPOINT_EVERY / 2)
+            await asyncio.sleep(CHECKPOINT_INTERVAL)
+            await self._save(least_age=CHECKPOINT_INTERVAL / 2)
 
     async def finish(self) -> None:
         """Follow no more, and keep a checkpoint of what was reached."""
@@ -249,7 +249,7 @@ class Follower:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _apply(self, entry: Entry) -> None:
-        """Fold one entry; one that fails is told and left out, because standing still would hide all that follow."""
+        """Fold one entry; one that fails is told and left out, because status still would hide all that follow."""
         try:
             self._fold.apply(self._recorded(entry))
         except Exception:  # noqa: BLE001 - a defect of ours: seen in the log and in aep_exporter_ledger_errors_total
@@ -259,11 +259,11 @@ class Follower:
     def _recorded(self, entry: Entry) -> RecordedFact:
         fact: Fact
         match entry.kind:
-            case "unreadable":
+            case EntryKind.UNREADABLE:
                 fact = Unreadable()
-            case "unsupported":
+            case EntryKind.UNSUPPORTED:
                 fact = Unsupported(sandbox=entry.sandbox or "")
-            case "forgotten":
+            case EntryKind.FORGOTTEN:
                 fact = Forgotten(flow_id=entry.flow_id or "")
             case _:
                 fact = self._read(entry.body, entry.received_at, entry.event_code or "")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe import leaves
-from exporter.adobe.leaves import Nonsense
+from exporter.adobe import fields
+from exporter.adobe.fields import InvalidFieldError
 from tests.adobe import NOW, assert_keepable, trees
 
 NEWEST = NOW + 10 * 60 * 1000
@@ -23,14 +23,14 @@ milliseconds = st.integers(OLDEST, NEWEST)
 def test_seconds(second: int) -> None:
     """A number below 1e11 is seconds, as a number, as digits, and with a fraction."""
     for written in (second, float(second), str(second), f" {second} "):
-        assert leaves.moment(written, NOW) == second * 1000
+        assert fields.moment(written, NOW) == second * 1000
 
 
 @given(milliseconds)
 def test_milliseconds(millisecond: int) -> None:
     """A number above 1e11 is milliseconds, as a number and as digits."""
     for written in (millisecond, float(millisecond), str(millisecond)):
-        assert leaves.moment(written, NOW) == millisecond
+        assert fields.moment(written, NOW) == millisecond
 
 
 @given(milliseconds, st.integers(-12 * 60, 14 * 60))
@@ -38,8 +38,8 @@ def test_iso_8601(millisecond: int, offset: int) -> None:
     """A time in ISO 8601 is itself in any time zone."""
     there = timezone(timedelta(minutes=offset))
     moment = datetime.fromtimestamp(millisecond // 1000, UTC) + timedelta(milliseconds=millisecond % 1000)
-    assert leaves.moment(moment.astimezone(there).isoformat(), NOW) == millisecond
-    assert leaves.moment(moment.isoformat().replace("+00:00", "Z"), NOW) == millisecond
+    assert fields.moment(moment.astimezone(there).isoformat(), NOW) == millisecond
+    assert fields.moment(moment.isoformat().replace("+00:00", "Z"), NOW) == millisecond
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_iso_8601(millisecond: int, offset: int) -> None:
 )
 def test_moment(value: object, moment: int | None) -> None:
     """Times come in seconds, milliseconds and ISO 8601; 0 and -1 say that the time is not known."""
-    assert leaves.moment(value, NOW) == moment
+    assert fields.moment(value, NOW) == moment
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_moment(value: object, moment: int | None) -> None:
 )
 def test_a_moment_that_makes_no_sense(value: object) -> None:
     """Outside 2010 to ten minutes past recording, and in any other dress, a time is unknown."""
-    with pytest.raises(Nonsense):
-        leaves.moment(value, NOW)
+    with pytest.raises(InvalidFieldError):
+        fields.moment(value, NOW)
 
 
 @pytest.mark.parametrize("place", ["Asia/Tokyo", "America/New_York"])
@@ -115,7 +115,7 @@ def test_a_time_is_the_same_everywhere(place: str, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", place)
         time.tzset()
-        told = leaves.moment("2025-10-08T11:42:07", NOW)
+        told = fields.moment("2025-10-08T11:42:07", NOW)
     time.tzset()
     assert told == 1759923727000
 
@@ -138,7 +138,7 @@ def test_a_time_is_the_same_everywhere(place: str, monkeypatch: pytest.MonkeyPat
 )
 def test_count(value: object, count: int | None) -> None:
     """A count is a whole number from 0; absent and -1 say that it is not known."""
-    assert leaves.count(value) == count
+    assert fields.count(value) == count
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_count(value: object, count: int | None) -> None:
 )
 def test_a_count_that_makes_no_sense(value: object) -> None:
     """Anything but a whole number that a sample can hold is no count."""
-    with pytest.raises(Nonsense):
-        leaves.count(value)
+    with pytest.raises(InvalidFieldError):
+        fields.count(value)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_a_count_that_makes_no_sense(value: object) -> None:
 )
 def test_identifier(value: object, text: str) -> None:
     """An id is text, or a whole number; anything else is none."""
-    assert leaves.identifier(value) == text
+    assert fields.identifier(value) == text
 
 
 def test_a_long_identifier_is_cut() -> None:
     """An id of more than 128 characters is cut, ends in a digest, and differs from others that begin alike."""
-    ids = [leaves.identifier("a" * 200 + end) for end in ("b", "c", "\ud83d")]
+    ids = [fields.identifier("a" * 200 + end) for end in ("b", "c", "\ud83d")]
     assert [len(identifier) for identifier in ids] == [128, 128, 128]
     assert len(set(ids)) == 3
     assert all(identifier.startswith("a" * 100) for identifier in ids)
-    assert len({leaves.identifier(10**400), leaves.identifier(10**400 + 1)}) == 2
-    assert len(leaves.identifier(-(10**9999))) <= 128
+    assert len({fields.identifier(10**400), fields.identifier(10**400 + 1)}) == 2
+    assert len(fields.identifier(-(10**9999))) <= 128
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_a_long_identifier_is_cut() -> None:
 )
 def test_name(value: object, name: str) -> None:
     """A flow's name is its first line, of at most 120 characters."""
-    assert leaves.name(value) == name
+    assert fields.name(value) == name
 
 
 @pytest.mark.parametrize("value", [1, True, 1.5, [], ["a"], {}], ids=repr)
 def test_a_name_that_makes_no_sense(value: object) -> None:
     """A name that is no text is none."""
-    with pytest.raises(Nonsense):
-        leaves.name(value)
+    with pytest.raises(InvalidFieldError):
+        fields.name(value)
 
 
 @pytest.mark.parametrize(
@@ -230,18 +230,18 @@ def test_a_name_that_makes_no_sense(value: object) -> None:
 )
 def test_message(value: object, message: str | None) -> None:
     """A message is text on one line, of at most 2,000 characters."""
-    assert leaves.message(value) == message
+    assert fields.message(value) == message
 
 
 @given(trees, st.text())
 def test_whatever_is_left_can_be_kept(value: object, text: str) -> None:
     """Whatever a leaf holds, what is made of it fits a label, a database and an encoder."""
     for leaf in (value, text):
-        found = [leaves.identifier(leaf), leaves.message(leaf) or "", leaves.clean(text)]
-        for read in (leaves.name, leaves.count, lambda leaf: leaves.moment(leaf, NOW)):
+        found = [fields.identifier(leaf), fields.message(leaf) or "", fields.clean(text)]
+        for read in (fields.name, fields.count, lambda leaf: fields.moment(leaf, NOW)):
             try:
                 kept = read(leaf)
-            except Nonsense:
+            except InvalidFieldError:
                 continue
             assert_keepable(kept)
         for kept in found:

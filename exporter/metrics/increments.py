@@ -7,9 +7,9 @@ increment, and so no series; a reported 0 makes one (contract 4.4).
 from collections.abc import Sequence
 from typing import Final
 
-from exporter.flowrun import RECORD_RESULTS, SIZE_RESULTS, FlowRun, Status
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
+from exporter.model import RECORD_RESULTS, SIZE_RESULTS, FlowRun, Status
 
 Increment = tuple[Metric, tuple[str, ...], int]
 """Add so much to a counter, or observe it in a histogram or summary: metric, labels, amount in the fold's unit."""

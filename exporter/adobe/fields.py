@@ -34,7 +34,7 @@ _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _DIGITS = re.compile(r"[0-9]{1,16}")
 
 
-class Nonsense(Exception):  # noqa: N818 - it is a verdict on a value, not a failure
+class InvalidFieldError(Exception):
     """The leaf holds something, and it makes no sense."""
 
 
@@ -67,7 +67,7 @@ def name(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Nonsense
+        raise InvalidFieldError
     lines = value.strip().splitlines()
     return clean(lines[0].strip())[:MAX_NAME] if lines else ""
 
@@ -87,20 +87,20 @@ def moment(value: object, recorded_at: int) -> int | None:
     if milliseconds is None:
         return None
     if not EARLIEST <= milliseconds <= recorded_at + MAX_AHEAD:
-        raise Nonsense
+        raise InvalidFieldError
     return milliseconds
 
 
 def _number_of_milliseconds(value: object) -> int | None:
     if isinstance(value, bool):
-        raise Nonsense
+        raise InvalidFieldError
     if isinstance(value, str):
         text = value.strip()
         if not _DIGITS.fullmatch(text):
             return _from_iso(text)
         value = int(text)
     if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise Nonsense
+        raise InvalidFieldError
     if value <= 0:
         return None
     return round(value * 1000) if value < _SECONDS_BELOW else int(value)
@@ -111,7 +111,7 @@ def _from_iso(text: str) -> int:
         parsed = datetime.fromisoformat(text)
         return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise Nonsense from None
+        raise InvalidFieldError from None
 
 
 def count(value: object) -> int | None:
@@ -123,5 +123,5 @@ def count(value: object) -> int | None:
     if value is None or value == -1:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
-        raise Nonsense
+        raise InvalidFieldError
     return value

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from exporter.flowrun import Activity, Flow, FlowAlert, FlowRun, RunError, Status, is_error_code, span
+from exporter.model import Activity, Flow, FlowAlert, FlowRun, RunError, Status, is_error_code, span
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_error_codes_are_told_from_text(text: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"completed_at": 4, "updated_at": 3, "created_at": 2, "told_at": 1}, 4),
-        ({"updated_at": 3, "created_at": 2, "told_at": 1}, 3),
-        ({"created_at": 2, "told_at": 1}, 2),
-        ({"told_at": 1}, 1),
+        ({"completed_at": 4, "updated_at": 3, "created_at": 2, "envelope_time": 1}, 4),
+        ({"updated_at": 3, "created_at": 2, "envelope_time": 1}, 3),
+        ({"created_at": 2, "envelope_time": 1}, 2),
+        ({"envelope_time": 1}, 1),
         ({}, None),
     ],
 )

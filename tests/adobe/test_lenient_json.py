@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe.document import MAX_DEPTH, Decoded, decode, elements, elements_at
+from exporter.adobe.lenient_json import MAX_DEPTH, Decoded, decode, elements, elements_at
 from tests.adobe import DEEP, encoded
 
 BOM = b"\xef\xbb\xbf"

@@ -9,6 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final, NamedTuple
+
+DAY: Final = 24 * 60 * 60 * 1000
+"""Milliseconds."""
 
 OTHER = "other"
 """The label value that stands for everything outside a closed list."""
@@ -24,7 +28,7 @@ class Source(StrEnum):
     """A person said it, by a command."""
 
 
-class Kind(StrEnum):
+class FlowKind(StrEnum):
     """What a flow does, as far as its runs tell."""
 
     SOURCE = "source"
@@ -34,6 +38,17 @@ class Kind(StrEnum):
     SEGMENT = "segment"
     QUERY = "query"
     UNKNOWN = "unknown"
+
+
+class EntryKind(StrEnum):
+    """What an entry of the ledger says."""
+
+    RUN = "run"
+    ALERT = "alert"
+    FLOW = "flow"
+    FORGOTTEN = "forgotten"
+    UNSUPPORTED = "unsupported"
+    UNREADABLE = "unreadable"
 
 
 class Status(StrEnum):
@@ -138,12 +153,12 @@ class FlowRun:
     sandbox: str = ""
     org: str = ""
     flow_name: str = ""
-    kind: Kind = Kind.UNKNOWN
+    kind: FlowKind = FlowKind.UNKNOWN
     started_at: int | None = None
     completed_at: int | None = None
     created_at: int | None = None
     updated_at: int | None = None
-    told_at: int | None = None
+    envelope_time: int | None = None
     """The time of the envelope the run came in."""
     records: Counts = ()
     """By result (RECORD_RESULTS); a result that was not reported is not there."""
@@ -170,7 +185,7 @@ class FlowRun:
         """When the run ended, by the best evidence the notification holds; None for a run that has not ended."""
         if not self.status.is_outcome:
             return None
-        for moment in (self.completed_at, self.updated_at, self.created_at, self.told_at):
+        for moment in (self.completed_at, self.updated_at, self.created_at, self.envelope_time):
             if moment is not None:
                 return moment
         return None
@@ -179,6 +194,13 @@ class FlowRun:
     def error_codes(self) -> tuple[str, ...]:
         """The distinct codes the run reported, in the order it reported them."""
         return tuple(dict.fromkeys(error.code for error in self.errors))
+
+
+class FlowKey(NamedTuple):
+    """A flow in one sandbox. `other` stands for all flows beyond the limit, "" for alerts that name no flow."""
+
+    flow_id: str
+    sandbox: str
 
 
 class AlertState(StrEnum):
@@ -215,7 +237,7 @@ class Flow:
     sandbox: str = ""
     org: str = ""
     flow_name: str = ""
-    kind: Kind = Kind.UNKNOWN
+    kind: FlowKind = FlowKind.UNKNOWN
     enabled: bool | None = None
     updated_at: int | None = None
 

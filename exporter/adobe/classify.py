@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from exporter.adobe.wrappers import Node
-from exporter.flowrun import OTHER, Kind
+from exporter.adobe.envelope import Node
+from exporter.model import OTHER, FlowKind
 
 _ACTIVITIES: Final = {
     "copyActivity": "copy",
@@ -39,24 +39,24 @@ _ACTIVITY_WORDS: Final = (
 )
 
 _KINDS_BY_ACTIVITY: Final = (
-    ("query", Kind.QUERY),
-    ("segmentation", Kind.SEGMENT),
-    ("activation_processing", Kind.DESTINATION),
-    ("activation_publishing", Kind.DESTINATION),
-    ("activation_streaming", Kind.DESTINATION),
-    ("identity", Kind.IDENTITY),
-    ("profile", Kind.PROFILE),
-    ("copy", Kind.SOURCE),
-    ("promotion", Kind.SOURCE),
+    ("query", FlowKind.QUERY),
+    ("segmentation", FlowKind.SEGMENT),
+    ("activation_processing", FlowKind.DESTINATION),
+    ("activation_publishing", FlowKind.DESTINATION),
+    ("activation_streaming", FlowKind.DESTINATION),
+    ("identity", FlowKind.IDENTITY),
+    ("profile", FlowKind.PROFILE),
+    ("copy", FlowKind.SOURCE),
+    ("promotion", FlowKind.SOURCE),
 )
 
 _KINDS_BY_CODE: Final = (
-    ("source", Kind.SOURCE),
-    ("destination", Kind.DESTINATION),
-    ("identity", Kind.IDENTITY),
-    ("profile", Kind.PROFILE),
-    ("segment", Kind.SEGMENT),
-    ("query", Kind.QUERY),
+    ("source", FlowKind.SOURCE),
+    ("destination", FlowKind.DESTINATION),
+    ("identity", FlowKind.IDENTITY),
+    ("profile", FlowKind.PROFILE),
+    ("segment", FlowKind.SEGMENT),
+    ("query", FlowKind.QUERY),
 )
 
 _SQL = re.compile(
@@ -66,9 +66,9 @@ _SQL = re.compile(
 )
 
 _KINDS_BY_CLIENT: Final = {
-    "aep_activation_batch": Kind.DESTINATION,
-    "AepActivationService": Kind.DESTINATION,
-    "acp_foundation_queryService": Kind.QUERY,
+    "aep_activation_batch": FlowKind.DESTINATION,
+    "AepActivationService": FlowKind.DESTINATION,
+    "acp_foundation_queryService": FlowKind.QUERY,
 }
 
 
@@ -83,13 +83,13 @@ def activity_name(node: Node) -> str:
     return next((name for word, name in _ACTIVITY_WORDS if word in words), OTHER)
 
 
-def kind_of_run(node: Node, names: Collection[str], event_code: str) -> Kind:
+def kind_of_run(node: Node, names: Collection[str], event_code: str) -> FlowKind:
     """The kind of flow a run belongs to; `names`: those of its activities."""
     created_by = node.get("createdClient")
     client = _KINDS_BY_CLIENT.get(created_by) if isinstance(created_by, str) else None
     # Looked for first, whatever the code says: a query's name can be its SQL, and must not become a label.
-    if "query" in names or client is Kind.QUERY or looks_like_sql(node.get("flowName")):
-        return Kind.QUERY
+    if "query" in names or client is FlowKind.QUERY or looks_like_sql(node.get("flowName")):
+        return FlowKind.QUERY
     for word, kind in _KINDS_BY_CODE:
         if event_code.startswith(word):
             return kind
@@ -101,10 +101,10 @@ def kind_of_run(node: Node, names: Collection[str], event_code: str) -> Kind:
     reference = node.get("providerRefId")
     if isinstance(reference, str):
         if reference.startswith("segment:"):
-            return Kind.DESTINATION
+            return FlowKind.DESTINATION
         if reference.startswith("M-"):
-            return Kind.SOURCE
-    return Kind.UNKNOWN
+            return FlowKind.SOURCE
+    return FlowKind.UNKNOWN
 
 
 def looks_like_sql(name: object) -> bool:
@@ -112,13 +112,13 @@ def looks_like_sql(name: object) -> bool:
     return isinstance(name, str) and _SQL.match(name[:2000]) is not None
 
 
-def kind_of_flow(node: Node) -> Kind:
+def kind_of_flow(node: Node) -> FlowKind:
     """The kind of a flow as the Flow Service describes it."""
     attributes = node.get("inheritedAttributes")
     properties = attributes.get("properties") if isinstance(attributes, dict) else None
     if isinstance(properties, dict):
         if properties.get("isDestinationFlow") is True:
-            return Kind.DESTINATION
+            return FlowKind.DESTINATION
         if properties.get("isSourceFlow") is True:
-            return Kind.SOURCE
-    return Kind.UNKNOWN
+            return FlowKind.SOURCE
+    return FlowKind.UNKNOWN

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe import keys as module
-from exporter.adobe.keys import MAX_AGE, MAX_KEYS, MAX_UNKNOWN, REFRESH_AFTER, REMEMBER_FAILURE, Keys
 from exporter.adobe.signature import MAX_PEM
+from exporter.adobe_api import keys as module
+from exporter.adobe_api.keys import MAX_AGE, MAX_KEYS, MAX_UNKNOWN, REFRESH_AFTER, REMEMBER_FAILURE, Keys
 from exporter.errors import KeyPathError, KeyUnavailableError
 from tests.adobe.test_signature import ATTACKS, HOST, PATH, of_size, pem, private_key
 

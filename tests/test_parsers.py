@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import notation
-from exporter.notation import Address
+from exporter import parsers
+from exporter.parsers import Address
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from exporter.notation import Address
 )
 def test_durations(text: str, duration: timedelta) -> None:
     """A duration is written as Prometheus writes it."""
-    assert notation.duration(text) == duration
+    assert parsers.duration(text) == duration
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_durations(text: str, duration: timedelta) -> None:
 def test_no_durations(text: str) -> None:
     """Anything else is refused with how a duration is written."""
     with pytest.raises(ValueError, match="duration is"):
-        notation.duration(text)
+        parsers.duration(text)
 
 
 @given(st.tuples(*(st.integers(0, 80) for _ in range(7))).filter(any))
@@ -65,8 +65,8 @@ def test_a_duration_is_the_sum_of_its_parts(parts: tuple[int, ...]) -> None:
     """Each part counts by its unit, largest first, in any selection."""
     units = ("y", "w", "d", "h", "m", "s", "ms")
     text = "".join(f"{part}{unit}" for part, unit in zip(parts, units, strict=True) if part)
-    each = [notation.duration(f"{part}{unit}") for part, unit in zip(parts, units, strict=True)]
-    assert notation.duration(text) == sum(each, timedelta())
+    each = [parsers.duration(f"{part}{unit}") for part, unit in zip(parts, units, strict=True)]
+    assert parsers.duration(text) == sum(each, timedelta())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_duration_is_the_sum_of_its_parts(parts: tuple[int, ...]) -> None:
 )
 def test_sizes(text: str, size: int) -> None:
     """A size is bytes, or says its unit: KiB are 1024 bytes, KB 1000."""
-    assert notation.size(text) == size
+    assert parsers.size(text) == size
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_sizes(text: str, size: int) -> None:
 def test_no_sizes(text: str) -> None:
     """Anything else is refused with how a size is written."""
     with pytest.raises(ValueError, match="a size is written like"):
-        notation.size(text)
+        parsers.size(text)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_no_sizes(text: str) -> None:
 )
 def test_addresses(text: str, address: Address, is_loopback: bool) -> None:
     """An address is a host and a port, and knows whether only this machine can reach it."""
-    assert notation.address(text) == address
-    assert notation.address(text).is_loopback is is_loopback
+    assert parsers.address(text) == address
+    assert parsers.address(text).is_loopback is is_loopback
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_addresses(text: str, address: Address, is_loopback: bool) -> None:
 def test_no_addresses(text: str) -> None:
     """Anything else is refused with how an address is written."""
     with pytest.raises(ValueError, match="an address is written like"):
-        notation.address(text)
+        parsers.address(text)
 
 
 @given(
@@ -156,13 +156,13 @@ def test_no_addresses(text: str) -> None:
 )
 def test_an_address_is_read_as_it_is_shown(host: str, port: int) -> None:
     """What an address looks like is what it is read from."""
-    assert notation.address(str(Address(host, port))) == Address(host, port)
+    assert parsers.address(str(Address(host, port))) == Address(host, port)
 
 
 @pytest.mark.parametrize("text", ["/metrics", "/a/b.c~d_e-f", "/1"])
 def test_paths(text: str) -> None:
     """A route's path is kept as it is."""
-    assert notation.url_path(text) == text
+    assert parsers.url_path(text) == text
 
 
 @pytest.mark.parametrize(
@@ -171,22 +171,22 @@ def test_paths(text: str) -> None:
 def test_no_paths(text: str) -> None:
     """What is no plain path, or means something to a router, is refused."""
     with pytest.raises(ValueError, match="a path is written like"):
-        notation.url_path(text)
+        parsers.url_path(text)
 
 
 def test_booleans() -> None:
     """Yes is `true` and no is `false`; a word that might mean either is refused."""
-    assert notation.boolean("true") is True
-    assert notation.boolean("false") is False
+    assert parsers.boolean("true") is True
+    assert parsers.boolean("false") is False
     for text in ("", "1", "0", "yes", "no", "True", "FALSE", " true"):
         with pytest.raises(ValueError, match="say true or false"):
-            notation.boolean(text)
+            parsers.boolean(text)
 
 
 @pytest.mark.parametrize("text", ["x" * 16, "AZaz09._~-AZaz09", "0123456789abcdef" * 8])
 def test_tokens(text: str) -> None:
     """A token is what can stand in a path, long enough not to be guessed."""
-    assert notation.token(text) == text
+    assert parsers.token(text) == text
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_tokens(text: str) -> None:
 def test_no_tokens(text: str) -> None:
     """What is short or can't stand in a path is refused."""
     with pytest.raises(ValueError, match="a token has at least 16 characters"):
-        notation.token(text)
+        parsers.token(text)
 
 
 @pytest.mark.parametrize("text", ["sqlite:///data/ledger.db", "sqlite:////var/lib/a=b.db"])
 def test_ledger_urls(text: str) -> None:
     """A ledger's URL is kept as it is."""
-    assert notation.ledger_url(text) == text
+    assert parsers.ledger_url(text) == text
 
 
 @pytest.mark.parametrize(
@@ -210,45 +210,45 @@ def test_ledger_urls(text: str) -> None:
 def test_no_ledger_urls(text: str) -> None:
     """What names no ledger is refused with how its URL is written."""
     with pytest.raises(ValueError, match="a ledger's URL is"):
-        notation.ledger_url(text)
+        parsers.ledger_url(text)
 
 
 def test_token_files(tmp_path: Path) -> None:
     """A file gives the token it holds; a folder, a name too long, no text or nothing at all is refused."""
     file = tmp_path / "token"
     file.write_text("0123456789abcdef\n")
-    assert notation.token_file(str(file)) == "0123456789abcdef"
+    assert parsers.token_file(str(file)) == "0123456789abcdef"
     for text in ("", str(tmp_path), str(tmp_path / "none"), str(file / "below"), str(tmp_path / ("x" * 300)), "nul\0"):
         with pytest.raises(ValueError, match="file"):
-            notation.token_file(text)
+            parsers.token_file(text)
     for content in (b"", b"too short", b"\xff" * 20, b"two lines of\ntext in one file"):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=r"token has|read as text"):
-            notation.token_file(str(file))
+            parsers.token_file(str(file))
 
 
 def test_files(tmp_path: Path) -> None:
     """A file that is there is its path; a folder, a name too long or nothing at all is refused."""
     file = tmp_path / "file"
     file.touch()
-    assert notation.existing_file(str(file)) == file
+    assert parsers.existing_file(str(file)) == file
     for text in ("", str(tmp_path), str(tmp_path / "none"), str(tmp_path / ("x" * 300)), "nul\0"):
         with pytest.raises(ValueError, match="file"):
-            notation.existing_file(text)
+            parsers.existing_file(text)
 
 
 NOTATIONS: list[Callable[[str], object]] = [
-    notation.duration,
-    notation.size,
-    notation.address,
-    notation.url_path,
-    notation.boolean,
-    notation.ledger_url,
-    notation.token,
-    notation.token_file,
-    notation.existing_file,
-    notation.client_ids,
-    notation.keys_url,
+    parsers.duration,
+    parsers.size,
+    parsers.address,
+    parsers.url_path,
+    parsers.boolean,
+    parsers.ledger_url,
+    parsers.token,
+    parsers.token_file,
+    parsers.existing_file,
+    parsers.client_ids,
+    parsers.keys_url,
 ]
 
 

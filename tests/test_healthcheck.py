@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ExporterError
-from exporter.probe import probe
+from exporter.healthcheck import probe
 from tests.system.processes import free_port
 from tests.web.certificates import certificate
 

@@ -14,7 +14,7 @@ ROOM: Final = 64 * 1024 * 1024
 """Bytes of all bodies that are being received or wait to be committed."""
 
 
-class Room:
+class BodyBudget:
     """Counts the bytes under way."""
 
     def __init__(self, size: int = ROOM) -> None:
@@ -41,7 +41,7 @@ class Room:
 class Place:
     """What one body takes."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: BodyBudget) -> None:
         """`room`: shared by all."""
         self._room = room
         self.taken = 0

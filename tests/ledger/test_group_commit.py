@@ -8,11 +8,12 @@ import pytest
 
 from exporter.errors import CommitTimeoutError, LedgerUnavailableError, QueueFullError
 from exporter.ledger import Cursor, Draft, Receipt
-from exporter.ledger.commit import DataRefusedError, GroupCommit, Request
+from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
+from exporter.model import EntryKind
 from tests.ledger import draft
 
-KEPT = Receipt(kind="kept", is_new=True)
-KEPT_IN_PIECES = Receipt(kind="unreadable", is_new=True)
+KEPT = Receipt(kind=EntryKind.RUN, is_new=True)
+KEPT_IN_PIECES = Receipt(kind=EntryKind.UNREADABLE, is_new=True)
 
 
 class Database:
@@ -135,7 +136,7 @@ def test_the_queue_is_bounded_by_requests(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request more than may wait is refused at once; those that wait are kept, and later ones taken again."""
-    monkeypatch.setattr("exporter.ledger.commit.MAX_WAITING_REQUESTS", 3)
+    monkeypatch.setattr("exporter.ledger.group_commit.MAX_WAITING_REQUESTS", 3)
     *waited, refused = grouped(database, group, [[draft()] for _ in range(4)])
     assert waited == [[KEPT]] * 3
     assert isinstance(refused, QueueFullError)
@@ -144,7 +145,7 @@ def test_the_queue_is_bounded_by_requests(
 
 def test_the_queue_is_bounded_by_bytes(database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that would bring the waiting bodies above the bound is refused, a smaller one still taken."""
-    monkeypatch.setattr("exporter.ledger.commit.MAX_WAITING_BYTES", 100)
+    monkeypatch.setattr("exporter.ledger.group_commit.MAX_WAITING_BYTES", 100)
     sizes = [(40,), (30, 30), (61,), (1,), (30, 29), (1,)]
     outcomes = grouped(database, group, [[draft(body=b"x" * size) for size in sizes_] for sizes_ in sizes])
     assert [isinstance(outcome, QueueFullError) for outcome in outcomes] == [False, False, True, True, True, True]
@@ -154,7 +155,7 @@ def test_a_request_alone_is_never_too_large(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that nobody waits before is taken, however large: else it would be refused for ever."""
-    monkeypatch.setattr("exporter.ledger.commit.MAX_WAITING_BYTES", 100)
+    monkeypatch.setattr("exporter.ledger.group_commit.MAX_WAITING_BYTES", 100)
     assert grouped(database, group, [[draft(body=b"x" * 101)]]) == [[KEPT]]
 
 
@@ -162,13 +163,13 @@ def test_a_slow_commit_is_not_waited_for(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit that takes too long answers CommitTimeoutError; it may go on, when nobody waits, and so may the next."""
-    monkeypatch.setattr("exporter.ledger.commit.COMMIT_TIMEOUT", 0.05)
+    monkeypatch.setattr("exporter.ledger.group_commit.COMMIT_TIMEOUT", 0.05)
 
     async def run() -> Outcome:
         return (await settled(await database.hold_up(group)))[0]
 
     assert isinstance(asyncio.run(run()), CommitTimeoutError)
-    monkeypatch.setattr("exporter.ledger.commit.COMMIT_TIMEOUT", 8)
+    monkeypatch.setattr("exporter.ledger.group_commit.COMMIT_TIMEOUT", 8)
     database.go_on.set()
     assert asyncio.run(group.submit([draft(body=b"second")], None)) == [KEPT]
     assert database.groups == [[b"first"], [b"second"]]
@@ -229,7 +230,7 @@ def test_trouble_while_requests_are_tried_alone(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     """Trouble with one request of a refused group answers that one alone, and the writer lives on."""
-    monkeypatch.setattr("exporter.ledger.commit.COMMIT_TIMEOUT", 1)
+    monkeypatch.setattr("exporter.ledger.group_commit.COMMIT_TIMEOUT", 1)
     database.troubles = {b"poison": DataRefusedError(), b"trouble": trouble}
     outcomes = grouped(database, group, [[draft(body=b"poison")], [draft(body=b"trouble")], [draft()]])
     assert outcomes[0] == [KEPT_IN_PIECES]

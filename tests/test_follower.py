@@ -7,13 +7,13 @@ import pytest
 
 from exporter.adobe.payloads import read
 from exporter.errors import DefectError, LedgerUnavailableError, NotCaughtUpError
-from exporter.flowrun import RecordedFact, Source
-from exporter.follow import Follower, Standing
+from exporter.follower import Follower, FollowerStatus
 from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.checkpoint import encode
 from exporter.metrics.exposition import Format, render
 from exporter.metrics.fold import Fold
+from exporter.model import EntryKind, RecordedFact, Source
 from tests.metrics.facts import DAY, MINUTE, T0, limits
 
 RUN = b'{"id": "run-%d", "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}}'
@@ -28,7 +28,7 @@ async def append(ledger: SqliteLedger, first: int, count: int) -> None:
                 Draft(
                     fact_key=f"run:{number}",
                     source=Source.WEBHOOK,
-                    kind="run",
+                    kind=EntryKind.RUN,
                     run_id=str(number),
                     body=body,
                     is_outcome=True,
@@ -39,7 +39,7 @@ async def append(ledger: SqliteLedger, first: int, count: int) -> None:
 
 def test_a_catch_up_goes_to_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many entries there are, one catch-up folds them all, page by page, each once."""
-    monkeypatch.setattr("exporter.follow._PAGE", 7)
+    monkeypatch.setattr("exporter.follower._PAGE", 7)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
@@ -72,7 +72,7 @@ def test_it_is_ready_once_it_has_caught_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("failure", [LedgerUnavailableError("away"), RuntimeError("a defect")])
 def test_following_survives_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     """Following goes on after a ledger that could not be read, and after a defect of ours."""
-    monkeypatch.setattr("exporter.follow.BEAT", 0.01)
+    monkeypatch.setattr("exporter.follower.CATCH_UP_INTERVAL", 0.01)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     follower = Follower(ledger, Fold(limits(0)), read)
     caught_up = threading.Event()
@@ -88,9 +88,9 @@ def test_following_survives_what_fails(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(ledger, "head", flaky)
 
     async def story() -> None:
-        following = asyncio.create_task(follower.keep_up())
+        following = asyncio.create_task(follower.run())
         assert await asyncio.to_thread(caught_up.wait, 10)
-        await follower.at_head(lambda _series, _standing: None)
+        await follower.render_at_head(lambda _series, _standing: None)
         follower.check()
         following.cancel()
 
@@ -111,7 +111,7 @@ def test_two_looks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
         return [
             standing.position
             for standing in await asyncio.gather(
-                *(follower.at_head(lambda _series, standing: standing) for _ in range(5))
+                *(follower.render_at_head(lambda _series, standing: standing) for _ in range(5))
             )
         ]
 
@@ -137,7 +137,7 @@ def test_one_entry_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(fold, "apply", failing)
     try:
         asyncio.run(append(ledger, 0, 3))
-        standing = asyncio.run(follower.at_head(lambda _series, standing: standing))
+        standing = asyncio.run(follower.render_at_head(lambda _series, standing: standing))
     finally:
         follower.close()
         ledger.close()
@@ -156,7 +156,7 @@ def test_gauges_that_fail_are_told_of(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fold, "advance", failing)
     try:
         with pytest.raises(DefectError):
-            asyncio.run(follower.at_head(lambda _series, standing: standing))
+            asyncio.run(follower.render_at_head(lambda _series, standing: standing))
     finally:
         follower.close()
         ledger.close()
@@ -180,14 +180,14 @@ class Following:
         asyncio.run(self.follower.finish())
         self.follower.close()
 
-    def standing(self) -> Standing:
+    def standing(self) -> FollowerStatus:
         """How far it is."""
-        return asyncio.run(self.follower.at_head(lambda _series, standing: standing))
+        return asyncio.run(self.follower.render_at_head(lambda _series, standing: standing))
 
     def text(self) -> str:
         """What it shows."""
         return asyncio.run(
-            self.follower.at_head(lambda series, _standing: render(series, None, Format.OPENMETRICS))
+            self.follower.render_at_head(lambda series, _standing: render(series, None, Format.OPENMETRICS))
         ).decode()
 
 
@@ -379,7 +379,7 @@ def test_an_end_in_the_middle_keeps_how_far_it_came(following: Following) -> Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(following.fold, "apply", applied)
-        patch.setattr("exporter.follow._PAGE", 1)
+        patch.setattr("exporter.follower._PAGE", 1)
         assert following.follower.catch_up() == 2
     following.end()
     following.begin()
@@ -388,22 +388,22 @@ def test_an_end_in_the_middle_keeps_how_far_it_came(following: Following) -> Non
 
 def test_checkpoints_are_kept_from_time_to_time(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a process runs it keeps checkpoints, unless another process has kept one a moment ago."""
-    monkeypatch.setattr("exporter.follow.CHECKPOINT_EVERY", 0.01)
+    monkeypatch.setattr("exporter.follower.CHECKPOINT_INTERVAL", 0.01)
     kept = threading.Event()
     save = following.ledger.save_checkpoint
 
-    def saved(position: int, state: bytes, instead_of: Collection[int]) -> None:
-        save(position, state, instead_of)
+    def saved(position: int, state: bytes, discard: Collection[int]) -> None:
+        save(position, state, discard)
         kept.set()
 
     monkeypatch.setattr(following.ledger, "save_checkpoint", saved)
 
     async def story() -> list[int]:
-        await following.follower.at_head(lambda _series, _standing: None)
-        keeping = asyncio.create_task(following.follower.keep_checkpoints())
+        await following.follower.render_at_head(lambda _series, _standing: None)
+        keeping = asyncio.create_task(following.follower.run_checkpoints())
         assert await asyncio.to_thread(kept.wait, 10)
         await append(following.ledger, 3, 1)
-        await following.follower.at_head(lambda _series, _standing: None)
+        await following.follower.render_at_head(lambda _series, _standing: None)
         # By the ledger's clock the last one was written now.
         await asyncio.sleep(0.05)
         early = [each.position for each in following.ledger.checkpoints()]
@@ -423,7 +423,7 @@ def test_a_checkpoint_that_can_not_be_kept_is_counted(
 ) -> None:
     """A checkpoint that fails is told of and counted, and ends nothing."""
 
-    def failing(position: int, state: bytes, instead_of: Collection[int]) -> None:
+    def failing(position: int, state: bytes, discard: Collection[int]) -> None:
         raise failure
 
     monkeypatch.setattr(following.ledger, "save_checkpoint", failing)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import recent
-from exporter.adobe.envelope import open_delivery
+from exporter import fact_cache
+from exporter.adobe.deliveries import open_delivery
 from exporter.adobe.payloads import read
-from exporter.flowrun import Event, Fact, FlowRun, Unreadable
-from exporter.recent import Recent
+from exporter.fact_cache import FactCache
+from exporter.model import Event, Fact, FlowRun, Unreadable
 from tests.adobe import NOW
 from tests.samples import NAMES, sample
 
@@ -53,10 +53,10 @@ def test_what_is_handed_out_is_what_would_be_read(
     for start, length, piece in cuts:
         at = start % len(body) if body else 0
         body = body[:at] + piece + body[at + length :]
-    kept = Recent(read)
+    kept = FactCache(read)
     events = open_delivery(headers, body, NOW).events
     for event in events:
-        kept.keep(event, NOW)
+        kept.put(event, NOW)
     for event in events:
         asked = (event.body, NOW + later, event.event_code or "")
         assert kept.read(*asked) == read(*asked)
@@ -65,9 +65,9 @@ def test_what_is_handed_out_is_what_would_be_read(
 def test_a_run_is_not_read_again() -> None:
     """A run that was just recorded is handed out as it was read, once."""
     reader = Reader()
-    kept = Recent(reader)
+    kept = FactCache(reader)
     event = only_event(a_run())
-    kept.keep(event, NOW)
+    kept.put(event, NOW)
     assert kept.read(event.body, NOW, "") is event.fact
     assert not reader.asked
     assert kept.read(event.body, NOW, "") == event.fact
@@ -91,9 +91,9 @@ def test_a_run_is_not_read_again() -> None:
 def test_what_may_read_otherwise_is_read_again(body: bytes, recorded_at: int, code: str) -> None:
     """Where reading the body again could tell something else, it is read again."""
     reader = Reader()
-    kept = Recent(reader)
+    kept = FactCache(reader)
     event = only_event(body)
-    kept.keep(event, NOW)
+    kept.put(event, NOW)
     assert kept.read(event.body, recorded_at, code) == read(event.body, recorded_at, code)
     assert reader.asked == [event.body]
 
@@ -101,10 +101,10 @@ def test_what_may_read_otherwise_is_read_again(body: bytes, recorded_at: int, co
 @pytest.mark.parametrize(("bound", "value"), [("_MAX_FACTS", 3), ("_MAX_BYTES", 3 * len(a_run()))])
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
     """While nobody follows, no more than so many facts are held; those that went are read again."""
-    monkeypatch.setattr(recent, bound, value)
-    kept = Recent(lambda _body, _at, _code: Unreadable())
+    monkeypatch.setattr(fact_cache, bound, value)
+    kept = FactCache(lambda _body, _at, _code: Unreadable())
     bodies = [a_run(id=str(number)) for number in range(8)]
     for body in bodies:
-        kept.keep(only_event(body), NOW)
+        kept.put(only_event(body), NOW)
     held = [body for body in bodies if isinstance(kept.read(body, NOW, ""), FlowRun)]
     assert held == bodies[6:]

@@ -20,7 +20,7 @@ from exporter.server import Server
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
 
 
-class KeyHost:
+class KeyServer:
     """Serves public keys on a socket that listens, for as long as it is entered."""
 
     def __init__(self, listening: socket.socket, keys: Mapping[str, bytes]) -> None:

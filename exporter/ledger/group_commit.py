@@ -88,7 +88,7 @@ class GroupCommit:
         finally:
             expiry.cancel()
 
-    def between(self, work: Callable[[], _Result]) -> _Result:
+    def run_between_commits(self, work: Callable[[], _Result]) -> _Result:
         """Do something on the writer's thread between two commits, and wait for its result. Blocking.
 
         Raises what the work raises, or LedgerUnavailableError when the ledger is closing.

@@ -1,4 +1,4 @@
-"""`python -m exporter.probe`: whether the exporter of this container answers; what the image's health check runs.
+"""`python -m exporter.healthcheck`: whether the exporter of this container answers; what the image's health check runs.
 
 The rule: nothing is configured twice. What process 1 was started with says where the exporter listens and how, by flag
 or by variable, so the probe follows every setting. The webhook's own listener comes first, where there is one: that

@@ -1,0 +1,1 @@
+"""Requests to Adobe. Today these are for public keys only."""

@@ -1,0 +1,468 @@
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.adobe.deliveries import MAX_EVENTS, Validation, challenge, open_delivery, read_document, validation
+from exporter.errors import BadChallengeError, TooManyEventsError
+from exporter.model import Delivery, Fact, FlowAlert, FlowKind, FlowRun, Source, Unreadable, Unsupported
+from tests.adobe import DEEP, NOW, a_run, assert_keepable, encoded, facts, opened, read_again, run_ids, trees
+from tests.samples import NAMES, sample
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "payloads"
+SHARED_BODIES = sorted(SHARED.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        (b"challenge=8ec8d794-e0ab-42df-9017-e3dada8e84f7", "8ec8d794-e0ab-42df-9017-e3dada8e84f7"),
+        (b"a=1&challenge=x&b=2", "x"),
+        (b"challenge=a%20b%26c%3Dd", "a b&c=d"),
+        (b"challenge=%C3%A9", "\xe9"),
+        (b"challenge=" + b"x" * 1024, "x" * 1024),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_challenge(query: bytes, value: str) -> None:
+    """A registration's challenge is given back as it was meant."""
+    assert challenge(query) == value
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"",
+        b"challenge=",
+        b"challenge",
+        b"Challenge=x",
+        b"x=challenge",
+        b"challenge=" + b"x" * 1025,
+        b"challenge=" + b"%C3%A9" * 513,
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_no_challenge(query: bytes) -> None:
+    """A request without a challenge, or with one of more than 1 KiB, is refused."""
+    with pytest.raises(BadChallengeError):
+        challenge(query)
+
+
+@given(st.binary())
+def test_any_query_is_answered(query: bytes) -> None:
+    """Any query is a challenge of at most 1 KiB, or none."""
+    with suppress(BadChallengeError):
+        assert 0 < len(challenge(query).encode()) <= 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"validationUrl": "https://csm.adobe.io/csm/registrations/validate?id=1"}',
+        b'\xef\xbb\xbf {"validationUrl" : "https:\\/\\/csm.adobe.io\\/csm\\/registrations\\/validate?id=1"} ',
+    ],
+    ids=["plain", "dressed"],
+)
+def test_validation(body: bytes) -> None:
+    """A lone validationUrl is no event: somebody is to open it."""
+    assert validation(body) == Validation("https://csm.adobe.io/csm/registrations/validate?id=1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"validationUrl": "https://csm.adobe.io/", "event": 1}',
+        b'[{"validationUrl": "https://csm.adobe.io/"}]',
+        b'{"validationUrl": 1}',
+        b'{"validationUrl": null}',
+        b'{"validationurl": "https://csm.adobe.io/"}',
+    ],
+    ids=bytes.decode,
+)
+def test_no_validation(body: bytes) -> None:
+    """A validationUrl among other things, or that is none, is an event that nobody understands."""
+    assert validation(body) is None
+    assert facts(body) == [Unsupported()]
+
+
+@pytest.mark.parametrize("text", ["x\\u0000y", "x\\ud83dy", "x\\ny\\u001b[31m", "x\x7f\\u0085"], ids=repr)
+def test_a_validation_can_be_shown(text: str) -> None:
+    """The address that is shown and logged holds no control characters."""
+    asked = validation(f'{{"validationUrl": "{text}"}}'.encode())
+    assert asked is not None
+    assert_keepable(asked)
+
+
+IDS: dict[str, list[tuple[str | None, str | None]]] = {
+    "source-success": [("d2b1f0aa-5c6e-4b0e-8f57-0c9a4e7d1b01", "sources_flow_run_success")],
+    "source-failure-messages": [("header", "sources_flow_run_failed")],
+    "source-failure-xdm": [("header", "sources_flow_run_failure")],
+    "source-start": [("header", "source_flow_run_info")],
+    "destination-skipped": [("header", "header_code")],
+    "alert-firing": [("header", "source_flow_run_error")],
+    "cloudevent": [("6e9b8d3f-257a-4401-98f0-7a6d19204800", "destination_flow_run_info")],
+    "cloudevents-batch": [
+        ("7fac9e40-368b-4512-a901-8b7e2a315911", "destination_flow_run_info"),
+        ("80bdaf51-479c-4623-ba12-9c8f3b426a22", "destination_flow_run_info"),
+    ],
+    "adobe-io-batch": [
+        ("91ceb062-58ad-4734-8b23-ad904c537b33", None),
+        ("a2dfc173-69be-4845-9c34-bea15d648c44", None),
+    ],
+    "journal-page": [
+        ("b3e0d284-7acf-4956-ad45-cfb26e759d55", None),
+        ("c4f1e395-8bd0-4a67-be56-d0c37f86ae66", "sources_flow_run_info"),
+    ],
+    "flow-service-runs": [("header#1", "header_code"), ("header#2", "header_code")],
+    "audit-event": [("header", "audit_events_info")],
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_ids_and_codes(name: str) -> None:
+    """An event's id and code are its body's; the request's serve a single event whose body names none."""
+    events = opened(sample(name), x_adobe_event_id="header", x_adobe_event_code="header_code")
+    assert [(event.event_id, event.event_code) for event in events] == IDS[name]
+
+
+def test_no_ids() -> None:
+    """An event that nobody named has no id."""
+    (event,) = opened(encoded(a_run()))
+    assert (event.event_id, event.event_code) == (None, None)
+
+
+@pytest.mark.parametrize("garbage", [{}, "", " ", True, {"id": "x"}, ["x"]], ids=repr)
+@pytest.mark.parametrize("key", ["event_id", "eventid"])
+def test_an_id_that_makes_no_sense(key: str, garbage: object) -> None:
+    """An event id that is none is as if it were not there: the other name's serves, or the request's."""
+    (event,) = opened(encoded({key: garbage, "event": a_run()}), x_adobe_event_id="header")
+    assert event.event_id == "header"
+    other = "eventid" if key == "event_id" else "event_id"
+    (event,) = opened(encoded({key: garbage, other: "body", "event": a_run()}))
+    assert event.event_id == "body"
+
+
+def test_several_facts_of_one_event_count_apart() -> None:
+    """Several facts in one event have ids of their own, made from the event's, the same at every delivery."""
+    messages = [{"value": a_run("one")}, {"value": a_run("two")}, {"value": a_run("three")}]
+    body = encoded({"event_id": "e", "event": {"messages": messages}})
+    assert [event.event_id for event in opened(body)] == ["e#1", "e#2", "e#3"]
+    assert [event.event_id for event in opened(b"[" + body + b"]")] == ["e#1", "e#2", "e#3"]
+    assert run_ids(body) == ["one", "two", "three"]
+
+
+def test_an_event_that_wraps_one_fact_keeps_its_id() -> None:
+    """A list of one is one event."""
+    (event,) = opened(encoded({"event_id": "e", "event": {"items": [a_run()]}}))
+    assert event.event_id == "e"
+
+
+def test_facts_that_have_ids_keep_them() -> None:
+    """Facts in one event that name ids of their own keep these."""
+    messages = [{"event_id": "one", "event": a_run("one")}, {"event_id": "two", "event": a_run("two")}]
+    assert [event.event_id for event in opened(encoded({"messages": messages}))] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bodies_are_kept_as_they_came(name: str) -> None:
+    """What is kept of an event is a piece of the request, byte for byte."""
+    body = sample(name)
+    assert all(event.body in body for event in opened(body))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_ledger_reads_what_was_recorded(name: str) -> None:
+    """A run or an alert reads from the bytes that are kept as it read from the request."""
+    for event in opened(sample(name)):
+        if isinstance(event.fact, FlowRun | FlowAlert):
+            assert read_again(event) == event.fact
+
+
+RUNS_OF_A_QUERY = [a_run(run_id, flowName="SELECT secret") for run_id in ("one", "two")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(RUNS_OF_A_QUERY[0], id="the request"),
+        pytest.param(
+            {"specversion": "1.0", "type": "query_service_run_info", "data": RUNS_OF_A_QUERY}, id="a wrapper of several"
+        ),
+    ],
+)
+def test_a_query_is_one_in_the_ledger_too(body: object) -> None:
+    """What is known to be a query's run, whose name can be SQL, is read as one again from what is kept of it."""
+    events = opened(encoded(body), x_adobe_event_code="query_service_run_info")
+    for fact in [event.fact for event in events] + [read_again(event) for event in events]:
+        assert isinstance(fact, FlowRun)
+        assert fact.kind is FlowKind.QUERY
+
+
+def test_an_empty_array_says_nothing() -> None:
+    """An array without elements is a delivery without events."""
+    assert opened(b"[]") == opened(b" [ ] ") == ()
+
+
+WRAPPERS: dict[str, tuple[bytes, bytes]] = {
+    "batch": (b"[", b"]"),
+    "messages": (b'{"event_id": "e", "event": {"messages": [', b"]}}"),
+    "messages in a batch": (b'[{"messages": [', b"]}]"),
+    "items": (b'{"items": [', b'], "_links": {}}'),
+    "data": (b'{"specversion": "1.0", "type": "t", "eventid": "e", "data": [', b"]}"),
+}
+RUNS = (encoded(a_run("one")), encoded({"event_id": "two", "event": a_run("two")}))
+
+# What stands in the place of an element, and what it is read as.
+BROKEN: dict[str, tuple[bytes, type[Fact]]] = {
+    "null": (b"null", Unreadable),
+    "a number": (b"5", Unreadable),
+    "text": (b'"low tide"', Unreadable),
+    "an array": (b"[" + RUNS[0] + b"]", Unreadable),
+    "nothing known": (b'{"hello": "sailor"}', Unsupported),
+    "half an emoji": (b'{"hello": "\\ud83d"}', Unsupported),
+    "a raw NUL": (b'{"hello": "\x00"}', Unsupported),
+    "no UTF-8": (b'{"hello": "\xff"}', Unsupported),
+    "half an emoji for a key": (b'{"\\ud83d": 1}', Unsupported),
+    "more than a float": (b'{"hello": 1e400}', Unsupported),
+    "5000 digits": (b'{"hello": ' + b"9" * 5000 + b"}", Unsupported),
+    "10,000 brackets": (DEEP, Unreadable),
+    "10,000 brackets in an object": (b'{"hello": ' + DEEP + b"}", Unreadable),
+    "700 prefixed objects": (b'{"xdm:hello": ' + b'{"a":' * 700 + b"1" + b"}" * 701, Unsupported),
+    "a run of nothing": (encoded(a_run(None)), Unsupported),
+}
+# What only brackets and commas tell apart.
+SPOILT: dict[str, bytes] = {
+    "nothing": b"",
+    "no colon": b'{"hello" "sailor"}',
+    "no value": b'{"hello": }',
+    "no word": b'{"hello": sailor}',
+    "no escape": b'{"hello": "\\x"}',
+    "no number": b'{"hello": 1.}',
+    "two values": b'{"hello": 1} {"sailor": 2}',
+}
+
+
+def with_between(element: bytes) -> Iterator[list[bytes]]:
+    """Two runs, with something before, between or after them."""
+    for place in range(len(RUNS) + 1):
+        yield [*RUNS[:place], element, *RUNS[place:]]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("broken", BROKEN)
+def test_one_element_spoils_no_other(wrapper: str, broken: str) -> None:
+    """An element that is no run, or none that can be read, costs itself, wherever it stands."""
+    element, kind = BROKEN[broken]
+    before, after = WRAPPERS[wrapper]
+    for elements in with_between(element):
+        told = facts(before + b", ".join(elements) + after)
+        others = [type(fact) for fact in told if not isinstance(fact, FlowRun)]
+        # Only of a batch's own elements is it still known that brackets were left out.
+        assert others == [kind] or (wrapper != "batch" and kind is Unreadable and others == [Unsupported])
+        assert [fact.run_id for fact in told if isinstance(fact, FlowRun)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_one_entry_spoils_no_page(broken: str) -> None:
+    """An entry of a journal's page that is none, or that can't be read, costs itself."""
+    for elements in with_between(BROKEN[broken][0]):
+        entries = [b'{"position": "p", "event": ' + part + b"}" if part in RUNS else part for part in elements]
+        body = b'{"events": [' + b", ".join(entries) + b'], "_page": {"count": 3}}'
+        delivery = read_document(body, Source.JOURNAL, NOW)
+        assert [event.fact.run_id for event in delivery.events if isinstance(event.fact, FlowRun)] == ["one", "two"]
+        assert len(delivery.events) == 3
+        assert run_ids(body) == ["one", "two"]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_what_is_no_json_spoils_no_other(spoilt: str) -> None:
+    """An element of a batch that is no JSON costs itself, wherever it stands."""
+    for elements in with_between(SPOILT[spoilt]):
+        told = facts(b"[" + b", ".join(elements) + b"]")
+        assert [type(fact) for fact in told if not isinstance(fact, FlowRun)] == [Unreadable]
+        assert [fact.run_id for fact in told if isinstance(fact, FlowRun)] == ["one", "two"]
+
+
+@given(st.lists(st.sampled_from([None, *BROKEN, *SPOILT]), min_size=2, max_size=12))
+def test_every_element_is_an_event(parts: list[str | None]) -> None:
+    """Of any mixture of runs and damage, every element becomes one event, in order."""
+    elements = [
+        encoded(a_run(str(number))) if part is None else SPOILT[part] if part in SPOILT else BROKEN[part][0]
+        for number, part in enumerate(parts)
+    ]
+    told = facts(b"[" + b",".join(elements) + b"]")
+    assert [type(fact) for fact in told] == [
+        FlowRun if part is None else Unreadable if part in SPOILT else BROKEN[part][1] for part in parts
+    ]
+    assert [fact.run_id for fact in told if isinstance(fact, FlowRun)] == [
+        str(number) for number, part in enumerate(parts) if part is None
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"{}", Unsupported),
+        (b'{"hello": "sailor"}', Unsupported),
+        (b'{"events": [], "_page": {"count": 0}}', Unsupported),
+        (b'{"events": [{"hello": "sailor"}]}', Unsupported),
+        (b"", Unreadable),
+        (b"   ", Unreadable),
+        (b"ahoy", Unreadable),
+        (b"1", Unreadable),
+        (b'"text"', Unreadable),
+        (b"null", Unreadable),
+        (b'{"hello": ', Unreadable),
+        (b"\x00" * 9, Unreadable),
+        (b"\xff\xfe{\x00}\x00", Unreadable),
+        (DEEP, Unreadable),
+        (b'{"a":' * 10_000, Unreadable),
+        (b'{"hello": ' + DEEP + b"}", Unreadable),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_nobody_understands_is_one_event(body: bytes, kind: type[Fact]) -> None:
+    """What is no event of ours is kept as it came, as one event."""
+    (event,) = opened(body)
+    assert isinstance(event.fact, kind)
+    assert event.body == body if not body.startswith(b"[") else event.body in body
+
+
+def test_nothing_recognised_is_one_event() -> None:
+    """A list in which nothing is recognised stays one event, as it came."""
+    body = b'{"event_id": "e", "event": {"items": [{"a": 1}, {"b": 2}, 3]}}'
+    (event,) = opened(body)
+    assert (event.fact, event.body, event.event_id) == (Unsupported(), body, "e")
+
+
+def nested(depth: int) -> bytes:
+    """A run in a list in a list."""
+    return b'{"items": [' * depth + encoded(a_run()) + b"]}" * depth
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_lists_in_lists(depth: int) -> None:
+    """A run is found in lists of lists."""
+    assert run_ids(nested(depth)) == ["r"]
+
+
+@pytest.mark.parametrize("depth", [10, 60, 500])
+def test_lists_without_end(depth: int) -> None:
+    """Lists nested deeper than anybody nests them are one event, which is kept."""
+    (event,) = opened(nested(depth))
+    assert event.body == nested(depth)
+
+
+def batch(count: int) -> bytes:
+    """So many runs in an array."""
+    return encoded([a_run(number) for number in range(count)])
+
+
+def wrapped(count: int) -> bytes:
+    """So many runs in one event."""
+    return encoded({"items": [a_run(number) for number in range(count)]})
+
+
+def page(count: int) -> bytes:
+    """So many runs on a journal's page."""
+    return encoded({"events": [{"event": a_run(number)} for number in range(count)]})
+
+
+@pytest.mark.parametrize("made", [batch, wrapped, page], ids=lambda made: made.__name__)
+def test_too_many_events(made: Callable[[int], bytes]) -> None:
+    """Ten thousand events of one delivery are read; one more, and the delivery is refused."""
+    assert len(opened(made(MAX_EVENTS))) == MAX_EVENTS == 10_000
+    with pytest.raises(TooManyEventsError):
+        opened(made(MAX_EVENTS + 1))
+
+
+def test_too_many_broken_elements() -> None:
+    """Elements count, whatever they hold."""
+    with pytest.raises(TooManyEventsError):
+        opened(b"[" + b",".join([b'"\\ud83d"'] * (MAX_EVENTS + 1)) + b"]")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(pytest.param(sample(name), id=name) for name in NAMES),
+        pytest.param(b"ahoy", id="no JSON"),
+        pytest.param(b"{}", id="nothing"),
+        pytest.param(b"[]", id="none"),
+        pytest.param(b'[{"a" 1}, {"b": 2}]', id="half JSON"),
+    ],
+)
+def test_a_document_says_whence_it_came(body: bytes) -> None:
+    """A page or a file is read as a request is, by another name."""
+    for source in Source:
+        assert read_document(body, source, NOW) == Delivery(source=source, events=opened(body), read_at=NOW)
+
+
+@given(st.binary() | st.lists(st.binary()).map(lambda parts: b"[" + b",".join(parts) + b"]"))
+def test_any_bytes(body: bytes) -> None:
+    """Any bytes at all are a delivery whose facts can be kept."""
+    assert_opens(body)
+
+
+@given(trees | st.lists(trees), st.sampled_from([b"", b"\xef\xbb\xbf", b" "]))
+def test_any_json(tree: object, start: bytes) -> None:
+    """Adobe's words in any wrong place are a delivery whose facts can be kept."""
+    assert_opens(start + encoded(tree))
+
+
+@given(
+    st.sampled_from(NAMES).map(sample),
+    st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 30), st.binary(max_size=6)), min_size=1, max_size=4),
+)
+def test_any_damage(body: bytes, cuts: list[tuple[int, int, bytes]]) -> None:
+    """A sample with pieces cut out and others put in is a delivery whose facts can be kept."""
+    for start, length, piece in cuts:
+        at = start % len(body) if body else 0
+        body = body[:at] + piece + body[at + length :]
+    assert_opens(body)
+
+
+@given(st.dictionaries(st.sampled_from([b"x-adobe-event-id", b"x-adobe-event-code", b"x"]), st.binary()))
+def test_any_headers(headers: dict[bytes, bytes]) -> None:
+    """Headers of any bytes make ids and codes that can be kept."""
+    assert_opens(encoded(a_run()), headers)
+
+
+def assert_opens(body: bytes, headers: dict[bytes, bytes] | None = None) -> None:
+    """Hold the delivery of any body to what the ledger takes, and to what it reads from it again."""
+    delivery = open_delivery(headers or {}, body, NOW)
+    assert_keepable(delivery)
+    for event in delivery.events:
+        assert len(event.event_id or "") <= 140
+        if isinstance(event.fact, FlowRun | FlowAlert):
+            again = read_again(event)
+            assert isinstance(again, FlowRun | FlowAlert)
+            assert (again.run_id, again.flow_id, again.sandbox) == (
+                event.fact.run_id,
+                event.fact.flow_id,
+                event.fact.sandbox,
+            )
+
+
+@pytest.mark.parametrize("path", SHARED_BODIES, ids=lambda path: path.stem)
+def test_bodies_of_adobes_documents(path: Path) -> None:
+    """A body of Adobe's documents reads as what the name of its file says that it is."""
+    told = facts(path.read_bytes()) if "async-validation" not in path.stem else []
+    runs = [fact for fact in told if isinstance(fact, FlowRun)]
+    parts = set(path.stem.split("-"))
+    is_alert = bool(parts & {"firing", "inactive"})
+    is_run = not is_alert and (bool(parts & {"run", "runs"}) or path.stem.startswith(("notif-seed", "notif-current")))
+    assert bool(runs) is is_run
+    assert any(isinstance(fact, FlowAlert) for fact in told) is is_alert
+    if is_run:
+        word = next(word for word in ("start", "scheduled", "failure", "success") if word in parts)
+        said = {"start": "in_progress", "scheduled": "queued", "failure": "failed", "success": "success"}[word]
+        assert {run.status.value for run in runs} == {said}
+        assert all(run.anomalies == () for run in runs)
+    for fact in told:
+        assert_keepable(fact)
+    assert json.loads(path.read_bytes()) is not None
