@@ -1,14 +1,15 @@
-"""The closed vocabulary of what can go wrong.
+"""Every error that this program reports to a user, an operator or Adobe, each with one reason.
 
-An error's `reason` is its log word and its metric label; `exporter.web.responses` gives its HTTP status. Messages say
-what to do; they never contain a payload, a secret or the text of somebody else's exception.
+An error's `reason` is the word in the log and the value of the metric label. `exporter.web.responses` maps each error
+to its HTTP status. A message says what to do. It never contains a payload, a secret or the text of an exception that
+another library raised.
 """
 
 from typing import ClassVar
 
 
 class ExporterError(Exception):
-    """Anything this program refuses or can't do, for a reason it knows."""
+    """Base class of everything that this program refuses or fails to do for a named reason."""
 
     reason: ClassVar[str]
 
@@ -26,7 +27,7 @@ class TooManyEventsError(ExporterError):
 
 
 class BadChallengeError(ExporterError):
-    """A registration request names no challenge, or one that is too long."""
+    """A registration request has no challenge, or one that is too long."""
 
     reason = "bad_challenge"
 
@@ -38,49 +39,49 @@ class WrongTokenError(ExporterError):
 
 
 class SignatureMissingError(ExporterError):
-    """A delivery carries no signature of Adobe's."""
+    """A delivery has no complete pair of a signature and the path of its key."""
 
     reason = "signature_missing"
 
 
 class SignatureWrongError(ExporterError):
-    """None of a delivery's signatures is of its bytes."""
+    """None of a delivery's signatures was made of its bytes."""
 
     reason = "signature_wrong"
 
 
 class KeyPathError(ExporterError):
-    """A delivery names a key by a path that none of Adobe's keys has."""
+    """A delivery names a key by a path that no key of Adobe's has."""
 
     reason = "key_path"
 
 
 class ClientIdError(ExporterError):
-    """A delivery is meant for somebody else."""
+    """An event of a delivery names a client id that is not configured."""
 
     reason = "client_id"
 
 
 class ClientIdMissingError(ExporterError):
-    """A delivery does not say whom it is meant for."""
+    """No event of a delivery names a client id."""
 
     reason = "client_id_missing"
 
 
 class KeyUnavailableError(ExporterError):
-    """A public key of Adobe's can't be had now."""
+    """A public key of Adobe's can't be fetched now."""
 
     reason = "key_unavailable"
 
 
 class BadKeyError(ExporterError):
-    """What Adobe's key host gave is no key that signatures are made with today."""
+    """Adobe's key host returned something that is not a key of a kind and size in use today."""
 
     reason = "bad_key"
 
 
 class OverloadedError(ExporterError):
-    """More is being received than fits."""
+    """The bodies that are being received would together take more memory than is allowed."""
 
     reason = "overloaded"
 
@@ -104,36 +105,36 @@ class CommitTimeoutError(ExporterError):
 
 
 class LedgerUnavailableError(ExporterError):
-    """The ledger can't be read or written now; it may be able to later."""
+    """The ledger can't be read or written now. A later try may succeed."""
 
     reason = "ledger_unavailable"
 
 
 class LedgerUnusableError(ExporterError):
-    """The ledger is not one this program can open: another file, a newer schema, a damaged database."""
+    """This program can't open the ledger: it is another kind of file, has a newer schema or is damaged."""
 
     reason = "ledger_unusable"
 
 
 class NotCaughtUpError(ExporterError):
-    """The metrics have not yet been brought to the ledger's head."""
+    """The metrics do not yet contain every entry of the ledger."""
 
     reason = "not_caught_up"
 
 
 class UnknownFlowError(ExporterError):
-    """There is no such flow on /metrics."""
+    """No flow with this id is on /metrics."""
 
     reason = "unknown_flow"
 
 
 class DefectError(ExporterError):
-    """Something failed in a way nobody foresaw; the log has it."""
+    """An exception that the code does not handle. The log has its traceback."""
 
     reason = "defect"
 
 
 class SettingsError(ExporterError):
-    """Settings that can't be used; the message names every one of them."""
+    """Settings can't be used. The message names every mistake."""
 
     reason = "settings"

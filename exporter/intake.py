@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from exporter.errors import ExporterError
 from exporter.ledger import Cursor, Draft, Ledger, Receipt
@@ -31,6 +31,9 @@ _PROBE_SIZE = 64 * 1024
 _PROBE_SECONDS = 0.8
 """Less than a probe of Kubernetes waits by itself."""
 _RESULTS = {EntryKind.UNSUPPORTED: Result.UNSUPPORTED, EntryKind.UNREADABLE: Result.UNREADABLE}
+
+Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
+"""The type of `Intake.record`: makes deliveries durable, and returns the number of events by result."""
 
 
 class Intake:

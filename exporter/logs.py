@@ -1,4 +1,4 @@
-"""Logs: structured, to standard error, as logfmt or JSON."""
+"""Structured logs on standard error, as logfmt or JSON."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ FORMATS = ("logfmt", "json")
 
 
 def configure(level: str, format_: str) -> None:
-    """Set up every logger of this process, the libraries' included."""
+    """Set up every logger of this process, those of libraries included."""
     number = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}[level]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -41,27 +41,30 @@ def configure(level: str, format_: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
-    # uvicorn tells of every start and stop; service says the same in our own words.
+    # uvicorn logs every start and stop at level info. service.py logs the same in this program's format.
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
-    # httpx tells the address of every request, and Adobe's holds a challenge.
+    # httpx logs the URL of every request at level info. The URL of Adobe's validation holds a challenge.
     logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
 
 
 class LogThrottle:
-    """Lets a message through once in a while for each reason, and says how many it kept back."""
+    """Allows one log message of each reason in so many seconds, and counts the others."""
 
     def __init__(self, monotonic: Callable[[], float], every: float = 10.0) -> None:
-        """`every`: seconds between two messages of one reason; reasons are of a closed list."""
+        """`every`: seconds between two messages of one reason. The number of different reasons must be bounded."""
         self._monotonic = monotonic
         self._every = every
-        self._told: dict[str, tuple[float | None, int]] = {}
+        self._last: dict[str, tuple[float | None, int]] = {}
 
     def allow(self, reason: str) -> int | None:
-        """How many messages of this reason were kept back since the last, or None to keep this one back too."""
+        """Return None where this message must not be logged.
+
+        Otherwise return how many messages of this reason were not allowed since the last one that was.
+        """
         now = self._monotonic()
-        told_at, kept_back = self._told.get(reason, (None, 0))
-        if told_at is not None and now - told_at < self._every:
-            self._told[reason] = (told_at, kept_back + 1)
+        logged_at, suppressed = self._last.get(reason, (None, 0))
+        if logged_at is not None and now - logged_at < self._every:
+            self._last[reason] = (logged_at, suppressed + 1)
             return None
-        self._told[reason] = (now, 0)
-        return kept_back
+        self._last[reason] = (now, 0)
+        return suppressed

@@ -1,8 +1,8 @@
-"""Retention: facts older than the ledger is to keep go, bit by bit, while the program serves.
+"""Retention: deletes entries that are older than `--ledger.retention`, in small chunks, while the program serves.
 
-Only what two checkpoints contain that can be read is deleted, so no metric depends on what goes here. A run that comes
-back from a file after that is refused by `intake` (`expired`); so that the two agree at every moment, nothing goes
-until a good while after it would be refused.
+Only entries that two readable checkpoints contain are deleted, so no metric depends on a deleted entry. `replay`
+refuses a run of a file that is older than the retention (`expired`). Entries are deleted MARGIN after that, so that a
+pruned fact can't be accepted again.
 """
 
 import asyncio
@@ -16,26 +16,27 @@ from exporter.errors import LedgerUnavailableError
 from exporter.ledger import Ledger
 
 PRUNE_INTERVAL: Final = 600.0
-"""Seconds between looks at what has become too old."""
+"""Seconds between two runs."""
 MARGIN: Final = 60 * 60 * 1000
-"""Milliseconds; more than Adobe's clock may be ahead of ours, and than a batch of `replay` takes."""
+"""Milliseconds. More than Adobe's clock may be ahead of ours, and more than a batch of `replay` takes."""
 _CHUNK: Final = 200
-"""Entries deleted at a time: deliveries wait for no more than that."""
-_REST: Final = 3
-"""Times as long as a chunk took that the ledger is left to others."""
+"""Entries deleted in one transaction. Deliveries wait for one at most."""
+_PAUSE_FACTOR: Final = 3
+"""The pause after a chunk, as a multiple of the time that the chunk took."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("retention")
 
 
 class Retention:
-    """Deletes what is too old."""
+    """Deletes old entries of a ledger."""
 
     def __init__(
         self, ledger: Ledger, retention: int, prunable: Callable[[], Awaitable[int]], count_failure: Callable[[], None]
     ) -> None:
-        """`retention`: milliseconds a fact is kept at least; `prunable`: up to which position entries can be deleted.
+        """`retention`: milliseconds that a fact is kept at least.
 
-        `count_failure` is called for each try that failed.
+        `prunable` returns the position up to which entries may be deleted. `count_failure` is called for each run that
+        failed.
         """
         self._ledger = ledger
         self._prunable = prunable
@@ -43,7 +44,7 @@ class Retention:
         self._count_failure = count_failure
 
     async def run(self) -> None:
-        """Delete what is too old, now and every PRUNE_INTERVAL seconds, until cancelled."""
+        """Delete old entries now and every PRUNE_INTERVAL seconds, until cancelled. A failed run is logged."""
         while True:
             try:
                 deleted = await self.prune()
@@ -56,7 +57,7 @@ class Retention:
             await asyncio.sleep(PRUNE_INTERVAL)
 
     async def prune(self) -> int:
-        """Delete all that is too old now; how many entries that were."""
+        """Delete every entry that is too old now. Return their number. Raises LedgerUnavailableError."""
         before = await asyncio.to_thread(self._ledger.now) - self._retention - MARGIN
         up_to = await self._prunable()
         deleted = 0
@@ -66,4 +67,4 @@ class Retention:
             deleted += count
             if count < _CHUNK:
                 return deleted
-            await asyncio.sleep(_REST * (time.perf_counter() - started))
+            await asyncio.sleep(_PAUSE_FACTOR * (time.perf_counter() - started))

@@ -42,7 +42,6 @@ from exporter.server import Server
 from exporter.settings import Settings
 from exporter.simulate.program import Account, Plan, run_simulation
 from exporter.web import app
-from exporter.web.access import BasicAuth, ExtraHeaders
 from exporter.web.authentication import (
     FAILURES,
     AdobeAuthentication,
@@ -50,7 +49,9 @@ from exporter.web.authentication import (
     NoAuthentication,
     TokenAuthentication,
 )
+from exporter.web.basic_auth import BasicAuth
 from exporter.web.config import WebConfig, load
+from exporter.web.headers import ExtraHeaders
 from exporter.web.health import Ready
 from exporter.web.protocol import BoundedProtocol
 from exporter.web.scrape import Scrape

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from exporter.adobe.signature import MAX_PEM, is_key_path, load_key
 from exporter.errors import BadKeyError, KeyPathError, KeyUnavailableError
+from exporter.tasks import discard_outcome
 
 MAX_AGE: Final = 24 * 60 * 60.0
 """Seconds a key is believed (adobe.md A3)."""
@@ -106,7 +107,7 @@ class Keys:
             task = self._fetching[path] = asyncio.create_task(self._fetch(path))
             task.add_done_callback(lambda _task: self._fetching.pop(path, None))
             # Whoever waited may have gone.
-            task.add_done_callback(_note_outcome)
+            task.add_done_callback(discard_outcome)
         return task
 
     def _admit(self, path: str) -> None:
@@ -170,9 +171,3 @@ class Keys:
 
 def _worth(kept: _Kept) -> tuple[bool, bool, float]:
     return kept.is_trusted, kept.key is not None, kept.tried_at
-
-
-def _note_outcome(task: "asyncio.Task[RSAPublicKey]") -> None:
-    """Take the outcome of a fetch that nobody may wait for any more; a failure was logged."""
-    if not task.cancelled():
-        task.exception()

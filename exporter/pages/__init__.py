@@ -1,1 +1,1 @@
-"""Pages for people."""
+"""Pages for people who open the exporter in a browser."""

@@ -1,1 +1,1 @@
-"""What is served over HTTP. Hot routes (webhook, scrape) are plain ASGI endpoints."""
+"""The HTTP interface: webhook, metrics and health. Webhook and metrics are plain ASGI applications, for speed."""

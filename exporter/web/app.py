@@ -1,34 +1,47 @@
-"""Which route leads where, on which listener."""
+"""The routes of a listener, and the application made of them."""
 
+from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from exporter.pages.landing import Landing
 from exporter.web import health
+from exporter.web.headers import SECURITY_HEADERS, ExtraHeaders
 from exporter.web.scrape import Scrape
 from exporter.web.webhook import Webhook
 
 
 def webhook_routes(webhook: Webhook, path: str, *, takes_token: bool) -> list[Route]:
-    """The webhook: with a token its last segment is that; without, a trailing slash is all that may follow."""
+    """Return the webhook's routes. With a token its path has one more segment, without one at most a slash."""
     return [Route(path, webhook), Route(path + ("/{token:path}" if takes_token else "/"), webhook)]
 
 
 def health_routes(ready: health.Ready) -> list[Route]:
-    """The probes, on every listener."""
+    """Return the routes of the health probes. Every listener has them."""
     return [Route("/-/healthy", health.healthy), Route("/-/ready", ready.endpoint)]
 
 
 def inner_routes(scrape: Scrape, telemetry_path: str, landing: Landing) -> list[Route]:
-    """What is for one's own network."""
+    """Return the routes that are meant for the operator's own network: metrics and pages."""
     return [Route(telemetry_path, scrape), Route("/", landing.endpoint)]
 
 
 def build(routes: list[Route]) -> Router:
-    """The application of a listener."""
-    # A redirect is no 2xx: Adobe would drop the event.
-    return Router(routes, redirect_slashes=False, default=_not_found)
+    """Return the application of a listener, which sets the security headers on every answer."""
+    return Router(
+        routes,
+        # A redirect is not a 2xx, so Adobe would drop the event.
+        redirect_slashes=False,
+        default=_not_found,
+        middleware=[
+            Middleware(ExtraHeaders, SECURITY_HEADERS),
+            # Answers 500 to an unexpected exception, and raises it again for uvicorn's log. uvicorn's own 500 would
+            # not have the security headers.
+            Middleware(ServerErrorMiddleware),
+        ],
+    )
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,8 +1,9 @@
-"""Who is believed: nobody asked (`none`), whoever knows the path (`token`), or Adobe alone (`adobe`).
+"""Authentication of the webhook (`--webhook.auth`): `none`, `token` or `adobe`.
 
-The rule: what can be judged from the head of a request is judged before its body is read, and bytes that are not
-believed are never recorded. With `adobe`, a delivery must be signed by one of Adobe's keys and be meant for us: Adobe
-signs for all its customers, so a signature alone proves only that Adobe sent it to somebody (adobe.md A3).
+Whatever the headers of a request can show is checked before its body is read, and no byte of a request that fails is
+recorded. With `adobe`, a delivery must be signed with one of Adobe's keys and must name a configured client id. Adobe
+signs for all its customers, so a signature alone proves only that Adobe sent the delivery to somebody
+(docs/adobe.md, "Signatures").
 """
 
 import hmac
@@ -35,82 +36,88 @@ FAILURES: Final = tuple(
         ClientIdMissingError,
     )
 )
-"""Every reason for which a delivery is refused as not Adobe's."""
+"""Every reason for which a request is refused with 401."""
 
 Headers = Mapping[bytes, bytes]
-
+"""A request's headers, by name in lower case."""
 
 Claim = Sequence[Signature]
-"""What a request's head claims, to be proven by its body; nothing where nobody is asked."""
+"""The signatures in a request's headers, not yet verified. Empty where no signature is needed."""
 
 
 class Authentication(Protocol):
-    """What a webhook asks, in this order. Each raises an error of errors.py."""
+    """The checks of one method of authentication. A webhook calls them in the order in which they stand here."""
 
-    def head(self, scope: Scope, headers: Headers) -> Claim:
-        """Judge a request by its path and headers."""
+    def verify_headers(self, scope: Scope, headers: Headers) -> Claim:
+        """Check a request's method, path and headers.
+
+        Raises WrongTokenError, SignatureMissingError or KeyPathError.
+        """
         ...
 
-    async def room(self, claim: Claim) -> None:
-        """Judge whether a delivery is worth the room that its body takes."""
+    async def require_key(self, claim: Claim) -> None:
+        """Check that the body of a claim can be verified, before it is received.
+
+        Raises KeyUnavailableError.
+        """
         ...
 
-    async def body(self, claim: Claim, body: bytes) -> None:
-        """Judge the bytes of a delivery."""
+    async def verify_body(self, claim: Claim, body: bytes) -> None:
+        """Check a body against its claim. Raises SignatureWrongError or KeyUnavailableError."""
         ...
 
-    def delivery(self, delivery: Delivery) -> None:
-        """Judge what a delivery says."""
+    def verify_recipient(self, delivery: Delivery) -> None:
+        """Check that a delivery is meant for this exporter. Raises ClientIdError or ClientIdMissingError."""
         ...
 
 
 class NoAuthentication:
-    """Anybody is believed: for loopback, and behind a proxy that authenticates."""
+    """Accepts every request. For a loopback address, and behind a proxy that authenticates."""
 
-    def head(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the port's signature
-        """Believe it."""
+    def verify_headers(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the protocol's signature
+        """Accept any headers."""
         return ()
 
-    async def room(self, claim: Claim) -> None:
-        """Believe it."""
+    async def require_key(self, claim: Claim) -> None:
+        """Need no key."""
 
-    async def body(self, claim: Claim, body: bytes) -> None:
-        """Believe it."""
+    async def verify_body(self, claim: Claim, body: bytes) -> None:
+        """Accept any body."""
 
-    def delivery(self, delivery: Delivery) -> None:
-        """Believe it."""
+    def verify_recipient(self, delivery: Delivery) -> None:
+        """Accept any recipient."""
 
 
 class TokenAuthentication(NoAuthentication):
-    """Whoever knows the path's last segment is believed."""
+    """Accepts requests whose path ends in a secret token."""
 
     def __init__(self, token: str) -> None:
-        """`token`: what the last segment must be."""
+        """`token`: the last segment of the path."""
         self._token = token.encode()
 
-    def head(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the port's signature
-        """Compare in constant time."""
-        given = str(scope["path_params"].get("token", "")).encode(errors="replace")
-        if not hmac.compare_digest(given, self._token):
+    def verify_headers(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the protocol's signature
+        """Compare the path's last segment with the token, in constant time."""
+        sent = str(scope["path_params"].get("token", "")).encode(errors="replace")
+        if not hmac.compare_digest(sent, self._token):
             raise WrongTokenError("the path does not end in the token")
         return ()
 
 
 class AdobeAuthentication:
-    """Adobe is believed, in what it sends to us."""
+    """Accepts deliveries that Adobe signed and that name one of our client ids."""
 
     def __init__(self, keys: Keys, client_ids: frozenset[str], *, allow_missing_client_id: bool) -> None:
-        """`client_ids`: ours; `allow_missing_client_id`: believe a delivery that names none."""
+        """`client_ids`: ours. `allow_missing_client_id`: also accept a delivery that names none."""
         self._keys = keys
         self._client_ids = client_ids
         self._allow_missing = allow_missing_client_id
 
-    def head(self, scope: Scope, headers: Headers) -> Claim:
-        """A registration's GET is not signed; a delivery must name keys that can be Adobe's."""
+    def verify_headers(self, scope: Scope, headers: Headers) -> Claim:
+        """Return the signatures of a POST. The GET of a registration is not signed."""
         return signatures(headers) if scope["method"] == "POST" else ()
 
-    async def room(self, claim: Claim) -> None:
-        """One of the keys must be here before a body is received: strangers who make keys up get no room."""
+    async def require_key(self, claim: Claim) -> None:
+        """Fetch one of the keys, unless one is cached. A stranger who makes keys up gets no memory for a body."""
         unavailable: KeyUnavailableError | None = None
         for signature in self._cached_first(claim):
             try:
@@ -122,8 +129,11 @@ class AdobeAuthentication:
         if unavailable is not None:
             raise unavailable
 
-    async def body(self, claim: Claim, body: bytes) -> None:
-        """One of the signatures must be of these bytes; keys that are here are tried before others are fetched."""
+    async def verify_body(self, claim: Claim, body: bytes) -> None:
+        """Check that one of the signatures was made of these bytes. Cached keys are tried before others are fetched.
+
+        Raises SignatureWrongError only where every key was available.
+        """
         unavailable: KeyUnavailableError | None = None
         for signature in self._cached_first(claim):
             try:
@@ -139,14 +149,17 @@ class AdobeAuthentication:
     def _cached_first(self, claim: Claim) -> Claim:
         if len(claim) == 1 or self._keys.cached(claim[0].key_path) is not None:
             return claim
-        return sorted(claim, key=lambda each: self._keys.cached(each.key_path) is None)
+        return sorted(claim, key=lambda signature: self._keys.cached(signature.key_path) is None)
 
-    def delivery(self, delivery: Delivery) -> None:
-        """Every event that names a client must name one of ours; those that name none follow the others."""
+    def verify_recipient(self, delivery: Delivery) -> None:
+        """Check that every event that names a client id names one of ours.
+
+        An event that names none is accepted where another one of the delivery names ours.
+        """
         named = {event.client_id for event in delivery.events if event.client_id is not None}
         if not named <= self._client_ids:
             raise ClientIdError("the delivery is meant for another client id")
-        # What can't be read names nobody; it is Adobe's all the same, and is kept.
+        # An event that can't be read names no client id. Adobe signed it all the same, so it is kept.
         is_readable = any(not isinstance(event.fact, Unreadable) for event in delivery.events)
         if not named and is_readable and not self._allow_missing:
             raise ClientIdMissingError(

@@ -1,4 +1,4 @@
-"""Probes: `/-/healthy` says that the process is up, `/-/ready` that the ledger is usable and the metrics current."""
+"""Health probes: `/-/healthy` and `/-/ready`."""
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -9,20 +9,20 @@ from exporter.intake import Intake
 
 
 def healthy(_request: Request) -> Response:
-    """The process answers."""
+    """Answer 200 as long as the process serves requests."""
     return PlainTextResponse("healthy\n")
 
 
 class Ready:
-    """Whether notifications can be recorded and metrics read."""
+    """Answers whether notifications can be recorded and metrics are current."""
 
     def __init__(self, follower: Follower, intake: Intake) -> None:
-        """The follower reads the ledger once a second; the intake knows how the last write went."""
+        """`follower` reads the ledger once a second. `intake` keeps the error of the last write that failed."""
         self._follower = follower
         self._intake = intake
 
     async def endpoint(self, _request: Request) -> Response:
-        """200, or 503 with what is in the way."""
+        """Answer 200, or 503 with the reason and message of what is wrong."""
         try:
             self._follower.check()
             await self._intake.check()

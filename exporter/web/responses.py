@@ -1,7 +1,9 @@
-"""Answers as plain ASGI messages, and the one table that gives an error its status.
+"""Answers as plain ASGI messages, and the one table that maps an error to its HTTP status.
 
-The table keeps two rules of Adobe's (adobe.md A6): a 4xx drops the event for good, so a fault of ours is always 503;
-what is no fault of ours and can never become right is 4xx.
+The table follows two rules of Adobe's (docs/adobe.md, "Retries"). A 4xx drops the event for good, so a fault of this
+program is always 503. A request that can never succeed, and is no fault of this program, gets a 4xx.
+
+The security headers are not set here: `exporter.web.headers` adds them to every answer.
 """
 
 from typing import Final
@@ -31,17 +33,14 @@ STATUS: Final[dict[type[errors.ExporterError], int]] = {
     errors.NotCaughtUpError: 503,
     errors.DefectError: 503,
 }
+"""The status of each error. A subclass has the status of its nearest base class that is listed here."""
+
+_STATUS_OF_OTHERS: Final = 503
+"""With a 503 Adobe sends the delivery again. Any other status would drop it because of an omission in the table."""
 
 RETRY_AFTER: Final = b"60"
-"""Seconds, with every 503. Whether Adobe heeds it is not documented; its own first retry comes after a minute."""
-
-# No page of ours runs scripts or is framed, and a challenge that is echoed must not be taken for a page.
-_SECURITY: Final = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
-    (b"referrer-policy", b"no-referrer"),
-]
+"""Seconds, sent with every 503 of `answer`. Whether Adobe heeds it is not documented. Adobe's own first retry comes
+after a minute."""
 
 Header = tuple[bytes, bytes]
 
@@ -55,7 +54,7 @@ async def answer(
     *,
     without_body: bool = False,
 ) -> None:
-    """Send a whole answer; to HEAD without its body."""
+    """Send a whole answer. `without_body` is for HEAD: the headers are those of the answer to GET."""
     retry = [(b"retry-after", RETRY_AFTER)] if status == 503 else []
     await send(
         {
@@ -66,21 +65,25 @@ async def answer(
                 (b"content-length", str(len(body)).encode()),
                 *retry,
                 *headers,
-                *_SECURITY,
             ],
         }
     )
     await send({"type": "http.response.body", "body": b"" if without_body else body})
 
 
+def status_of(error: errors.ExporterError) -> int:
+    """Return the HTTP status of an error, 503 for one that the table does not list."""
+    return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), _STATUS_OF_OTHERS)
+
+
 async def refuse(send: Send, error: errors.ExporterError) -> int:
-    """Answer with what went wrong; the status."""
-    status = STATUS[type(error)]
+    """Answer with the error's message. Return the status."""
+    status = status_of(error)
     await answer(send, status, f"{error}\n".encode())
     return status
 
 
 async def method_not_allowed(send: Send, allowed: bytes) -> int:
-    """Answer a request whose method makes no sense here; the status."""
+    """Answer 405 to a method that the route does not have. Return the status."""
     await answer(send, 405, b"method not allowed\n", headers=((b"allow", allowed),))
     return 405

@@ -1,8 +1,9 @@
-"""GET /metrics: catch up with the ledger, then render.
+"""`GET /metrics`: read the ledger up to its head, then render.
 
-`collect[]=flows` is the ledger's half, `collect[]=exporter` this process's; both without it. When the ledger can't be
-read, the flow half is left out rather than answered with older counters: alone it is 503, with the other half the
-scrape goes on and `aep_exporter_ledger_up` says 0.
+The flow half (`collect[]=flows`) comes from the ledger, the exporter half (`collect[]=exporter`) from this process.
+Without `collect[]` both are rendered. When the ledger can't be read, the flow half is left out, because older counters
+would look like current ones. A scrape of the flow half alone is then answered with 503. Any other scrape is answered
+without it, and `aep_exporter_ledger_up` is 0.
 """
 
 import asyncio
@@ -25,21 +26,21 @@ from exporter.metrics.exposition import (
     render_exporter_half,
     render_flow_half,
 )
-from exporter.metrics.series import SeriesStore
 from exporter.metrics.telemetry import Telemetry
+from exporter.tasks import discard_outcome
 from exporter.web.responses import answer, method_not_allowed, refuse
 
 _HALVES: Final = frozenset({FLOWS, EXPORTER})
 _GZIP: Final = ((b"content-encoding", b"gzip"),)
-_PATIENCE: Final = 5.0
-"""Seconds that a scrape waits for the ledger; half of Prometheus's own default."""
+_LEDGER_TIMEOUT: Final = 5.0
+"""Seconds that a scrape waits for the flow half. Prometheus waits ten for the whole answer by default."""
 
 
 class Scrape:
     """The endpoint as an ASGI application."""
 
     def __init__(self, follower: Follower, telemetry: Telemetry, *, start_timestamps: bool = False) -> None:
-        """Takes what it renders, and whether series say when they were born; renders nothing until it is asked."""
+        """`start_timestamps`: whether OpenMetrics shows when each series began (`--metrics.start-timestamps`)."""
         self._start_timestamps = start_timestamps
         self._follower = follower
         self._telemetry = telemetry
@@ -65,9 +66,10 @@ class Scrape:
         except ExporterError as error:
             await refuse(send, error)
             return
-        own = self._telemetry if EXPORTER in halves else None
-        # On a thread of its own: megabytes are joined and compressed, and what the process does is read from files.
-        body = await asyncio.to_thread(_assembled, flows, own, format_, gzip=gzip)
+        telemetry = self._telemetry if EXPORTER in halves else None
+        # On another thread, because joining and compressing megabytes and reading the process's files in /proc would
+        # delay deliveries.
+        body = await asyncio.to_thread(_assemble, flows, telemetry, format_, gzip=gzip)
         self._telemetry.scrape_duration.labels(format_.value).observe(perf_counter() - started)
         await answer(
             send,
@@ -79,9 +81,13 @@ class Scrape:
         )
 
     async def _flows(self, halves: frozenset[str] | set[str], format_: Format) -> list[bytes]:
-        """The flow half in pieces; none where it is not asked for, or can be left out of the other half's scrape."""
+        """Return the flow half in chunks, and set the metrics of the ledger.
+
+        The list is empty where the half was not requested, or where it can't be rendered and the other half was
+        requested too. Otherwise raises LedgerUnavailableError, NotCaughtUpError or DefectError.
+        """
         try:
-            # Also for the exporter's half alone: it says how far the metrics are and whether the ledger is up.
+            # The exporter half shows the ledger's position and whether it is up, so it needs the follower too.
             flows, status = await self._render_at_head(FLOWS in halves, format_)
         except (LedgerUnavailableError, NotCaughtUpError, DefectError) as error:
             if isinstance(error, LedgerUnavailableError):
@@ -90,26 +96,29 @@ class Scrape:
             if EXPORTER not in halves:
                 raise
             return []
-        self._note(status)
+        self._update_telemetry(status)
         return flows
 
     async def _render_at_head(self, with_flows: bool, format_: Format) -> tuple[list[bytes], FollowerStatus]:
-        def rendered(series: SeriesStore, status: FollowerStatus) -> tuple[list[bytes], FollowerStatus]:
-            if not with_flows:
-                return [], status
-            return render_flow_half(series, format_, start_timestamps=self._start_timestamps), status
-
-        # The work goes on when we stop waiting for it: the next scrape finds it done.
-        work = asyncio.ensure_future(self._follower.render_at_head(rendered))
+        work = asyncio.ensure_future(
+            self._follower.render_at_head(
+                lambda series, status: (
+                    render_flow_half(series, format_, start_timestamps=self._start_timestamps) if with_flows else [],
+                    status,
+                )
+            )
+        )
         try:
-            return await asyncio.wait_for(asyncio.shield(work), _PATIENCE)
+            # After a timeout the work goes on, so that the next scrape has less to do.
+            return await asyncio.wait_for(asyncio.shield(work), _LEDGER_TIMEOUT)
         except TimeoutError:
-            work.add_done_callback(_retrieve)
+            work.add_done_callback(discard_outcome)
             raise NotCaughtUpError("the metrics are being brought to the ledger's head") from None
 
-    def _note(self, status: FollowerStatus) -> None:
+    def _update_telemetry(self, status: FollowerStatus) -> None:
         telemetry = self._telemetry
         telemetry.ledger_up.set(1)
+        # The follower counts from its start. Counters are moved by what is new since the last scrape.
         for operation, count in status.failures.items():
             telemetry.ledger_errors.labels(operation).inc(count - self._failures.get(operation, 0))
         self._failures = status.failures
@@ -122,13 +131,8 @@ class Scrape:
         telemetry.ledger_bytes.set(status.ledger_bytes)
 
 
-def _assembled(flows: list[bytes], own: Telemetry | None, format_: Format, *, gzip: bool) -> bytes:
-    """The answer's body."""
-    body = assemble(flows if own is None else [*flows, render_exporter_half(own.registry, format_)], format_)
+def _assemble(flows: list[bytes], telemetry: Telemetry | None, format_: Format, *, gzip: bool) -> bytes:
+    """Join the halves to the body of an answer. `telemetry` is None where the exporter half was not requested."""
+    chunks = flows if telemetry is None else [*flows, render_exporter_half(telemetry.registry, format_)]
+    body = assemble(chunks, format_)
     return compress(body) if gzip else body
-
-
-def _retrieve(work: "asyncio.Future[tuple[list[bytes], FollowerStatus]]") -> None:
-    """Take the outcome of abandoned work; what failed was logged where it failed."""
-    if not work.cancelled():
-        work.exception()

@@ -1,12 +1,15 @@
-"""The webhook: Adobe's registration handshake, and its notifications.
+"""The webhook: Adobe's registration handshakes and its notifications.
 
-The rule: a 2xx is sent only after every event of the request is on disk. What can't be understood is kept and
-acknowledged all the same, because Adobe would send it for a day and then switch the registration off. Answers are in
-contract 3.1; this module reads the request, the rest is given to it.
+A 2xx is sent only after every event of the request is on disk. An event that can't be understood is kept and
+acknowledged all the same, because Adobe would send it for a day and then switch the registration off. The answers are
+listed in docs/architecture.md, "Answers to Adobe".
+
+`Webhook._post` is the way of one notification. This module does not know how a request is authenticated, what a body
+means or where deliveries are kept: each step is another module's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Final
 
@@ -14,43 +17,28 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from exporter.adobe.deliveries import challenge, open_delivery
-from exporter.errors import (
-    BodyTooLargeError,
-    DefectError,
-    ExporterError,
-    KeyPathError,
-    SignatureMissingError,
-    SignatureWrongError,
-)
-from exporter.intake import anomalies
+from exporter.errors import BodyTooLargeError, DefectError, ExporterError, KeyPathError, SignatureMissingError
+from exporter.intake import Record, anomalies
 from exporter.logs import LogThrottle
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Delivery, Result
 from exporter.web.authentication import FAILURES, Authentication, Headers
-from exporter.web.body_budget import BodyBudget, Place
+from exporter.web.body_budget import BodyBudget, ClientGoneError, Reservation, read_body
 from exporter.web.responses import answer, method_not_allowed, refuse
 from exporter.web.validation import Validations
 
-_MAY_BE_UNSIGNED: Final = frozenset({SignatureMissingError.reason, SignatureWrongError.reason, KeyPathError.reason})
-"""Why the head of a request was not believed, where its body may still be Adobe's request to confirm the webhook."""
-_MAX_UNPROVEN: Final = 4096
-"""Bytes that are read of such a body."""
-_MAX_LENGTH_DIGITS: Final = 18
+_MAX_UNSIGNED: Final = 4096
+"""Bytes that are read of a body without a valid claim to a signature."""
+_PARSE_ON_THREAD_FROM: Final = 256 * 1024
+"""Bytes. A larger body is parsed on another thread, so that it does not delay other requests."""
+
+_CONFIRMED: Final = b"ok\n"
+"""The answer to Adobe's request to confirm the webhook."""
 
 CLOSED: Final = 0
 """The status of a request that was not answered, because its sender left or was too slow."""
-_READ_ELSEWHERE_FROM: Final = 256 * 1024
-"""Bytes; a body of this size is read on another thread, so that the others are not kept waiting."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("webhook")
-
-
-class _ClientGoneError(Exception):
-    """The client closed the connection before its request was complete: there is nobody to answer."""
-
-
-Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
-"""Makes deliveries durable (exporter.intake.Intake.record)."""
 
 
 class Webhook:
@@ -66,105 +54,98 @@ class Webhook:
         validations: Validations,
         max_body: int,
     ) -> None:
-        """Takes what it asks senders for, and where deliveries go; `max_body` in bytes."""
+        """`record` makes deliveries durable. `clock` returns milliseconds since 1970. `max_body` is in bytes."""
         self._record = record
         self._clock = clock
         self._telemetry = telemetry
         self._max_body = max_body
         self._authentication = authentication
         self._validations = validations
-        self._room = BodyBudget()
+        self._body_budget = BodyBudget()
         self._refusals = LogThrottle(perf_counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request, and count it by the status of the answer."""
         started = perf_counter()
         try:
             status = await self._answer(scope, receive, send)
         except ExporterError as error:
             status = await refuse(send, error)
-            self._note_refusal(error)
-        except _ClientGoneError:
+            self._report_refusal(error)
+        except ClientGoneError:
             _log.debug("the connection was closed before its request was complete")
             status = CLOSED
-        except Exception:  # noqa: BLE001 - a defect of ours: Adobe sends the delivery again while it is mended
-            _log.exception("a delivery failed in a way nobody foresaw")
-            status = await refuse(send, DefectError("this delivery could not be taken"))
+        except Exception:  # noqa: BLE001 - with a 503 Adobe sends the delivery again, until the defect is mended
+            _log.exception("an unexpected error kept a delivery from being recorded")
+            status = await refuse(send, DefectError("this delivery could not be recorded"))
         self._telemetry.webhook_requests.labels(str(status or "closed")).inc()
         self._telemetry.webhook_duration.observe(perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
-        method = scope["method"]
-        if method not in {"GET", "POST"}:
-            return await method_not_allowed(send, b"GET, POST")
-        headers = dict(scope["headers"])
-        if method == "GET":
-            self._authentication.head(scope, headers)
-            await answer(send, 200, challenge(scope["query_string"]).encode(errors="replace"))
-            return 200
-        with self._room.place() as place:
-            body = await self._believed(scope, headers, receive, place)
-            if body is not None:
-                return await self._deliver(await self._open(headers, body), len(body), send)
-        await answer(send, 200, b"ok\n")
+        match scope["method"]:
+            case "GET":
+                body = self._get(scope, dict(scope["headers"]))
+            case "POST":
+                body = await self._post(scope, dict(scope["headers"]), receive)
+            case _:
+                return await method_not_allowed(send, b"GET, POST")
+        await answer(send, 200, body)
         return 200
 
-    async def _deliver(self, delivery: Delivery, size: int, send: Send) -> int:
-        self._authentication.delivery(delivery)
-        results = await self._recorded(delivery)
-        self._telemetry.count_received(delivery.source.value, results, anomalies([delivery]))
-        await answer(send, 200, "".join(f"{result} {count}\n" for result, count in sorted(results.items())).encode())
-        _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=size)
-        return 200
+    def _get(self, scope: Scope, headers: Headers) -> bytes:
+        """Return the challenge of a registration. Raises an error of exporter.errors where the request is refused."""
+        self._authentication.verify_headers(scope, headers)
+        return challenge(scope["query_string"]).encode(errors="replace")
 
-    async def _believed(self, scope: Scope, headers: Headers, receive: Receive, place: Place) -> bytes | None:
-        """The body of a request that is believed; None for Adobe's request to confirm the webhook, signed or not."""
-        try:
-            claim = self._authentication.head(scope, headers)
-            await self._authentication.room(claim)
-            body = await self._body(headers, receive, place, self._max_body)
-        except ExporterError as error:
-            if error.reason not in _MAY_BE_UNSIGNED:
-                raise
-            # Only so much is read for it, and whatever else it says is not looked at.
-            if not self._validations.try_handle(await self._body(headers, receive, place, _MAX_UNPROVEN, error)):
-                raise
-            return None
-        if self._validations.try_handle(body):
-            return None
-        await self._authentication.body(claim, body)
-        return body
+    async def _post(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
+        """Verify and record one delivery, and return the text of the answer.
 
-    async def _body(
-        self, headers: Headers, receive: Receive, place: Place, most: int, otherwise: ExporterError | None = None
+        Each step raises the error of exporter.errors with which the request is refused.
+        """
+        authentication = self._authentication
+        with self._body_budget.reserve() as reservation:
+            try:
+                claim = authentication.verify_headers(scope, headers)
+            except (SignatureMissingError, KeyPathError) as error:
+                return await self._handle_unsigned_handshake(headers, receive, reservation, error)
+            await authentication.require_key(claim)
+            body = await read_body(headers, receive, reservation, self._max_body)
+            if self._validations.try_handle(body):
+                return _CONFIRMED
+            await authentication.verify_body(claim, body)
+            delivery = await self._parse(headers, body)
+            authentication.verify_recipient(delivery)
+            results = await self._record_and_count(delivery)
+            _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=len(body))
+            return "".join(f"{result} {count}\n" for result, count in sorted(results.items())).encode()
+
+    async def _handle_unsigned_handshake(
+        self,
+        headers: Headers,
+        receive: Receive,
+        reservation: Reservation,
+        error: SignatureMissingError | KeyPathError,
     ) -> bytes:
-        """The whole body; raises `otherwise` (or BodyTooLargeError) where it is larger than `most` bytes."""
-        too_large = otherwise or BodyTooLargeError(f"a delivery has at most {most} bytes")
-        length = headers.get(b"content-length", b"0")
-        if len(length) > _MAX_LENGTH_DIGITS or (length.isdigit() and int(length) > most):
-            raise too_large
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _ClientGoneError
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > most:
-                raise too_large
-            place.grow(len(chunk))
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
+        """Return the answer to Adobe's request to confirm the webhook, which may come unsigned.
 
-    async def _open(self, headers: Headers, body: bytes) -> Delivery:
+        Raises `error`, which the headers caused, where the body holds anything else.
+        """
+        try:
+            body = await read_body(headers, receive, reservation, _MAX_UNSIGNED)
+        except BodyTooLargeError:
+            raise error from None
+        if not self._validations.try_handle(body):
+            raise error
+        return _CONFIRMED
+
+    async def _parse(self, headers: Headers, body: bytes) -> Delivery:
         now = self._clock()
-        if len(body) < _READ_ELSEWHERE_FROM:
+        if len(body) < _PARSE_ON_THREAD_FROM:
             return open_delivery(headers, body, now)
         return await asyncio.to_thread(open_delivery, headers, body, now)
 
-    async def _recorded(self, delivery: Delivery) -> Mapping[Result, int]:
+    async def _record_and_count(self, delivery: Delivery) -> Mapping[Result, int]:
+        """Make a delivery durable. Return its number of events by result. Raises what `record` raises."""
         started = perf_counter()
         try:
             results = await self._record([delivery])
@@ -172,11 +153,13 @@ class Webhook:
             self._telemetry.ledger_errors.labels("append").inc()
             raise
         self._telemetry.ledger_append_duration.observe(perf_counter() - started)
+        self._telemetry.count_received(delivery.source.value, results, anomalies([delivery]))
         return results
 
-    def _note_refusal(self, error: ExporterError) -> None:
+    def _report_refusal(self, error: ExporterError) -> None:
+        """Count a failed authentication, and log the first refusal of each reason and few of those that follow."""
         if error.reason in FAILURES:
             self._telemetry.authentication_failures.labels(error.reason).inc()
-        kept_back = self._refusals.allow(error.reason)
-        if kept_back is not None:
-            _log.warning("delivery refused", reason=error.reason, detail=str(error), more_like_it=kept_back)
+        suppressed = self._refusals.allow(error.reason)
+        if suppressed is not None:
+            _log.warning("delivery refused", reason=error.reason, detail=str(error), more_like_it=suppressed)

@@ -206,7 +206,7 @@ def test_an_answer_in_time_or_none(application: Application, monkeypatch: pytest
     """A catch-up that takes longer than a scraper waits is no scrape, and goes on behind it."""
     import threading
 
-    monkeypatch.setattr("exporter.web.scrape._PATIENCE", 0.05)
+    monkeypatch.setattr("exporter.web.scrape._LEDGER_TIMEOUT", 0.05)
     gate, head = threading.Event(), application.ledger.head
 
     def slow() -> int:
