@@ -1,4 +1,4 @@
-"""Logs: one line for each message, in one of two forms."""
+"""Logs: one line for each message, as logfmt or JSON."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ LOUDNESS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 
 @contextlib.contextmanager
 def restored_logging() -> Iterator[None]:
-    """Leave logging as it was found."""
+    """Restore the configuration of logging afterwards."""
     root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
     before = root.handlers, root.level, uvicorn.level
     configuration = structlog.get_config()
@@ -37,20 +37,20 @@ def _restored() -> Iterator[None]:
 
 
 def ours(name: str = "webhook") -> structlog.stdlib.BoundLogger:
-    """A logger as our modules have one."""
+    """A logger as this program's modules have one."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What was logged; nothing of it goes to standard output."""
-    told = capsys.readouterr()
-    assert told.out == ""
-    return told.err.removesuffix("\n").split("\n") if told.err else []
+    """The lines that were logged. Fail where anything went to standard output."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.removesuffix("\n").split("\n") if captured.err else []
 
 
 def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
-    """In logfmt a line begins with time, level, logger and event; then come the fields."""
+    """A logfmt line begins with time, level, logger and event. The fields follow."""
     logs.configure("info", "logfmt")
     ours().info("delivery refused", reason="token", bytes=12, big=True)
     (line,) = lines(capsys)
@@ -60,7 +60,7 @@ def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """In JSON a line is an object with the same fields, their types kept."""
+    """A JSON line is an object with the same fields, which keep their types."""
     logs.configure("info", "json")
     ours().warning("delivery refused", reason="token", bytes=12)
     (line,) = lines(capsys)
@@ -77,7 +77,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("format_", logs.FORMATS)
 def test_a_message_is_a_line(capsys: pytest.CaptureFixture[str], format_: str) -> None:
-    """Line breaks and quotes in what is logged, exceptions included, begin no line of their own: nobody forges one."""
+    """Line breaks and quotes in a message or an exception begin no new line, so that nobody can forge a line."""
     logs.configure("info", format_)
     ours().info('first\nts=now level=error event="forged"', detail='second\r\n"third"\x1b[31m')
     try:
@@ -85,17 +85,17 @@ def test_a_message_is_a_line(capsys: pytest.CaptureFixture[str], format_: str) -
     except ValueError:
         ours().exception("it\nfailed")
         logging.getLogger("library").exception("theirs\nfailed")
-    told = lines(capsys)
-    assert len(told) == 3
-    assert "Traceback" in told[1]
-    assert "Traceback" in told[2]
+    logged = lines(capsys)
+    assert len(logged) == 3
+    assert "Traceback" in logged[1]
+    assert "Traceback" in logged[2]
     if format_ == "json":
-        assert json.loads(told[0])["detail"] == 'second\r\n"third"\x1b[31m'
+        assert json.loads(logged[0])["detail"] == 'second\r\n"third"\x1b[31m'
 
 
 @pytest.mark.parametrize("format_", logs.FORMATS)
 def test_libraries_write_the_same_way(capsys: pytest.CaptureFixture[str], format_: str) -> None:
-    """What a library logs has the form of our own messages, its arguments filled in."""
+    """A library's message has the format of our own, with its arguments filled in."""
     logs.configure("info", format_)
     logging.getLogger("library").warning("%d of %s", 1, "two")
     (line,) = lines(capsys)
@@ -108,7 +108,7 @@ def test_libraries_write_the_same_way(capsys: pytest.CaptureFixture[str], format
 
 @pytest.mark.parametrize("level", logs.LEVELS)
 def test_levels(capsys: pytest.CaptureFixture[str], level: str) -> None:
-    """Only what is at least as important as the level is logged, ours and a library's."""
+    """Messages below the level are not logged, neither our own nor a library's."""
     logs.configure(level, "logfmt")
     for log in (ours("web"), logging.getLogger("library")):
         log.debug("debug")
@@ -120,8 +120,8 @@ def test_levels(capsys: pytest.CaptureFixture[str], level: str) -> None:
 
 
 @pytest.mark.parametrize("level", logs.LEVELS)
-def test_the_server_repeats_nothing(capsys: pytest.CaptureFixture[str], level: str) -> None:
-    """The web server's own tale of starting and stopping is not told, its warnings are."""
+def test_uvicorns_messages(capsys: pytest.CaptureFixture[str], level: str) -> None:
+    """Messages of uvicorn about start and stop are not logged. Its warnings are."""
     logs.configure(level, "logfmt")
     logging.getLogger("uvicorn.error").info("Started server process")
     logging.getLogger("uvicorn.error").warning("trouble")
@@ -129,19 +129,19 @@ def test_the_server_repeats_nothing(capsys: pytest.CaptureFixture[str], level: s
 
 
 def test_configured_again(capsys: pytest.CaptureFixture[str]) -> None:
-    """Configured again, each message is still one line, in the form and from the level that came last."""
+    """After repeated configuration each message is still one line, with the last format and level."""
     earlier = ours()
     for level, format_ in (("debug", "json"), ("info", "json"), ("warn", "logfmt")):
         logs.configure(level, format_)
         earlier.error("loud")
     earlier.info("quiet")
-    told = lines(capsys)
-    assert [line[0] for line in told] == ["{", "{", "t"]
+    logged = lines(capsys)
+    assert [line[0] for line in logged] == ["{", "{", "t"]
     assert len(logging.getLogger().handlers) == 1
 
 
 def test_it_goes_where_standard_error_goes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Messages go to standard error: standard output is for results."""
+    """Messages go to standard error, because standard output is for results."""
     logs.configure("info", "logfmt")
     (handler,) = logging.getLogger().handlers
     assert isinstance(handler, logging.StreamHandler)
@@ -149,7 +149,7 @@ def test_it_goes_where_standard_error_goes(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_fields_of_a_request(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is bound to a request is on each of its messages, and gone after it."""
+    """Fields that are bound to a request are on each of its messages, and on no later one."""
     logs.configure("info", "logfmt")
     with structlog.contextvars.bound_contextvars(request="7"):
         ours().info("inside")
@@ -157,3 +157,14 @@ def test_fields_of_a_request(capsys: pytest.CaptureFixture[str]) -> None:
     inside, outside = lines(capsys)
     assert inside.endswith(" request=7")
     assert "request" not in outside
+
+
+def test_the_throttle() -> None:
+    """One message of a reason is allowed in ten seconds. The next one comes with the number of those in between."""
+    now = [100.0]
+    throttle = logs.LogThrottle(lambda: now[0])
+    assert [throttle.allow("token"), throttle.allow("token"), throttle.allow("token")] == [0, None, None]
+    now[0] += 9.9
+    assert [throttle.allow("token"), throttle.allow("key_path")] == [None, 0]
+    now[0] += 0.1
+    assert [throttle.allow("token"), throttle.allow("token")] == [3, None]

@@ -13,12 +13,12 @@ DAY = 24 * 60 * 60 * 1000
 
 
 async def everything() -> int:
-    """All entries can be deleted."""
+    """A position after every entry."""
     return 1 << 60
 
 
 def filled(folder: Path, count: int, now: list[int]) -> SqliteLedger:
-    """A ledger with an entry a day, all of which two checkpoints contain."""
+    """A ledger with an entry for each day, all of which two checkpoints contain."""
     ledger = SqliteLedger(folder / "ledger.db", clock=lambda: now[0])
     for day in range(count):
         now[0] = day * DAY
@@ -31,8 +31,8 @@ def filled(folder: Path, count: int, now: list[int]) -> SqliteLedger:
 @pytest.mark.parametrize(
     ("late", "left"), [(0, 4), (MARGIN, 4), (MARGIN + 1, 3), (DAY + MARGIN + 1, 2), (100 * DAY, 0)], ids=str
 )
-def test_what_is_too_old_goes(tmp_path: Path, late: int, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry goes when it is older than the retention and the margin, however many chunks that takes."""
+def test_old_entries_are_deleted(tmp_path: Path, late: int, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry is deleted once it is older than retention and margin together, in as many chunks as needed."""
     monkeypatch.setattr("exporter.retention._CHUNK", 2)
     now = [0]
     ledger = filled(tmp_path, 7, now)
@@ -43,7 +43,7 @@ def test_what_is_too_old_goes(tmp_path: Path, late: int, left: int, monkeypatch:
 
 
 def test_it_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that could not be pruned is told of, counted, and tried again."""
+    """A failed run is counted, and a later run tries again."""
     monkeypatch.setattr("exporter.retention.PRUNE_INTERVAL", 0.01)
     ledger = filled(tmp_path, 3, [0])
     failures: list[None] = []
@@ -58,9 +58,9 @@ def test_it_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ledger, "prune", prune)
 
     async def story() -> None:
-        keeping = asyncio.create_task(Retention(ledger, DAY, everything, lambda: failures.append(None)).run())
+        running = asyncio.create_task(Retention(ledger, DAY, everything, lambda: failures.append(None)).run())
         assert await asyncio.to_thread(done.wait, 10)
-        keeping.cancel()
+        running.cancel()
 
     asyncio.run(story())
     assert len(failures) == 2

@@ -47,7 +47,7 @@ def _check_file(value: object, info: ValidationInfo) -> Path:
 
 def _check_suite(name: str) -> str:
     if name not in SUITES and name not in TLS13_SUITES:
-        raise ValueError("is no cipher suite that can be used: take one of Go's crypto/tls.CipherSuites()")
+        raise ValueError("is no cipher suite that can be used: use one of Go's crypto/tls.CipherSuites()")
     return name
 
 
@@ -86,7 +86,7 @@ class TlsConfig(BaseModel):
     def _check_client_auth_type(cls, value: str) -> str:
         if value in {"RequestClientCert", "RequireAnyClientCert"}:
             raise ValueError(
-                "Python can't ask for a certificate without verifying it: say VerifyClientCertIfGiven or "
+                "Python can't ask for a certificate without verifying it: set VerifyClientCertIfGiven or "
                 "RequireAndVerifyClientCert"
             )
         return value
@@ -114,14 +114,14 @@ class TlsConfig(BaseModel):
     def _check_cipher_suites(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         # Go would then fail every handshake below TLS 1.3. OpenSSL has no setting for "no suite".
         if value and TLS13_SUITES.issuperset(value) and info.data.get("min_version", "TLS13") != "TLS13":
-            raise ValueError("are all of TLS 1.3: say min_version: TLS13")
+            raise ValueError("are all of TLS 1.3: set min_version: TLS13 too")
         return value
 
     @field_validator("curve_preferences")
     @classmethod
     def _check_curve_preferences(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(value) > 1:
-            raise ValueError("Python can be told one curve only: name one, or none to allow all")
+            raise ValueError("Python accepts one curve only: name one, or leave this out to allow all")
         return value
 
 

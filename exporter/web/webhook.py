@@ -4,8 +4,8 @@ A 2xx is sent only after every event of the request is on disk. An event that ca
 acknowledged all the same, because Adobe would send it for a day and then switch the registration off. The answers are
 listed in docs/architecture.md, "Answers to Adobe".
 
-`Webhook._post` is the way of one notification. This module does not know how a request is authenticated, what a body
-means or where deliveries are kept: each step is another module's.
+`Webhook._post` is the way of one notification through the program. Each of its steps is done by another module, so this
+one contains no rule about signatures, payloads or the ledger.
 """
 
 import asyncio

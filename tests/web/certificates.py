@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder: Path, name: str, *, passphrase: bytes | None = None) -> None:
-    """Writes a self-signed certificate of 127.0.0.1, and its key."""
+    """Write a self-signed certificate of 127.0.0.1 and its key to a folder."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

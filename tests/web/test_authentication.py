@@ -214,7 +214,7 @@ def and_damaged(received: Delivery, *client_ids: str | None) -> Delivery:
     ],
 )
 @pytest.mark.parametrize("allow_missing", [True, False], ids=["allowed", "not allowed"])
-def test_meant_for_us(received: Delivery, allow_missing: bool) -> None:
+def test_our_recipient(received: Delivery, allow_missing: bool) -> None:
     """A delivery is accepted when it names our client ids and no other. Unreadable events need not name one."""
     adobe(allow_missing=allow_missing).verify_recipient(received)
 
@@ -235,7 +235,7 @@ def test_meant_for_us(received: Delivery, allow_missing: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("allow_missing", [True, False], ids=["allowed", "not allowed"])
-def test_meant_for_another(received: Delivery, allow_missing: bool) -> None:
+def test_another_recipient(received: Delivery, allow_missing: bool) -> None:
     """A delivery of which a single event names another client id is refused."""
     with pytest.raises(ClientIdError):
         adobe(allow_missing=allow_missing).verify_recipient(received)
@@ -252,7 +252,7 @@ def test_meant_for_another(received: Delivery, allow_missing: bool) -> None:
         ),
     ],
 )
-def test_meant_for_nobody(received: Delivery) -> None:
+def test_no_recipient(received: Delivery) -> None:
     """A delivery that names no client id is refused, unless that is allowed."""
     with pytest.raises(ClientIdMissingError):
         adobe().verify_recipient(received)

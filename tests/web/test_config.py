@@ -76,7 +76,7 @@ MISTAKES: Final = [
     (TLS + "  max_version: TLS11", "max_version: is below min_version"),
     (TLS + "  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]", "cipher_suites.0: is no cipher suite"),
     (TLS + "  cipher_suites: TLS_AES_128_GCM_SHA256", "cipher_suites: must be a list"),
-    (TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]", "say min_version: TLS13"),
+    (TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]", "set min_version: TLS13"),
     (TLS + "  curve_preferences: [SECRET]", "curve_preferences.0: must be 'CurveP256'"),
     (TLS + "  curve_preferences: [CurveP384, CurveP256]", "one curve only"),
     ("http_server_config: {headers: {Set-Cookie: SECRET}}", "headers.Set-Cookie: is no header to set here"),

@@ -22,7 +22,7 @@ def filled(application: Application) -> Application:
 
 
 def names(text: str) -> set[str]:
-    """The families of an exposition, a counter's with _total."""
+    """The families of an exposition. A counter's name ends in _total."""
     return {family.name + ("_total" if family.type == "counter" else "") for family in parse_text(text)}
 
 
@@ -43,27 +43,27 @@ def test_both_halves_by_default(filled: Application) -> None:
     ],
 )
 def test_one_half_when_asked(filled: Application, query: str, present: str, absent: str) -> None:
-    """`collect[]` chooses a half."""
+    """`collect[]` selects a half."""
     found = names(filled.metrics(query))
     assert present in found
     assert absent not in found
 
 
 def test_both_halves_when_asked(filled: Application) -> None:
-    """`collect[]` may be given more than once."""
+    """`collect[]` may be repeated."""
     assert names(filled.metrics("?collect[]=flows&collect[]=exporter")) == names(filled.metrics())
 
 
 @pytest.mark.parametrize("query", ["?collect[]=everything", "?collect[]=", "?collect[]=flows&collect[]=x"])
 def test_an_unknown_half_is_refused(application: Application, query: str) -> None:
-    """A half that does not exist is a mistake of the configuration, and says so."""
+    """An unknown half is answered with 400 and the names of those that exist."""
     response = application.request("GET", "/metrics" + query)
     assert response.status_code == 400
     assert "flows or exporter" in response.text
 
 
 def test_openmetrics_when_asked(filled: Application) -> None:
-    """OpenMetrics of both halves is one exposition that a strict parser reads, without start timestamps."""
+    """OpenMetrics of both halves is one exposition that a strict parser accepts, without start timestamps."""
     response = filled.request("GET", "/metrics", headers=OPENMETRICS)
     assert response.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     families = {family.name for family in parse_openmetrics(response.text)}  # type: ignore[no-untyped-call]
@@ -74,7 +74,7 @@ def test_openmetrics_when_asked(filled: Application) -> None:
 
 
 def test_compressed_when_asked(filled: Application) -> None:
-    """A scraper that takes gzip gets it; one that does not, does not."""
+    """A scraper that accepts gzip gets it, with the same content."""
     plain = filled.request("GET", "/metrics?collect[]=flows", headers={"accept-encoding": "identity"})
     packed = filled.request("GET", "/metrics?collect[]=flows", headers={"accept-encoding": "gzip"})
     assert "content-encoding" not in plain.headers
@@ -84,7 +84,7 @@ def test_compressed_when_asked(filled: Application) -> None:
 
 
 def test_head_is_a_scrape_without_its_body(filled: Application) -> None:
-    """HEAD answers what GET answers, without the body."""
+    """HEAD is answered as GET is, without the body. POST is refused."""
     response = filled.request("HEAD", "/metrics")
     assert response.status_code == 200
     assert response.content == b""
@@ -92,13 +92,13 @@ def test_head_is_a_scrape_without_its_body(filled: Application) -> None:
 
 
 def test_the_exporter_half_is_the_catalogues(application: Application) -> None:
-    """Everything the catalogue lists of the exporter is there from the start, with the catalogue's type and help."""
+    """Every exporter metric of the catalogue exists from the start, with the catalogue's type and help."""
     families = {
         family.name + ("_total" if family.type == "counter" else ""): family
         for family in parse_text(application.metrics())
         if family.name.startswith("aep_exporter_")
     }
-    # What is not known yet has no value to show.
+    # The lag of the journal has no value before the first poll.
     listed = {metric.name: metric for metric in EXPORTER_METRICS if metric is not JOURNAL_LAG}
     assert families.keys() == listed.keys()
     for name, metric in listed.items():
@@ -107,7 +107,7 @@ def test_the_exporter_half_is_the_catalogues(application: Application) -> None:
 
 
 def test_closed_label_values_exist_from_the_start(application: Application) -> None:
-    """Rules and panels find every result, reason, field and outcome at 0."""
+    """Every result, reason, field and outcome exists at 0, so that alert rules and panels find it."""
     text = application.metrics("?collect[]=exporter")
     for line in (
         'aep_exporter_notifications_total{result="duplicate",source="journal"} 0.0',
@@ -120,14 +120,14 @@ def test_closed_label_values_exist_from_the_start(application: Application) -> N
 
 
 def test_every_flow_metric_is_reached_by_the_samples(filled: Application) -> None:
-    """The samples move every metric of the flow half, each under its catalogue's type, and no other."""
+    """The samples produce the metrics of the flow half with the catalogue's types, and no others."""
     families = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
         for family in parse_text(filled.metrics("?collect[]=flows"))
     }
     listed = {metric.name: metric.type.value for metric in FLOW_METRICS}
     assert families.items() <= listed.items()
-    # What needs a flow's long past, or the Flow Service, is reached elsewhere.
+    # These need a long history of a flow, or the Flow Service. Other tests cover them.
     assert listed.keys() - families.keys() <= {
         "aep_flow_enabled",
         "aep_flow_run_interval_seconds",
@@ -136,8 +136,8 @@ def test_every_flow_metric_is_reached_by_the_samples(filled: Application) -> Non
     }
 
 
-def test_units_are_told(filled: Application) -> None:
-    """OpenMetrics names the unit that a family's name ends in."""
+def test_units(filled: Application) -> None:
+    """OpenMetrics has a UNIT line for a family whose name ends in a unit."""
     text = filled.request("GET", "/metrics", headers=OPENMETRICS).text
     assert "# UNIT aep_flow_run_duration_seconds seconds\n" in text
     assert "# UNIT aep_flow_bytes bytes\n" in text
@@ -148,7 +148,7 @@ class TestWithoutALedger:
 
     @pytest.fixture
     def broken(self, filled: Application, monkeypatch: pytest.MonkeyPatch) -> Application:
-        """An application whose ledger stopped being readable."""
+        """An application whose ledger can't be read any more."""
         assert "aep_exporter_ledger_up 1.0" in filled.metrics()
 
         def head() -> int:
@@ -158,28 +158,28 @@ class TestWithoutALedger:
         return filled
 
     def test_flows_alone_are_503(self, broken: Application) -> None:
-        """The flow half alone answers 503: an older counter would be worse than none."""
+        """The flow half alone is answered with 503, because older counters would look like current ones."""
         response = broken.request("GET", "/metrics?collect[]=flows")
         assert response.status_code == 503
         assert response.headers["retry-after"]
 
     @pytest.mark.parametrize("format_", list(Format))
-    def test_the_rest_goes_on(self, broken: Application, format_: Format) -> None:
-        """The combined scrape goes on without the flows, and says why."""
+    def test_the_exporter_half_remains(self, broken: Application, format_: Format) -> None:
+        """A scrape of both halves is answered without the flows, and shows that the ledger is down."""
         headers = OPENMETRICS if format_ is Format.OPENMETRICS else {}
         response = broken.request("GET", "/metrics", headers=headers)
         assert response.status_code == 200
         assert "aep_exporter_ledger_up 0.0" in response.text
         assert "aep_flow_runs" not in response.text
 
-    def test_the_exporters_half_says_so_too(self, broken: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Asked for alone, the exporter's half knows whether the ledger is up."""
+    def test_the_exporter_half_alone(self, broken: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The exporter half alone shows whether the ledger is up."""
         assert "aep_exporter_ledger_up 0.0" in broken.metrics("?collect[]=exporter")
         monkeypatch.undo()
         assert "aep_exporter_ledger_up 1.0" in broken.metrics("?collect[]=exporter")
 
     def test_it_is_not_ready(self, broken: Application) -> None:
-        """The readiness probe says no, and why; the process is healthy all the same."""
+        """The readiness probe answers 503 with the reason. The liveness probe still answers 200."""
         broken.metrics()
         response = broken.request("GET", "/-/ready")
         assert response.status_code == 503
@@ -187,7 +187,7 @@ class TestWithoutALedger:
         assert broken.request("GET", "/-/healthy").status_code == 200
 
     def test_it_recovers(self, broken: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-        """When the ledger comes back so do the flows, without a restart."""
+        """When the ledger is readable again the flows are shown again, without a restart."""
         broken.metrics()
         monkeypatch.undo()
         assert "aep_flow_runs_total" in broken.metrics()
@@ -196,14 +196,14 @@ class TestWithoutALedger:
 
 
 def test_ready_only_when_caught_up(application: Application) -> None:
-    """Before the first catch-up the exporter is not ready."""
+    """Before the follower has read the ledger the exporter is not ready."""
     assert application.request("GET", "/-/ready").status_code == 503
     application.metrics()
     assert application.request("GET", "/-/ready").status_code == 200
 
 
-def test_an_answer_in_time_or_none(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catch-up that takes longer than a scraper waits is no scrape, and goes on behind it."""
+def test_a_scrape_waits_a_bounded_time(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape is answered with 503 if reading the ledger takes too long. The reading goes on."""
     import threading
 
     monkeypatch.setattr("exporter.web.scrape._LEDGER_TIMEOUT", 0.05)
@@ -221,8 +221,8 @@ def test_an_answer_in_time_or_none(application: Application, monkeypatch: pytest
     assert application.request("GET", "/metrics?collect[]=flows").status_code == 200
 
 
-def test_the_landing_page_leads_on(application: Application) -> None:
-    """The landing page names the routes, in plain HTML without scripts."""
+def test_the_landing_page(application: Application) -> None:
+    """The landing page links to the routes, in plain HTML without scripts."""
     response = application.request("GET", "/")
     assert response.status_code == 200
     assert 'href="/metrics"' in response.text
@@ -231,7 +231,7 @@ def test_the_landing_page_leads_on(application: Application) -> None:
 
 
 def test_the_exporter_counts_itself(filled: Application) -> None:
-    """Position, flows, series and bytes are those of the scrape they are shown in."""
+    """Position, flows, series and bytes are those of the scrape that shows them."""
     text = filled.metrics()
     shown = {
         family.name: family.samples[0].value

@@ -20,7 +20,7 @@ BODY = json.dumps(RUN).encode()
 
 
 def received(application: Application) -> dict[str, float]:
-    """What `aep_exporter_notifications_total` says of the webhook, by result."""
+    """The values of `aep_exporter_notifications_total` for the webhook that are not 0, by result."""
     samples = application.telemetry.registry.collect()
     return {
         sample.labels["result"]: sample.value
@@ -45,7 +45,7 @@ def received(application: Application) -> dict[str, float]:
     ],
 )
 def test_the_challenge_is_echoed(application: Application, query: str, status: int, text: str | None) -> None:
-    """Adobe's registration gets its challenge back as plain text, exactly."""
+    """The challenge of a registration is returned unchanged, as plain text."""
     response = application.request("GET", "/webhook" + query)
     assert response.status_code == status
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
@@ -76,7 +76,7 @@ def test_the_challenge_is_echoed(application: Application, query: str, status: i
 def test_what_is_delivered_is_kept_and_acknowledged(
     application: Application, body: bytes, results: dict[str, int]
 ) -> None:
-    """Everything an authentic sender delivers is acknowledged and kept, and counted by what it was."""
+    """Everything that an authentic sender delivers is acknowledged and kept, and counted by its result."""
     response = application.post(body)
     assert response.status_code == 200
     assert received(application) == results
@@ -84,7 +84,7 @@ def test_what_is_delivered_is_kept_and_acknowledged(
 
 
 def test_a_redelivery_changes_nothing_else(application: Application) -> None:
-    """Posting again changes the flow half by nothing, and the exporter's by one duplicate."""
+    """A repeated delivery does not change the flow half, and counts one duplicate in the exporter half."""
     application.post(BODY)
     before = application.metrics("?collect[]=flows")
     application.post(BODY)
@@ -93,7 +93,7 @@ def test_a_redelivery_changes_nothing_else(application: Application) -> None:
 
 
 def test_headers_serve_a_single_event_only(application: Application) -> None:
-    """The request's event id makes a single event unique that names none, and no batch."""
+    """The event id in the headers identifies a single event that has none of its own, but not those of a batch."""
     one, two, three = (json.dumps(RUN["event"]).replace("run-1", f"run-{number}") for number in "123")
     first = {"x-adobe-event-id": "header-id"}
     application.request("POST", "/webhook", content=one, headers=first)
@@ -116,7 +116,7 @@ def test_a_lone_validation_url_is_no_event(
     counted: dict[str, int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Adobe's request to confirm the webhook is answered with 200 and told to people, and counts as nothing."""
+    """A lone validation URL is answered with 200, and is neither recorded nor counted as an event."""
     with caplog.at_level(logging.WARNING):
         assert application.post(json.dumps(body)).status_code == 200
     assert received(application) == counted
@@ -138,7 +138,7 @@ def test_a_lone_validation_url_is_no_event(
     ],
 )
 def test_the_token_ends_the_path(make: Make, path: str, status: int) -> None:
-    """With a token only the path that ends in it is believed, for the challenge and for deliveries."""
+    """With a token, only the path that ends in it is accepted, for the challenge and for deliveries."""
     application = make(authentication=TokenAuthentication(TOKEN), takes_token=True)
     assert application.request("GET", path + "?challenge=x").status_code == status
     assert application.post(BODY, path).status_code == status
@@ -151,7 +151,7 @@ def test_the_token_ends_the_path(make: Make, path: str, status: int) -> None:
 
 @pytest.mark.parametrize("path", ["/webhook/anything", "/webhooks", "/Webhook", "/nowhere"])
 def test_other_paths_are_not_the_webhook(application: Application, path: str) -> None:
-    """Without a token nothing but the path itself takes deliveries, and nothing redirects."""
+    """Without a token, only the path itself and the path with a slash take deliveries. No path redirects."""
     assert application.post(BODY, path).status_code == 404
     assert application.post(BODY, "/webhook/").status_code == 200
 
@@ -161,7 +161,7 @@ def test_other_paths_are_not_the_webhook(application: Application, path: str) ->
 )
 @pytest.mark.parametrize("declared", [True, False], ids=["with its length", "in chunks"])
 def test_bodies_are_bounded(make: Make, size: int, status: int, declared: bool) -> None:
-    """A body over the bound is refused, whether it says its length or not, and leaves nothing behind."""
+    """A body over the bound is refused, whether its length is declared or not, and is not recorded."""
     application = make(max_body=1000)
 
     async def chunks() -> Any:
@@ -176,7 +176,7 @@ def test_bodies_are_bounded(make: Make, size: int, status: int, declared: bool) 
 
 
 def test_events_of_one_delivery_are_bounded(make: Make) -> None:
-    """More than 10,000 events in one delivery are refused as too large; as many are taken."""
+    """A delivery of more than 10,000 events is refused as too large. One of exactly as many is accepted."""
     application = make(max_body=1_000_000)
     assert application.post(b"[" + b",".join([b"{}"] * 10_001) + b"]").status_code == 413
     assert application.post(b'{"items": [' + b",".join([b"{}"] * 10_001) + b"]}").status_code == 413
@@ -186,17 +186,21 @@ def test_events_of_one_delivery_are_bounded(make: Make) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "PATCH"])
 def test_other_methods_are_refused(application: Application, method: str) -> None:
-    """The webhook knows GET and POST."""
+    """The webhook accepts GET and POST only."""
     response = application.request(method, "/webhook")
     assert response.status_code == 405
     assert response.headers["allow"] == "GET, POST"
 
 
-@pytest.mark.parametrize("error", [LedgerUnavailableError("gone"), QueueFullError("full"), CommitTimeoutError("slow")])
-def test_a_fault_of_ours_is_retried_by_adobe(
+@pytest.mark.parametrize(
+    "error",
+    [LedgerUnavailableError("gone"), QueueFullError("full"), CommitTimeoutError("slow")],
+    ids=lambda error: error.reason,
+)
+def test_a_ledger_fault_is_answered_with_503(
     application: Application, error: ExporterError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a delivery can't be made durable the answer is 503 with Retry-After, never a 4xx."""
+    """A delivery that can't be made durable is answered with 503 and Retry-After, never with a 4xx."""
 
     async def append(drafts: list[Draft], cursor: Cursor | None = None) -> list[Receipt]:
         raise error
@@ -212,8 +216,10 @@ def test_a_fault_of_ours_is_retried_by_adobe(
     )
 
 
-def test_a_defect_of_ours_is_retried_by_adobe(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails in a way nobody foresaw is answered with 503 and counted, without a word of what it was."""
+def test_an_unexpected_exception_is_answered_with_503(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unexpected exception is answered with 503 and counted, and the answer does not hold its text."""
 
     async def append(drafts: list[Draft], cursor: Cursor | None = None) -> list[Receipt]:
         raise RuntimeError("secret of the implementation")
@@ -226,8 +232,8 @@ def test_a_defect_of_ours_is_retried_by_adobe(application: Application, monkeypa
     assert counted == 1
 
 
-def test_a_ledger_that_was_moved_away_takes_nothing(application: Application, tmp_path: Path) -> None:
-    """When the ledger's file is gone nothing is acknowledged into the void, and the probe says why."""
+def test_a_ledger_that_was_moved_away(application: Application, tmp_path: Path) -> None:
+    """While the ledger's file is gone no delivery is acknowledged, and the readiness probe answers with the reason."""
     application.metrics()
     (tmp_path / "ledger.db").rename(tmp_path / "elsewhere.db")
     assert application.post(BODY).status_code == 503
@@ -240,7 +246,7 @@ def test_a_ledger_that_was_moved_away_takes_nothing(application: Application, tm
 def test_nothing_is_acknowledged_before_it_is_committed(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the ledger has not committed there is no answer."""
+    """A delivery is not answered before the ledger has committed it."""
     append = application.ledger.append
 
     async def story() -> int:
@@ -263,26 +269,26 @@ def test_nothing_is_acknowledged_before_it_is_committed(
 
 
 def test_a_client_that_leaves_is_not_answered(application: Application) -> None:
-    """When the client closes in the middle of its body, nothing is recorded and nothing is said."""
-    said: list[Any] = []
+    """A delivery whose client closes the connection within its body is neither recorded nor answered."""
+    sent: list[Any] = []
     messages = iter([{"type": "http.request", "body": BODY[:5], "more_body": True}, {"type": "http.disconnect"}])
 
     async def receive() -> Any:
         return next(messages)
 
     async def send(message: Any) -> None:
-        said.append(message)
+        sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/webhook", "query_string": b"", "headers": []}
     asyncio.run(application.router(scope, receive, send))
-    assert said == []
+    assert sent == []
     assert application.bodies() == []
     counted = application.telemetry.registry.get_sample_value("aep_exporter_webhook_requests_total", {"code": "closed"})
     assert counted == 1
 
 
-def test_large_bodies_are_read_aside(make: Make) -> None:
-    """A large delivery is read on another thread, with the same result."""
+def test_large_bodies_are_parsed_on_another_thread(make: Make) -> None:
+    """A large delivery, which is parsed on another thread, has the same result as a small one."""
     application = make(max_body=1_000_000)
     events = [{**RUN, "event_id": f"e{number}", "padding": "x" * 1000} for number in range(400)]
     assert application.post(json.dumps(events)).status_code == 200
@@ -290,7 +296,7 @@ def test_large_bodies_are_read_aside(make: Make) -> None:
 
 
 def test_anomalies_are_counted_by_field(application: Application) -> None:
-    """A value that makes no sense is left out, and counted under its field."""
+    """A value that makes no sense is dropped and counted by its field."""
     run = json.loads(BODY)
     run["event"]["metrics"]["recordSummary"] = {"inputRecordCount": "many"}
     run["event"]["metrics"]["durationSummary"] = {"startedAtUTC": "yesterday"}

@@ -1,0 +1,133 @@
+"""The bounds themselves are tested with real connections in tests/system."""
+
+import ast
+import asyncio
+import inspect
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from exporter.web import protocol
+from exporter.web.headers import SECURITY_HEADERS
+from exporter.web.protocol import BoundedProtocol
+
+ATTRIBUTES: Final = {
+    "connections",
+    "headers",
+    "loop",
+    "parser",
+    "pipeline",
+    "server_state",
+    "transport",
+    "url",
+}
+"""Attributes of uvicorn's protocol that BoundedProtocol uses. A request's own ones exist once it began."""
+
+METHODS: Final = {
+    "_unset_keepalive_if_required": [],
+    "connection_lost": ["exc"],
+    "connection_made": ["transport"],
+    "data_received": ["data"],
+    "on_header": ["name", "value"],
+    "on_headers_complete": [],
+    "on_message_begin": [],
+    "on_message_complete": [],
+    "send_400_response": ["msg"],
+    "shutdown": [],
+}
+"""Methods of uvicorn's protocol that BoundedProtocol calls or overrides, with their parameters."""
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        """Mark as closed."""
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self.is_closed
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    """An application that is not called here."""
+
+
+def made(loop: asyncio.AbstractEventLoop, kind: type[HttpToolsProtocol]) -> HttpToolsProtocol:
+    """A protocol whose connection was made and whose first request began."""
+    config = uvicorn.Config(hello, lifespan="off", log_config=None)
+    instance = kind(config, ServerState(), {}, _loop=loop)
+    instance.connection_made(FakeTransport())
+    instance.on_message_begin()
+    return instance
+
+
+def test_uvicorn_has_the_parts_that_are_used() -> None:
+    """Each private part that BoundedProtocol uses exists in the installed uvicorn, with the same parameters."""
+
+    async def missing() -> set[str]:
+        instance = made(asyncio.get_running_loop(), HttpToolsProtocol)
+        return {name for name in ATTRIBUTES | METHODS.keys() if not hasattr(instance, name)}
+
+    absent = asyncio.run(missing())
+    assert not absent, f"uvicorn {uvicorn.__version__} lacks parts that exporter/web/protocol.py uses: {absent}"
+    found = {name: [*inspect.signature(getattr(HttpToolsProtocol, name)).parameters][1:] for name in METHODS}
+    assert found == METHODS, f"uvicorn {uvicorn.__version__} changed methods that exporter/web/protocol.py overrides"
+
+
+def test_every_part_that_is_used_is_listed() -> None:
+    """The lists above hold every attribute and method that BoundedProtocol does not define itself."""
+    (body,) = (
+        node
+        for node in ast.parse(inspect.getsource(protocol)).body
+        if isinstance(node, ast.ClassDef) and node.name == "BoundedProtocol"
+    )
+    own = {node.name for node in body.body if isinstance(node, ast.FunctionDef)}
+    own |= {
+        target.id
+        for node in body.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    used = {
+        node.attr
+        for node in ast.walk(body)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    }
+    overridden = {name for name in own if hasattr(HttpToolsProtocol, name)}
+    assert used - own | overridden == ATTRIBUTES | METHODS.keys()
+
+
+def test_a_400_has_the_security_headers() -> None:
+    """What is not HTTP is answered with 400 and the security headers, and the connection is closed."""
+
+    async def story() -> FakeTransport:
+        instance = made(asyncio.get_running_loop(), BoundedProtocol)
+        instance.server_state.default_headers = [(b"date", b"today")]
+        instance.data_received(b"ahoy\r\n\r\n")
+        transport = instance.transport
+        instance.connection_lost(None)
+        assert isinstance(transport, FakeTransport)
+        return transport
+
+    transport = asyncio.run(story())
+    head, _, body = transport.written.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert {name: headers.get(name.lower()) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert (headers["date"], headers["connection"], int(headers["content-length"])) == ("today", "close", len(body))
+    assert transport.is_closed
