@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe.envelope import Unwrapped, Metadata, looks_like_alert, looks_like_run, member, unwrap
+from exporter.adobe.envelope import Metadata, Unwrapped, looks_like_alert, looks_like_run, member, unwrap
 from tests.adobe import ORG, a_run
 
 RUN = a_run()
