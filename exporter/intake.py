@@ -1,17 +1,17 @@
-"""The one write path: deliveries into the ledger.
+"""Records deliveries in the ledger. Everything that enters the ledger takes this way.
 
-`record` decides what makes a fact the same fact and hands drafts to the ledger; when it returns, they are durable. It
-touches no metric: metrics are a fold over the ledger, which `exporter.follower` keeps.
+`Intake.record` makes a draft of each event, with the key that decides whether its fact is new, and appends the drafts.
+When it returns, they are on disk. It changes no metric: `exporter.follower` computes the metrics from the ledger.
 """
 
 import asyncio
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from exporter.errors import ExporterError
-from exporter.ledger import Cursor, Draft, Ledger, Receipt
+from exporter.ledger import Cursor, Draft, Ledger, Receipt, fact_keys
 from exporter.model import (
     Delivery,
     EntryKind,
@@ -27,17 +27,18 @@ from exporter.model import (
     Unsupported,
 )
 
-_PROBE_SIZE = 64 * 1024
-_PROBE_SECONDS = 0.8
-"""Less than a probe of Kubernetes waits by itself."""
+Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
+"""The type of `Intake.record` without a cursor."""
+
+_CHECK_TIMEOUT = 0.8
+"""Seconds. By default Kubernetes waits one second for the answer to a readiness probe."""
 _RESULTS = {EntryKind.UNSUPPORTED: Result.UNSUPPORTED, EntryKind.UNREADABLE: Result.UNREADABLE}
 
-Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
-"""The type of `Intake.record`: makes deliveries durable, and returns the number of events by result."""
+_Written = TypeVar("_Written")
 
 
 class Intake:
-    """Records deliveries; see `record`."""
+    """Appends deliveries to a ledger, and remembers whether the last attempt failed."""
 
     def __init__(
         self,
@@ -46,21 +47,21 @@ class Intake:
         retention: int | None = None,
         cache_fact: Callable[[Event, int], None] | None = None,
     ) -> None:
-        """`retention`: milliseconds the ledger keeps a fact; None while nothing is pruned.
+        """`retention`: milliseconds for which the ledger keeps a fact, or None if nothing is pruned.
 
-        `cache_fact` is given each event that was recorded, and the time as of which it was read.
+        `cache_fact` is called with each new event and the time that bounds the times in it (`Delivery.read_at`).
         """
         self._ledger = ledger
         self._clock = clock
         self._retention = retention
         self._cache_fact = cache_fact
-        self._trouble: ExporterError | None = None
+        self._last_error: ExporterError | None = None
 
     async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
-        """Make every event of the deliveries durable, in one transaction with the cursor; counts by result.
+        """Commit all events of the deliveries and the cursor in one transaction. Returns how many had each result.
 
-        A replayed run or alert from before the ledger's retention is `expired` and not recorded: its fact may have been
-        pruned, and would count again. Raises what Ledger.append raises; then nothing was acknowledged.
+        A replayed run or alert that is older than the ledger's retention is not recorded: its result is `expired`. Its
+        fact may have been pruned, and it would be counted a second time. Raises what `Ledger.append` raises.
         """
         results: Counter[Result] = Counter()
         drafts: list[Draft] = []
@@ -73,38 +74,40 @@ class Intake:
                     drafts.append(draft(delivery.source, event))
                     drafted.append((event, delivery.read_at))
         if drafts or cursor is not None:
-            receipts = await self._append(drafts, cursor)
+            receipts = await self._remember_error(self._ledger.append(drafts, cursor))
             results.update(map(_result, receipts))
             self._cache_new(drafted, receipts)
         return results
 
     async def forget(self, flow_id: str) -> None:
-        """Make durable that a flow was deleted on purpose. Raises what Ledger.append raises."""
-        # With the time in it, so that a flow that came back can be forgotten again.
+        """Record that a flow was deleted on purpose. Raises what `Ledger.append` raises."""
+        # The time makes each statement a fact of its own, so that a flow that came back can be forgotten again.
         body = json.dumps({"forgotten": {"flowId": flow_id, "at": self._clock()}}).encode()
         event = Event(fact=Forgotten(flow_id=flow_id), body=body)
         await self.record([Delivery(source=Source.OPERATOR, events=(event,))])
 
     async def check(self) -> None:
-        """Raise what keeps deliveries from the ledger; after trouble, find out by writing whether it is over."""
-        if self._trouble is None:
-            return
-        # Of a notification's size: on a full disk a few bytes may still fit.
-        probe = Cursor(name="probe", value=str(self._clock()).ljust(_PROBE_SIZE))
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await self._append([], probe)
-        except TimeoutError:
-            raise self._trouble from None
+        """Raise the error that keeps deliveries from being recorded, if there is one.
 
-    async def _append(self, drafts: Sequence[Draft], cursor: Cursor | None) -> list[Receipt]:
+        Returns at once if the last write succeeded. Otherwise it asks the ledger whether it can be written again.
+        """
+        if self._last_error is None:
+            return
         try:
-            receipts = await self._ledger.append(drafts, cursor)
+            async with asyncio.timeout(_CHECK_TIMEOUT):
+                await self._remember_error(self._ledger.check_writable())
+        except TimeoutError:
+            raise self._last_error from None
+
+    async def _remember_error(self, write: Awaitable[_Written]) -> _Written:
+        """Wait for a write, and remember whether it failed."""
+        try:
+            written = await write
         except ExporterError as error:
-            self._trouble = error
+            self._last_error = error
             raise
-        self._trouble = None
-        return receipts
+        self._last_error = None
+        return written
 
     def _cache_new(self, drafted: Sequence[tuple[Event, int | None]], receipts: Sequence[Receipt]) -> None:
         if self._cache_fact is None:
@@ -124,7 +127,7 @@ class Intake:
 
 
 def anomalies(deliveries: Sequence[Delivery]) -> Counter[str]:
-    """How often each field's value made no sense."""
+    """How many values were not valid and were dropped, by field."""
     return Counter(
         field
         for delivery in deliveries
@@ -135,11 +138,15 @@ def anomalies(deliveries: Sequence[Delivery]) -> Counter[str]:
 
 
 def draft(source: Source, event: Event) -> Draft:
-    """What the ledger keeps of one event (contract 4.7: what makes a fact)."""
+    """The ledger's draft of one event (docs/architecture.md, "What makes a fact").
+
+    A flow's description is recorded as such only from a replayed file. In a notification it is unsupported: otherwise
+    any publisher whose events Adobe signs could rename a flow.
+    """
     match event.fact:
         case FlowRun() as run:
             return Draft(
-                fact_key=f"run:{run.run_id}:{run.status.value}",
+                fact_key=fact_keys.run_key(run.run_id, run.status.value),
                 source=source,
                 kind=EntryKind.RUN,
                 event_id=event.event_id,
@@ -155,7 +162,7 @@ def draft(source: Source, event: Event) -> Draft:
             )
         case FlowAlert() as alert:
             return Draft(
-                fact_key=f"alert:{alert.alert_id}:{alert.state.value}:{alert.changed_at or ''}",
+                fact_key=fact_keys.alert_key(alert.alert_id, alert.state.value, alert.changed_at),
                 source=source,
                 kind=EntryKind.ALERT,
                 event_id=event.event_id,
@@ -169,7 +176,7 @@ def draft(source: Source, event: Event) -> Draft:
             )
         case Flow() as flow if source is Source.REPLAY:
             return Draft(
-                fact_key=_digest(b"flow:", event.body),
+                fact_key=fact_keys.flow_key(event.body),
                 source=source,
                 kind=EntryKind.FLOW,
                 flow_id=flow.flow_id,
@@ -179,7 +186,7 @@ def draft(source: Source, event: Event) -> Draft:
             )
         case Forgotten(flow_id=flow_id):
             return Draft(
-                fact_key=_digest(b"forgotten:", event.body),
+                fact_key=fact_keys.forgotten_key(event.body),
                 source=source,
                 kind=EntryKind.FORGOTTEN,
                 flow_id=flow_id,
@@ -192,8 +199,9 @@ def draft(source: Source, event: Event) -> Draft:
 
 
 def _draft_of_bytes(source: Source, event: Event, kind: EntryKind, sandbox: str | None) -> Draft:
+    """The draft of an event that is neither a run nor an alert."""
     return Draft(
-        fact_key=f"event:{event.event_id}" if event.event_id else _digest(b"", event.body),
+        fact_key=fact_keys.event_key(event.event_id) if event.event_id else fact_keys.body_key(event.body),
         source=source,
         kind=kind,
         event_id=event.event_id,
@@ -201,10 +209,6 @@ def _draft_of_bytes(source: Source, event: Event, kind: EntryKind, sandbox: str 
         sandbox=sandbox,
         body=event.body,
     )
-
-
-def _digest(prefix: bytes, body: bytes) -> str:
-    return "sha256:" + hashlib.sha256(prefix + body).hexdigest()
 
 
 def _result(receipt: Receipt) -> Result:

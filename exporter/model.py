@@ -1,8 +1,10 @@
-"""The product's nouns: frozen values, valid when made, of the standard library only.
+"""The values that the whole program works with: runs, alerts, flows, and the events and deliveries that carry them.
 
-Times are integers, milliseconds since 1970 UTC; durations are milliseconds; sizes are bytes. `None` means that Adobe
-did not say, or said something that made no sense: unknown is never zero. This module knows nothing of how Adobe
-writes a run down, where runs are kept, or what becomes of them.
+All of them are frozen, and a constructor raises ValueError for values that make no sense. Times are integers in
+milliseconds since 1970 UTC, durations are milliseconds, and sizes are bytes. `None` means that the value is unknown:
+Adobe left it out, or sent something that is not valid. An unknown value is never replaced by zero.
+
+This module uses the standard library only. It holds nothing about Adobe's JSON, about the ledger or about metrics.
 """
 
 import re
@@ -15,21 +17,21 @@ DAY: Final = 24 * 60 * 60 * 1000
 """Milliseconds."""
 
 OTHER = "other"
-"""The label value that stands for everything outside a closed list."""
+"""The label value for everything that is not in a closed list."""
 
 
 class Source(StrEnum):
-    """Which way a fact came."""
+    """The way by which a fact reached the ledger."""
 
     WEBHOOK = "webhook"
     JOURNAL = "journal"
     REPLAY = "replay"
     OPERATOR = "operator"
-    """A person said it, by a command."""
+    """A person entered it with a command."""
 
 
 class FlowKind(StrEnum):
-    """What a flow does, as far as its runs tell."""
+    """What a flow does. A flow's kind is not the kind of a ledger entry: that is EntryKind."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -41,7 +43,7 @@ class FlowKind(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """What an entry of the ledger says."""
+    """What an entry of the ledger holds. It is stored with the entry, in the column `kind`."""
 
     RUN = "run"
     ALERT = "alert"
@@ -52,7 +54,7 @@ class EntryKind(StrEnum):
 
 
 class Status(StrEnum):
-    """The state a run is in. All but the last two are outcomes: the run has ended."""
+    """The state of a run. All states but the last two are outcomes: a run with an outcome has ended."""
 
     SUCCESS = "success"
     PARTIAL_SUCCESS = "partial_success"
@@ -69,12 +71,16 @@ class Status(StrEnum):
 
     @property
     def is_success(self) -> bool:
-        """Whether the run brought its data, wholly or partly."""
+        """Whether the run delivered all of its data, or a part of it."""
         return self is Status.SUCCESS or self is Status.PARTIAL_SUCCESS
 
 
 class Result(StrEnum):
-    """What became of one event of a delivery."""
+    """What recording one event led to. The webhook's answer and the label `result` of the exporter's metrics show it.
+
+    RECORDED, UNSUPPORTED and UNREADABLE events are new in the ledger, DUPLICATE events were in it already, and EXPIRED
+    events were not recorded because they are older than the ledger's retention.
+    """
 
     RECORDED = "recorded"
     DUPLICATE = "duplicate"
@@ -84,8 +90,9 @@ class Result(StrEnum):
 
 
 RECORD_RESULTS = ("input", "output", "created", "updated", "deleted", "skipped", "failed", "warning")
+"""By which results a run can report its numbers of records."""
 SIZE_RESULTS = ("input", "output", "skipped", "failed")
-"""What a run reports of its bytes, and of its files."""
+"""By which results a run can report its bytes and its files."""
 
 ACTIVITIES = (
     "copy",
@@ -99,26 +106,29 @@ ACTIVITIES = (
     "query",
     OTHER,
 )
+"""The names of a run's activities."""
 
 _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,23}-[0-9]{1,6}-[A-Z0-9]{2,8}|[0-9]{2,6}(?:-[0-9]{3})?")
 
 
 def is_error_code(text: str) -> bool:
-    """Whether a text looks like one of Platform's error codes; anything else may be free text."""
+    """Whether a text has the form of an error code of Platform. Any other text may be free text."""
     return _ERROR_CODE.fullmatch(text) is not None
 
 
 Counts = tuple[tuple[str, int], ...]
-"""Pairs of a result and how many."""
+"""Pairs of a result and its number. A result that was not reported has no pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunError:
-    """One error a run reported; `code` looks like a code or is `other`."""
+    """One error that a run reported."""
 
     code: str
+    """An error code (see `is_error_code`), or `other`. Anything else raises ValueError, because codes become labels."""
     message: str | None = None
     count: int | None = None
+    """How many records it concerns."""
 
     def __post_init__(self) -> None:
         if self.code != OTHER and not is_error_code(self.code):
@@ -127,9 +137,10 @@ class RunError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """One step of a run; `name` is one of ACTIVITIES."""
+    """One step of a run."""
 
     name: str
+    """One of ACTIVITIES. Anything else raises ValueError."""
     started_at: int | None = None
     completed_at: int | None = None
 
@@ -139,13 +150,16 @@ class Activity:
 
     @property
     def duration(self) -> int | None:
-        """Milliseconds from start to completion, where both are known and in order."""
-        return span(self.started_at, self.completed_at)
+        """Milliseconds from start to completion. None unless both are known and in order."""
+        return duration_between(self.started_at, self.completed_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRun:
-    """One run of a flow in one state, as one notification told it."""
+    """One run of a flow in one state, as one notification reports it.
+
+    A run without id or without flow id raises ValueError.
+    """
 
     run_id: str
     flow_id: str
@@ -159,9 +173,9 @@ class FlowRun:
     created_at: int | None = None
     updated_at: int | None = None
     envelope_time: int | None = None
-    """The time of the envelope the run came in."""
+    """The time in the envelope that the run came in."""
     records: Counts = ()
-    """By result (RECORD_RESULTS); a result that was not reported is not there."""
+    """Records by result (RECORD_RESULTS)."""
     size: Counts = ()
     """Bytes by result (SIZE_RESULTS)."""
     files: Counts = ()
@@ -169,7 +183,7 @@ class FlowRun:
     errors: tuple[RunError, ...] = ()
     activities: tuple[Activity, ...] = ()
     anomalies: tuple[str, ...] = ()
-    """Fields whose value made no sense and was left out."""
+    """Names of the fields whose value was not valid and was dropped. A field is named once for each value."""
 
     def __post_init__(self) -> None:
         if not self.run_id or not self.flow_id:
@@ -177,12 +191,15 @@ class FlowRun:
 
     @property
     def duration(self) -> int | None:
-        """Milliseconds from start to completion, where both are known and in order."""
-        return span(self.started_at, self.completed_at)
+        """Milliseconds from start to completion. None unless both are known and in order."""
+        return duration_between(self.started_at, self.completed_at)
 
     @property
     def ended_at(self) -> int | None:
-        """When the run ended, by the best evidence the notification holds; None for a run that has not ended."""
+        """When the run ended: when it was completed, else updated, else created, else when the envelope was written.
+
+        None if the run has not ended, or if the notification holds none of these times.
+        """
         if not self.status.is_outcome:
             return None
         for moment in (self.completed_at, self.updated_at, self.created_at, self.envelope_time):
@@ -192,19 +209,22 @@ class FlowRun:
 
     @property
     def error_codes(self) -> tuple[str, ...]:
-        """The distinct codes the run reported, in the order it reported them."""
+        """The codes that the run reported, each once, in the order of the report."""
         return tuple(dict.fromkeys(error.code for error in self.errors))
 
 
 class FlowKey(NamedTuple):
-    """A flow in one sandbox. `other` stands for all flows beyond the limit, "" for alerts that name no flow."""
+    """A flow in one sandbox, as the labels of its series name it.
+
+    The flow id is `other` for all flows beyond the limit, and empty for alerts that name no flow.
+    """
 
     flow_id: str
     sandbox: str
 
 
 class AlertState(StrEnum):
-    """Adobe's two states of an alert."""
+    """The two states of an alert of Adobe."""
 
     FIRING = "firing"
     INACTIVE = "inactive"
@@ -212,7 +232,7 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowAlert:
-    """One of Adobe's own alerts changing its state."""
+    """A change of the state of one of Adobe's own alerts. An alert without id raises ValueError."""
 
     alert_id: str
     name: str
@@ -222,7 +242,9 @@ class FlowAlert:
     flow_id: str = ""
     run_id: str = ""
     changed_at: int | None = None
+    """When the alert entered this state."""
     anomalies: tuple[str, ...] = ()
+    """As in FlowRun."""
 
     def __post_init__(self) -> None:
         if not self.alert_id:
@@ -231,7 +253,7 @@ class FlowAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """What the Flow Service says of a flow itself."""
+    """A flow as the Flow Service describes it. A flow without id raises ValueError."""
 
     flow_id: str
     sandbox: str = ""
@@ -239,6 +261,7 @@ class Flow:
     flow_name: str = ""
     kind: FlowKind = FlowKind.UNKNOWN
     enabled: bool | None = None
+    """None in the Flow Service's other states, which are on the way to enabled or disabled."""
     updated_at: int | None = None
 
     def __post_init__(self) -> None:
@@ -248,7 +271,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """A person's word that a flow is gone on purpose."""
+    """A person has marked a flow as deleted on purpose. A flow without id raises ValueError."""
 
     flow_id: str
 
@@ -259,62 +282,66 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
-    """A JSON object that is neither a run nor an alert: another topic, or a run that lacks what makes it one."""
+    """A JSON object that is no run, alert or flow: another topic, or a run without run id, flow id or status."""
 
     sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """Bytes that are no JSON object."""
+    """Bytes that are not a JSON object."""
 
 
 Fact = FlowRun | FlowAlert | Flow | Forgotten | Unsupported | Unreadable
+"""What an event, and the ledger entry that holds it, states."""
 
 Reader = Callable[[bytes, int, str], Fact]
-"""Reads an event's body as it was kept; given the time of recording and the event code that was known of it."""
+"""Reads the stored body of an event. Takes the body, the time of recording and the event code (empty if unknown)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One fact of a delivery: what was read, and the bytes it was read from."""
+    """One element of a delivery: the fact, and the bytes that it was read from."""
 
     fact: Fact
     body: bytes
     event_id: str | None = None
     event_code: str | None = None
     client_id: str | None = None
-    """Whom it is meant for, where it says so."""
+    """The client id of the recipient, if the event names one."""
     is_complete: bool = False
-    """Whether the fact is all from the body: what came around it said no more of it."""
+    """Whether reading `body` again gives the same fact. It does not if the wrappers outside `body` added to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What came in one request, page or file."""
+    """The events of one request, of one page of the journal or of one file."""
 
     source: Source
     events: tuple[Event, ...] = field(default=())
     read_at: int | None = None
-    """The time as of which it was read."""
+    """The time that bounds the times in its events: later ones, but for ten minutes, were dropped as not valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedFact:
-    """A fact as the ledger keeps it: with its place in the order of all facts and the time it was recorded."""
+    """A fact with what the ledger adds to it. The metrics are computed from these alone, in the order of position."""
 
     position: int
+    """Rises from entry to entry."""
     received_at: int
+    """When the fact was recorded, by the ledger's clock."""
     source: Source
     fact: Fact
     counts: bool
-    """Whether this is the first outcome recorded of its run."""
+    """Whether this is the first outcome that was recorded of its run. Only the first one is counted."""
     event_code: str | None = None
     ended_at: int | None = None
+    """When the run ended. None for facts that are not the outcome of a run."""
 
 
-def span(started_at: int | None, completed_at: int | None) -> int | None:
-    """Milliseconds between two moments, where both are known and in order."""
+def duration_between(started_at: int | None, completed_at: int | None) -> int | None:
+    """Milliseconds between two times. None unless both are known and in order."""
     if started_at is None or completed_at is None or completed_at < started_at:
         return None
     return completed_at - started_at

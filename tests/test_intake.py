@@ -50,17 +50,27 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 class FakeLedger(SqliteLedger):
-    """A ledger of nothing: takes everything as new, or fails."""
+    """A ledger that stores nothing: every draft is new, or every write fails."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.checks = 0
+        self.answers = True
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
-        """Take the drafts as new, or fail."""
+        """A receipt for each draft, as if it were new; raises the error if there is one."""
         assert drafts or cursor
         if self.error:
             raise self.error
         return [Receipt(kind=each.kind, is_new=True) for each in drafts]
+
+    async def check_writable(self) -> None:
+        """Raise the error if there is one, or wait for ever if the ledger does not answer."""
+        self.checks += 1
+        if not self.answers:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
 
 
 def event(fact: Fact, body: bytes = b"{}", **words: Any) -> Event:
@@ -261,6 +271,46 @@ def test_a_failure_is_the_callers() -> None:
     with pytest.raises(LedgerUnavailableError):
         record(ledger, delivery(RUN))
     assert record(ledger, delivery()) == {}
+
+
+def test_the_check_asks_the_ledger_only_after_a_failure() -> None:
+    """The check costs nothing while writes succeed. After a failure the ledger is asked until it can be written."""
+    ledger = FakeLedger()
+    intake = Intake(ledger, lambda: NOW)
+
+    async def run() -> None:
+        await intake.record([delivery(RUN)])
+        await intake.check()
+        assert ledger.checks == 0
+        ledger.error = LedgerUnavailableError("the disk is full")
+        with pytest.raises(LedgerUnavailableError):
+            await intake.record([delivery(RUN)])
+        ledger.error = LedgerUnavailableError("the file was moved")
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailableError, match="the file was moved"):
+                await intake.check()
+        ledger.error = None
+        await intake.check()
+        await intake.check()
+        assert ledger.checks == 3
+
+    asyncio.run(run())
+
+
+def test_the_check_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the ledger does not answer in time, the check raises the error of the last write."""
+    monkeypatch.setattr("exporter.intake._CHECK_TIMEOUT", 0.01)
+    ledger = FakeLedger(LedgerUnavailableError("locked"))
+    ledger.answers = False
+    intake = Intake(ledger, lambda: NOW)
+
+    async def run() -> None:
+        with pytest.raises(LedgerUnavailableError):
+            await intake.record([delivery(RUN)])
+        with pytest.raises(LedgerUnavailableError, match="locked"):
+            await intake.check()
+
+    asyncio.run(run())
 
 
 def test_anomalies_are_counted_by_field() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from exporter.model import Activity, Flow, FlowAlert, FlowRun, RunError, Status, is_error_code, span
+from exporter.model import Activity, Flow, FlowAlert, FlowRun, RunError, Status, is_error_code, duration_between
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_when_a_run_ended(fields: dict[str, int], expected: int | None) -> None:
 )
 def test_a_duration_needs_both_ends_in_order(start: int | None, end: int | None, expected: int | None) -> None:
     """A duration is never negative and never guessed."""
-    assert span(start, end) == expected
+    assert duration_between(start, end) == expected

@@ -1,1 +1,4 @@
-"""Everything Adobe: how it says what it says. Replaceable as a whole; knows nothing of ledgers, metrics or the web."""
+"""Reads what Adobe sends: headers, signatures, envelopes and payloads.
+
+Nothing here does I/O or imports the ledger, the metrics or the web.
+"""

@@ -1,10 +1,11 @@
-"""What kind of flow a run belongs to, and which step an activity is.
+"""Finds out what kind of flow a run belongs to, and which step an activity is.
 
-Nothing in a run says its kind outright, so it is concluded, from the surest sign to the weakest: the event code, the
-activities (fixed ids, adobe.md B2.6), the Adobe service that created the run, the shape of its reference. A query
-run promotes its result as a source run does, so the query's own activity is looked for first.
+No field of a run names the kind of its flow. It is concluded from these signs, the surest first: the event code, the
+activities (which have fixed ids: docs/adobe.md, "Payloads"), the Adobe service that created the run, and the form of
+the run's reference. The signs of a query are looked for before all others, because a query's run promotes its result as
+a run of a source does, and because the name of its flow can be a whole SQL text.
 
-Sans-I/O.
+Pure functions of decoded JSON: no I/O, no clock.
 """
 
 import re
@@ -28,8 +29,8 @@ _ACTIVITIES: Final = {
     "076085f8-255a-11ee-be56-0242ac120002": "activation_streaming",
 }
 
-# For activities whose id is new; the first word that the name holds decides.
-_ACTIVITY_WORDS: Final = (
+# For activities with an unknown id: the first of these words that the activity's name contains decides.
+_ACTIVITY_NAME_PARTS: Final = (
     ("copy activity", "copy"),
     ("promotion activity", "promotion"),
     ("uis", "identity"),
@@ -73,28 +74,28 @@ _KINDS_BY_CLIENT: Final = {
 
 
 def activity_name(node: Node) -> str:
-    """An activity's name, one of flowrun.ACTIVITIES."""
+    """The name of an activity, one of `model.ACTIVITIES`."""
     activity_id = node.get("id")
     known = _ACTIVITIES.get(activity_id) if isinstance(activity_id, str) else None
     if known:
         return known
-    told = node.get("name")
-    words = told.lower() if isinstance(told, str) else ""
-    return next((name for word, name in _ACTIVITY_WORDS if word in words), OTHER)
+    display_name = node.get("name")
+    text = display_name.lower() if isinstance(display_name, str) else ""
+    return next((name for part, name in _ACTIVITY_NAME_PARTS if part in text), OTHER)
 
 
-def kind_of_run(node: Node, names: Collection[str], event_code: str) -> FlowKind:
-    """The kind of flow a run belongs to; `names`: those of its activities."""
+def kind_of_run(node: Node, activity_names: Collection[str], event_code: str) -> FlowKind:
+    """The kind of the flow that a run belongs to."""
     created_by = node.get("createdClient")
     client = _KINDS_BY_CLIENT.get(created_by) if isinstance(created_by, str) else None
-    # Looked for first, whatever the code says: a query's name can be its SQL, and must not become a label.
-    if "query" in names or client is FlowKind.QUERY or looks_like_sql(node.get("flowName")):
+    # Before the event code, which may be another: the name of a query's flow can be SQL and must not become a label.
+    if "query" in activity_names or client is FlowKind.QUERY or looks_like_sql(node.get("flowName")):
         return FlowKind.QUERY
-    for word, kind in _KINDS_BY_CODE:
-        if event_code.startswith(word):
+    for prefix, kind in _KINDS_BY_CODE:
+        if event_code.startswith(prefix):
             return kind
     for name, kind in _KINDS_BY_ACTIVITY:
-        if name in names:
+        if name in activity_names:
             return kind
     if client:
         return client
@@ -108,12 +109,12 @@ def kind_of_run(node: Node, names: Collection[str], event_code: str) -> FlowKind
 
 
 def looks_like_sql(name: object) -> bool:
-    """Whether a flow's name is the text of a query."""
+    """Whether a flow's name is the SQL text of a query. The first 2,000 characters decide."""
     return isinstance(name, str) and _SQL.match(name[:2000]) is not None
 
 
 def kind_of_flow(node: Node) -> FlowKind:
-    """The kind of a flow as the Flow Service describes it."""
+    """The kind of a flow that the Flow Service describes."""
     attributes = node.get("inheritedAttributes")
     properties = attributes.get("properties") if isinstance(attributes, dict) else None
     if isinstance(properties, dict):

@@ -1,13 +1,16 @@
-"""Which wrappers Adobe puts around a run, and the way through them.
+"""Unwraps what Adobe sends: finds the run, the alert or the list inside the wrappers around it.
 
-`{event_id, event}`, CloudEvents `data`, `{value}` with its message's fields, `{messages: [...]}`, `{items: [...]}` and
-the journal's `{position, event}`, in any nesting (facts: adobe.md A5, A7, B2). A wrapper says things its content does
-not: the event's id and code, the time, the organisation, the client it is meant for.
+The wrappers are `{event_id, event}`, CloudEvents with `data`, `{value}` beside the fields of a message,
+`{messages: [...]}`, `{items: [...]}` and the journal's `{position, event}`, in any nesting (docs/adobe.md, "Bodies",
+"Journal" and "Payloads"). A wrapper holds metadata that its content lacks: the event's id and code, the time, the
+organisation, and the client id of the recipient. The metadata of all wrappers is collected on the way.
 
-Sans-I/O.
+To add a wrapper, add its member to `_OBJECTS` or `_LISTS`, and its metadata to `merge_metadata`.
+
+Pure functions of decoded JSON: no I/O, no clock.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,82 +21,95 @@ Node = Mapping[str, object]
 
 _MAX_NESTING: Final = 8
 _OBJECTS: Final = ("event", "data", "value")
+"""Members in which a wrapper holds one object."""
 _LISTS: Final = ("messages", "items", "events", "event", "data")
+"""Members in which a wrapper holds several."""
 
 XDM: Final = "xdm:"
+"""The prefix of member names in the Experience Data Model. Some of Adobe's payloads have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wrapping:
-    """What the wrappers said; the innermost that says a thing is believed, but for the client it is meant for."""
+class Metadata:
+    """What the wrappers around an object state about it.
+
+    If several wrappers state the same thing, the innermost is used, except for `client_id`: there the outermost is.
+    """
 
     event_id: str = ""
     event_code: str = ""
     org: str = ""
     client_id: str = ""
     envelope_time: object = None
-    """A time, as it came."""
+    """The time of the envelope, not parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unwrapped:
-    """What lies within: an object, or, where `inner` is a list, several; `path` leads there."""
+    """The content of the wrappers."""
 
-    wrapping: Wrapping
-    inner: Node | list[object]
+    metadata: Metadata
+    content: Node | list[object]
+    """One object, or a list."""
     path: tuple[str, ...] = ()
+    """The members that lead to the content."""
 
 
 def member(node: Node, key: str) -> object:
-    """A member by its name, with or without the prefix of Experience Data Model fields."""
+    """The value of a member, or of the member with the XDM prefix. None if there is neither."""
     found = node.get(key)
     return found if found is not None else node.get(XDM + key)
 
 
-def unwrap(node: Node, outer: Wrapping) -> Unwrapped:
-    """Follow the wrappers inwards to the first object that is none, or to the first list."""
-    wrapping = outer
+def unwrap(node: Node, outer: Metadata) -> Unwrapped:
+    """Follow the wrappers inwards to the first object that is not a wrapper, or to the first list.
+
+    `outer` is the metadata from outside this object, for example from the request's headers.
+    """
+    metadata = outer
     path: tuple[str, ...] = ()
     for _ in range(_MAX_NESTING):
-        if looks_like_run(node) or looks_like_alert(node):
-            break
-        key = next(_ways_in(node), None)
+        key = _content_key(node)
         if key is None:
             break
-        wrapping = merge_metadata(node, wrapping)
+        metadata = merge_metadata(node, metadata)
         path += (key,)
-        inner = node[key]
-        if isinstance(inner, list):
-            return Unwrapped(wrapping=wrapping, inner=inner, path=path)
-        if isinstance(inner, dict):
-            node = inner
-    return Unwrapped(wrapping=merge_metadata(node, wrapping), inner=node, path=path)
+        content = node[key]
+        if isinstance(content, list):
+            return Unwrapped(metadata=metadata, content=content, path=path)
+        if isinstance(content, dict):
+            node = content
+    return Unwrapped(metadata=merge_metadata(node, metadata), content=node, path=path)
 
 
-def _ways_in(node: Node) -> Iterator[str]:
+def _content_key(node: Node) -> str | None:
+    """The member that holds a wrapper's content. None if the object is not a wrapper."""
+    if looks_like_run(node) or looks_like_alert(node):
+        return None
     for key in _OBJECTS:
         if isinstance(node.get(key), dict):
-            yield key
+            return key
     for key in _LISTS:
-        inner = node.get(key)
-        if isinstance(inner, list) and any(isinstance(element, dict) for element in inner):
-            yield key
+        elements = node.get(key)
+        if isinstance(elements, list) and any(isinstance(element, dict) for element in elements):
+            return key
+    return None
 
 
 def looks_like_run(node: Node) -> bool:
-    """Whether the object is a run: only runs have metrics."""
+    """Whether an object is a run: only runs have metrics."""
     return isinstance(member(node, "metrics"), dict)
 
 
 def looks_like_alert(node: Node) -> bool:
-    """Whether the object is one of Adobe's alerts: these have a state, a name and a severity, and no metrics."""
+    """Whether an object is an alert of Adobe: only alerts are firing or inactive, and have a name or a severity."""
     status = node.get("status")
     is_state = isinstance(status, str) and status.strip().lower() in {"firing", "inactive"}
     return is_state and bool(node.get("name") or node.get("severity"))
 
 
-def merge_metadata(node: Node, wrapping: Wrapping) -> Wrapping:
-    """What this object says of the event, over what the wrappers around it said."""
+def merge_metadata(node: Node, outer: Metadata) -> Metadata:
+    """Merge this object's metadata over that of the enclosing wrappers."""
     header = node.get("header")
     adobe = header.get("_adobeio") if isinstance(header, dict) else None
     adobe = adobe if isinstance(adobe, dict) else {}
@@ -101,9 +117,9 @@ def merge_metadata(node: Node, wrapping: Wrapping) -> Wrapping:
     meta = meta if isinstance(meta, dict) else {}
     is_cloud_event = "specversion" in node
     envelope_time = node.get("timestamp") or (node.get("time") if is_cloud_event else None)
-    return Wrapping(
-        event_id=_first(node.get("eventid"), node.get("event_id")) or wrapping.event_id,
-        event_code=_first(
+    return Metadata(
+        event_id=_first_identifier(node.get("eventid"), node.get("event_id")) or outer.event_id,
+        event_code=_first_identifier(
             adobe.get("eventCode"),
             meta.get("type"),
             node.get("type") if is_cloud_event else None,
@@ -111,14 +127,15 @@ def merge_metadata(node: Node, wrapping: Wrapping) -> Wrapping:
             node.get("event_type"),
             node.get("xdm:eventCode"),
         )
-        or wrapping.event_code,
-        org=_first(member(node, "imsOrgId"), member(node, "imsOrg"), adobe.get("imsOrgId")) or wrapping.org,
-        # The outermost is believed: what lies within is the publisher's, who may be anybody that Adobe signs for.
-        client_id=wrapping.client_id or _first(node.get("recipientclientid"), node.get("recipient_client_id")),
-        envelope_time=envelope_time or wrapping.envelope_time,
+        or outer.event_code,
+        org=_first_identifier(member(node, "imsOrgId"), member(node, "imsOrg"), adobe.get("imsOrgId")) or outer.org,
+        # The outermost, which Adobe wrote. The publisher of an event writes its content, and may be any of those whose
+        # events Adobe delivers and signs.
+        client_id=outer.client_id or _first_identifier(node.get("recipientclientid"), node.get("recipient_client_id")),
+        envelope_time=envelope_time or outer.envelope_time,
     )
 
 
-def _first(*values: object) -> str:
-    """The first of these that is an id."""
+def _first_identifier(*values: object) -> str:
+    """The first of these values that can be read as an id, or an empty text."""
     return next(filter(None, map(fields.identifier, values)), "")

@@ -1,10 +1,11 @@
-"""One leaf of a payload to one value: text, moment, count.
+"""Reads one field of a payload as text, a time or a count.
 
-The rule: a value that makes no sense is left out and named, never guessed. Facts: adobe.md B2, contract 4.4. Times come
-in seconds and milliseconds, sometimes in one object, as numbers, digits in strings and ISO 8601; below 1e11 a number is
-seconds. 0 and negative numbers are how Adobe says "not known" and are no anomaly; -1 says the same of a count.
+A value that is not valid raises InvalidFieldError. It is never guessed. Times come as numbers, as digits in a string
+and in ISO 8601, and in seconds as well as milliseconds, sometimes in one object: a number below 1e11 is seconds. In
+Adobe's payloads 0 and negative times mean that the time is not known, and so does the count -1. These are read as None.
+Sources: docs/adobe.md, "Payloads"; docs/metrics.md, "Numbers and times".
 
-Sans-I/O.
+No I/O and no clock.
 """
 
 import hashlib
@@ -14,19 +15,20 @@ from datetime import UTC, datetime
 from typing import Final
 
 MAX_ID: Final = 128
-"""Characters of an id, a sandbox or an organisation; what is longer is cut and ends in a digest."""
+"""Characters of an id, a sandbox or an organisation. A longer one is cut and ends in a digest."""
 
 _MAX_NUMBER: Final = 10**4000
-"""Python refuses to write out numbers of thousands of digits."""
+"""Python raises ValueError when a number of more than 4,300 digits becomes text."""
 
 MAX_NAME: Final = 120
+"""Characters of a name."""
 MAX_COUNT: Final = 2**53
-"""A count above this can't be told apart from its neighbour once it is a sample (a float)."""
+"""Above this a float can't hold every whole number, and samples are floats."""
 
 EARLIEST: Final = 1_262_304_000_000
-"""2010-01-01, years before Platform's first run."""
+"""2010-01-01 in milliseconds, years before Platform's first run."""
 MAX_AHEAD: Final = 10 * 60 * 1000
-"""How far ahead of ours Adobe's clock may be: ten minutes in milliseconds."""
+"""How far Adobe's clock may be ahead of this host's: ten minutes in milliseconds."""
 
 _SECONDS_BELOW: Final = 100_000_000_000
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -35,16 +37,16 @@ _DIGITS = re.compile(r"[0-9]{1,16}")
 
 
 class InvalidFieldError(Exception):
-    """The leaf holds something, and it makes no sense."""
+    """The field has a value, and the value is not valid."""
 
 
 def clean(text: str) -> str:
-    """The text without what a database, an encoder or a terminal trips over: control characters, halves of emoji."""
+    """Replace what a database, an encoder or a terminal can't take: control characters and halves of surrogates."""
     return text if text.isprintable() else _UNPRINTABLE.sub(_REPLACEMENT, text)
 
 
 def identifier(value: object) -> str:
-    """An id as text of at most MAX_ID characters; empty when there is none."""
+    """An id as text of at most MAX_ID characters. Empty if the value is neither text nor a whole number."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -57,13 +59,16 @@ def identifier(value: object) -> str:
 
 
 def shorten(text: str) -> str:
-    """A text of MAX_ID characters that still differs where the long one did."""
+    """Cut a text to MAX_ID characters. A digest at its end keeps different texts different."""
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
     return f"{text[: MAX_ID - 17]}~{digest}"
 
 
 def name(value: object) -> str:
-    """The first line of a name, cut to MAX_NAME characters: names hold whole SQL texts."""
+    """The first line of a name, cut to MAX_NAME characters, because a name can be a whole SQL text.
+
+    Raises InvalidFieldError unless the value is text or None.
+    """
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -73,14 +78,18 @@ def name(value: object) -> str:
 
 
 def message(value: object) -> str | None:
-    """Free text for a person to read, of at most 2,000 characters; never a label."""
+    """Free text of at most 2,000 characters, on one line, or None. It is for people and never becomes a label."""
     if not isinstance(value, str) or not value.strip():
         return None
     return _UNPRINTABLE.sub(" ", value.strip()[:2000])
 
 
 def moment(value: object, recorded_at: int) -> int | None:
-    """A time in milliseconds since 1970 UTC; None when it is not known."""
+    """A time in milliseconds since 1970 UTC, or None if it is not known.
+
+    Raises InvalidFieldError if the value is not a time, or a time before EARLIEST or more than MAX_AHEAD after
+    `recorded_at`.
+    """
     if value is None or value == "":
         return None
     milliseconds = _number_of_milliseconds(value)
@@ -115,7 +124,7 @@ def _from_iso(text: str) -> int:
 
 
 def count(value: object) -> int | None:
-    """A whole number from 0; None when it is not known (absent, or -1)."""
+    """A whole number from 0 to MAX_COUNT, or None if it is not known. Raises InvalidFieldError."""
     if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, float) and value.is_integer():

@@ -1,11 +1,11 @@
-"""Bytes to JSON values, forgivingly.
+"""Decodes JSON so that damage in one place loses only the value in that place.
 
-The rule: damage costs the leaf it is in. The fast decoder is strict (half an emoji, a NUL or a thousand brackets make
-it refuse everything), so what it refuses is decoded again: bytes that are no UTF-8 are replaced, what is nested deeper
-than MAX_DEPTH becomes null, and the elements of an array are told apart by their brackets, so that one that can't be
-read leaves its siblings alone. The second way is some thirty times slower; nothing that Adobe sends by itself needs it.
+The fast decoder is strict: half a surrogate pair, a NUL or a thousand brackets make it refuse the whole text. A text
+that it refuses is decoded again by a slower way. There, bytes that are not UTF-8 are replaced, values nested deeper
+than MAX_DEPTH become null, and an array is split at its commas, so that an element that can't be read does not affect
+the others. The slow way takes about thirty times as long. Nothing that Adobe is known to send needs it.
 
-Sans-I/O: no clock, no client, no async.
+Pure functions of bytes: no I/O, no clock.
 """
 
 import json
@@ -16,14 +16,16 @@ from typing import Final
 import msgspec
 
 MAX_DEPTH: Final = 128
-"""Brackets within brackets; the deepest run Adobe documents has nine."""
+"""Nested brackets. The deepest run in Adobe's documentation has nine."""
 
 _MAX_DIGITS: Final = 20
+"""Digits of a whole number. A longer one is decoded as a float."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _NULL: Final = b"null"
 
-# A string, closed or cut off at the end of the text (so that no quote is tried twice), or a run of one kind of bracket.
+# A string that is closed, or cut off at the end of the text, or a series of opening or of closing brackets. A string
+# that is cut off must match as a whole. Otherwise the search would begin again at each of its quotes: quadratic time.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]+|[\]}]+', re.DOTALL)
 _BRACKETS_AND_COMMAS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]|,', re.DOTALL)
 
@@ -31,37 +33,38 @@ _decode = msgspec.json.Decoder().decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
-# msgspec says DecodeError, UnicodeDecodeError and RecursionError; all but the last are ValueErrors.
+# msgspec raises DecodeError, UnicodeDecodeError and RecursionError. All but the last are ValueErrors.
 _REFUSED = (ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A JSON value, and whether something nested too deep was left out of it."""
+    """A decoded JSON value."""
 
     value: object
-    pruned: bool = False
+    is_pruned: bool = False
+    """Whether values that were nested too deep were replaced by null."""
 
 
 def decode(raw: bytes) -> Decoded | None:
-    """Decode one JSON text; None when it is none, even read forgivingly."""
+    """Decode one JSON text. None if it is not JSON even by the lenient rules."""
     raw = raw.removeprefix(_BOM)
     try:
         return Decoded(_decode(raw))
     except _REFUSED:
         pass
-    pruned, was_pruned = _prune(raw)
+    text, is_pruned = _prune(raw)
     try:
-        return Decoded(json.loads(pruned.decode(errors="replace"), strict=False, parse_int=_integer), was_pruned)
+        return Decoded(json.loads(text.decode(errors="replace"), strict=False, parse_int=_integer), is_pruned)
     except _REFUSED:
         return None
 
 
 def elements(raw: bytes) -> list[bytes] | None:
-    """Each element of an array as its own bytes; None when the text is no array.
+    """The bytes of each element of an array. None if the text is not an array.
 
-    Where the array as a whole can't be decoded, its elements are told apart by brackets and commas alone, so some of
-    them may be unreadable; an array that was cut off gives the elements that are there.
+    An array that can't be decoded as a whole is split at its commas, with regard to brackets and strings only, so some
+    elements may not be JSON. Of an array that was cut off, the elements that are there are returned.
     """
     raw = raw.removeprefix(_BOM)
     try:
@@ -73,18 +76,21 @@ def elements(raw: bytes) -> list[bytes] | None:
 
 
 def elements_at(raw: bytes, path: tuple[str, ...]) -> list[bytes] | None:
-    """Each element of the array that lies in nested objects under these keys, as its own bytes."""
+    """The bytes of each element of the array that a path of keys leads to. None if there is no array."""
     part = raw
     try:
         for key in path:
             part = bytes(_decode_object(part)[key])
     except _REFUSED:
-        return _encoded_again(raw, path)
+        return _reencoded_elements(raw, path)
     return elements(part)
 
 
-def _encoded_again(raw: bytes, path: tuple[str, ...]) -> list[bytes] | None:
-    """The same from what can still be decoded; its bytes are ours, since Adobe's can't be cut out."""
+def _reencoded_elements(raw: bytes, path: tuple[str, ...]) -> list[bytes] | None:
+    """Elements as in `elements_at`, of a text that only the slow way can decode.
+
+    The elements are encoded again, because their original bytes can't be cut out of such a text.
+    """
     decoded = decode(raw)
     value: object = decoded.value if decoded else None
     for key in path:
@@ -93,12 +99,15 @@ def _encoded_again(raw: bytes, path: tuple[str, ...]) -> list[bytes] | None:
 
 
 def _integer(digits: str) -> int | float:
-    """A whole number; one that is longer than any real one as a float, which costs no time to make."""
+    """A whole number. A very long one becomes a float of its first digits, because `int` takes quadratic time."""
     return int(digits) if len(digits) <= _MAX_DIGITS else float(digits[:_MAX_DIGITS])
 
 
 def _prune(text: bytes) -> tuple[bytes, bool]:
-    """Replace what is nested deeper than MAX_DEPTH by null; cut off a text that never comes back from there."""
+    """Replace values that are nested deeper than MAX_DEPTH by null. Returns the text and whether it was changed.
+
+    If the brackets of such a value are never closed, the text ends there.
+    """
     kept: list[bytes] = []
     depth = start = 0
     dropping = False
@@ -123,7 +132,7 @@ def _prune(text: bytes) -> tuple[bytes, bool]:
 
 
 def _split(text: bytes) -> list[bytes]:
-    """The elements of an array by its outermost commas; a bracket that closes nothing is part of its element."""
+    """Split an array at its outermost commas. A closing bracket that closes nothing is part of its element."""
     found: list[bytes] = []
     depth = start = 1
     end = len(text)

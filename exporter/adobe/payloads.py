@@ -1,11 +1,12 @@
-"""One event's bytes to the fact it tells: FlowRun, FlowAlert, Flow, Unsupported or Unreadable.
+"""Reads the bytes of one event. The result is a FlowRun, FlowAlert, Flow, Unsupported or Unreadable.
 
-The rule: a run costs only what it lacks. A run without flow id, run id or status is unsupported; anything else that is
-missing or makes no sense is left out, and named in `anomalies`. Status is read from `metrics.statusSummary.status`,
-never from the event code (adobe.md B1: one code serves start and success). Facts: adobe.md B2 and B3, contract 4.3 to
-4.5.
+Missing or invalid fields are dropped one by one. Only flow id, run id and status are required: a run without one of
+them is unsupported. Fields whose value was not valid are named in `anomalies`. The status is read from
+`metrics.statusSummary.status` and never from the event code, because one code serves the start and the success of a run
+(docs/adobe.md, "Event codes"). What Adobe sends: docs/adobe.md, "Payloads", "Statuses" and "Error codes". What becomes
+of it: docs/metrics.md, "Status", "Numbers and times" and "Error codes".
 
-Sans-I/O: no clock (the time of recording is passed in), no client, no async.
+No I/O and no clock: the time of recording is passed in.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Final
 
 from exporter.adobe import fields, lenient_json
 from exporter.adobe.classify import activity_name, kind_of_flow, kind_of_run
-from exporter.adobe.envelope import XDM, Node, Wrapping, looks_like_alert, looks_like_run, unwrap
+from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_alert, looks_like_run, unwrap
 from exporter.model import (
     OTHER,
     RECORD_RESULTS,
@@ -48,18 +49,18 @@ ANOMALY_FIELDS: Final = (
     "error_code",
     "flow_name",
 )
-"""Every field that `FlowRun.anomalies` can name."""
+"""All names that can be in `FlowRun.anomalies` and `FlowAlert.anomalies`."""
 
 _MAX_DEPTH: Final = 16
-"""Objects within objects in which anything is looked for; the deepest that is has six."""
+"""Nested objects and lists in which the XDM prefix is removed. The deepest field that is read lies six deep."""
 _MAX_ACTIVITIES: Final = 1000
 _MAX_ENTRIES: Final = 50_000
-"""Error entries looked at in one run."""
+"""Error entries that are read of one run."""
 _MAX_ANOMALIES: Final = 100
 _MAX_ERRORS: Final = 1000
-"""Errors kept of one run, of all places together."""
+"""Errors that are kept of one run and its activities together."""
 _MAX_MESSAGES: Final = 20
-"""Messages kept of one code: a run can repeat it for every row."""
+"""Messages that are kept of one error code, because a run can repeat a code for every row."""
 
 _STATUSES: Final = {
     "success": Status.SUCCESS,
@@ -84,67 +85,67 @@ _RECORD_KEYS: Final = {result: f"{result}RecordCount" for result in RECORD_RESUL
 _SIZE_KEYS: Final = {result: f"{result}Bytes" for result in SIZE_RESULTS}
 _FILE_KEYS: Final = {result: f"{result}FileCount" for result in SIZE_RESULTS}
 
-_NOTHING: Final[Node] = {}
+_EMPTY: Final[Node] = {}
 _XDM: Final = XDM.encode()
 
 
 def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
-    """Read one event as it was kept.
+    """Read the stored body of one event.
 
-    `recorded_at` bounds the times that make sense (milliseconds since 1970); `event_code` is what was known of the
-    event when it came, in case its own bytes don't say.
+    `recorded_at` is the time of recording (milliseconds since 1970): a later time in the event, but for ten minutes, is
+    not valid. `event_code` is the code under which the event was recorded. It is used if the body has none.
     """
     decoded = lenient_json.decode(body)
     if decoded is None or not isinstance(decoded.value, dict):
         return Unreadable()
-    unwrapped = unwrap(decoded.value, Wrapping(event_code=event_code))
-    if isinstance(unwrapped.inner, list):
+    unwrapped = unwrap(decoded.value, Metadata(event_code=event_code))
+    if isinstance(unwrapped.content, list):
         return Unsupported()
-    return interpret(unwrapped.inner, unwrapped.wrapping, recorded_at, body)
+    return interpret(unwrapped.content, unwrapped.metadata, recorded_at, body)
 
 
-def interpret(node: Node, wrapping: Wrapping, recorded_at: int, body: bytes) -> Fact:
-    """Read one unwrapped object, that was decoded from these bytes."""
+def interpret(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> Fact:
+    """Read one unwrapped object. `body` is the JSON text that contains it."""
     if _XDM in body:
-        plain = _plain(node)
-        node = plain if isinstance(plain, dict) else _NOTHING
+        unprefixed = _without_prefix(node)
+        node = unprefixed if isinstance(unprefixed, dict) else _EMPTY
     if looks_like_run(node):
-        return _run(node, wrapping, recorded_at)
+        return _run(node, metadata, recorded_at)
     if looks_like_alert(node):
-        return _alert(node, wrapping, recorded_at)
+        return _alert(node, metadata, recorded_at)
     if isinstance(node.get("flowSpec"), dict) and node.get("name") and "flowId" not in node:
-        return _flow(node, wrapping, recorded_at)
+        return _flow(node, metadata, recorded_at)
     return Unsupported(sandbox=fields.identifier(node.get("sandboxName")))
 
 
-def _plain(value: object, depth: int = 0) -> object:
-    """A value without the prefix of Experience Data Model fields; of twins the one without it is believed."""
+def _without_prefix(value: object, depth: int = 0) -> object:
+    """A value without the XDM prefix of its members. A member that comes with and without it is read without it."""
     if depth > _MAX_DEPTH:
         return value
     if isinstance(value, list):
-        return [_plain(element, depth + 1) for element in value]
+        return [_without_prefix(element, depth + 1) for element in value]
     if not isinstance(value, dict):
         return value
-    plain = {key.removeprefix(XDM): element for key, element in value.items() if key.startswith(XDM)}
-    plain.update((key, element) for key, element in value.items() if not key.startswith(XDM) and element is not None)
-    return {key: _plain(element, depth + 1) for key, element in plain.items()}
+    members = {key.removeprefix(XDM): element for key, element in value.items() if key.startswith(XDM)}
+    members.update((key, element) for key, element in value.items() if not key.startswith(XDM) and element is not None)
+    return {key: _without_prefix(element, depth + 1) for key, element in members.items()}
 
 
 def _section(node: Node, key: str) -> Node:
-    """A nested object; an empty one where there is none, so that what lacks it lacks only its leaves."""
+    """A nested object, or an empty object if there is none."""
     found = node.get(key)
-    return found if isinstance(found, dict) else _NOTHING
+    return found if isinstance(found, dict) else _EMPTY
 
 
 def _objects(value: object) -> Iterator[Node]:
-    """The objects of a list; one object that should have been a list of one counts as that."""
+    """The objects of a list. An object in the place of a list is read as a list of one."""
     for element in value if isinstance(value, list) else [value]:
         if isinstance(element, dict):
             yield element
 
 
-class _Reading:
-    """The leaves of one run, with the fields whose value made no sense."""
+class _FieldReader:
+    """Reads the fields of one run, alert or flow, and collects the names of fields whose value is not valid."""
 
     def __init__(self, recorded_at: int) -> None:
         self._recorded_at = recorded_at
@@ -178,7 +179,7 @@ class _Reading:
             return ""
 
     def status(self, value: object) -> Status | None:
-        """None where Adobe gives no status at all; a word nobody knows ends the run as unknown."""
+        """The status that a text names, or None if there is no status. An unknown text is the outcome UNKNOWN."""
         if value is None or value == "":
             return None
         word = "".join(filter(str.isalnum, value)).lower() if isinstance(value, str) else ""
@@ -188,7 +189,8 @@ class _Reading:
             return Status.UNKNOWN
         return status
 
-    def ends(self, summary: Node) -> tuple[int | None, int | None]:
+    def start_and_end(self, summary: Node) -> tuple[int | None, int | None]:
+        """The two times of a `durationSummary`."""
         started_at = self.moment(summary.get("startedAtUTC"), "started_at")
         completed_at = self.moment(summary.get("completedAtUTC"), "completed_at")
         if started_at is not None and completed_at is not None and completed_at < started_at:
@@ -196,7 +198,7 @@ class _Reading:
         return started_at, completed_at
 
     def errors(self, parts: Iterable[Node]) -> tuple[RunError, ...]:
-        """The errors of a run and its activities, each that says the same once; of one code not all of its messages."""
+        """The errors of a run's metrics and its activities. Equal errors are kept once, and some messages of a code."""
         found: dict[RunError, None] = {}
         by_code: Counter[str] = Counter()
         entries = islice((entry for part in parts for entry in _error_entries(part)), _MAX_ENTRIES)
@@ -206,29 +208,29 @@ class _Reading:
                 found[error] = None
         return tuple(found)
 
-    def _error(self, told_error: object) -> RunError:
-        if not isinstance(told_error, dict):
-            return RunError(code=OTHER, message=fields.message(told_error))
-        entry: Node = told_error
-        told = entry.get("code")
-        code = fields.identifier(told)
+    def _error(self, value: object) -> RunError:
+        if not isinstance(value, dict):
+            return RunError(code=OTHER, message=fields.message(value))
+        entry: Node = value
+        raw_code = entry.get("code")
+        code = fields.identifier(raw_code)
         if not is_error_code(code):
-            if told is not None:
+            if raw_code is not None:
                 self.anomalies.append("error_code")
             code = OTHER
         try:
-            amount = fields.count(entry["recordCount"] if entry.get("recordCount") is not None else entry.get("count"))
+            count = fields.count(entry["recordCount"] if entry.get("recordCount") is not None else entry.get("count"))
         except fields.InvalidFieldError:
-            amount = None
+            count = None
         return RunError(
             code=code,
             message=fields.message(entry.get("message")) or fields.message(entry.get("description")),
-            count=amount,
+            count=count,
         )
 
 
 def _error_entries(part: Node) -> Iterator[object]:
-    """What a run (its metrics) or an activity says went wrong; `skippedInfo` and `warningInfo` are no errors."""
+    """The errors in a run's metrics or in an activity. Entries in `skippedInfo` and `warningInfo` are not errors."""
     status_summary = part.get("statusSummary")
     record_summary = part.get("recordSummary")
     extensions = status_summary.get("extensions") if isinstance(status_summary, dict) else None
@@ -238,80 +240,80 @@ def _error_entries(part: Node) -> Iterator[object]:
             yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
-def _run(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowRun | Unsupported:
+def _run(node: Node, metadata: Metadata, recorded_at: int) -> FlowRun | Unsupported:
     metrics = _section(node, "metrics")
-    reading = _Reading(recorded_at)
+    reader = _FieldReader(recorded_at)
     run_id = fields.identifier(node.get("id")) or fields.identifier(node.get("flowRunId"))
     flow_id = fields.identifier(node.get("flowId"))
     sandbox = fields.identifier(node.get("sandboxName"))
-    status = reading.status(_section(metrics, "statusSummary").get("status"))
+    status = reader.status(_section(metrics, "statusSummary").get("status"))
     if not run_id or not flow_id or status is None:
         return Unsupported(sandbox=sandbox)
-    started_at, completed_at = reading.ends(_section(metrics, "durationSummary"))
+    started_at, completed_at = reader.start_and_end(_section(metrics, "durationSummary"))
     nodes = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
-    activities = tuple(_activity(each, reading) for each in nodes)
+    activities = tuple(_activity(each, reader) for each in nodes)
     return FlowRun(
         run_id=run_id,
         flow_id=flow_id,
         sandbox=sandbox,
-        org=wrapping.org,
+        org=metadata.org,
         status=status,
-        flow_name=reading.name(node.get("flowName")),
-        kind=kind_of_run(node, [activity.name for activity in activities], wrapping.event_code),
+        flow_name=reader.name(node.get("flowName")),
+        kind=kind_of_run(node, [activity.name for activity in activities], metadata.event_code),
         started_at=started_at,
         completed_at=completed_at,
-        created_at=reading.moment(node.get("createdAt"), "created_at"),
-        updated_at=reading.moment(node.get("updatedAt"), "updated_at"),
-        envelope_time=reading.moment(wrapping.envelope_time, "envelope_time"),
-        records=reading.counts(_section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
-        size=reading.counts(_section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
-        files=reading.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
-        errors=reading.errors((metrics, *nodes)),
+        created_at=reader.moment(node.get("createdAt"), "created_at"),
+        updated_at=reader.moment(node.get("updatedAt"), "updated_at"),
+        envelope_time=reader.moment(metadata.envelope_time, "envelope_time"),
+        records=reader.counts(_section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
+        size=reader.counts(_section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
+        files=reader.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
+        errors=reader.errors((metrics, *nodes)),
         activities=activities,
-        anomalies=tuple(reading.anomalies[:_MAX_ANOMALIES]),
+        anomalies=tuple(reader.anomalies[:_MAX_ANOMALIES]),
     )
 
 
-def _activity(node: Node, reading: _Reading) -> Activity:
-    started_at, completed_at = reading.ends(_section(node, "durationSummary"))
+def _activity(node: Node, reader: _FieldReader) -> Activity:
+    started_at, completed_at = reader.start_and_end(_section(node, "durationSummary"))
     return Activity(name=activity_name(node), started_at=started_at, completed_at=completed_at)
 
 
-def _alert(node: Node, wrapping: Wrapping, recorded_at: int) -> FlowAlert:
-    reading = _Reading(recorded_at)
+def _alert(node: Node, metadata: Metadata, recorded_at: int) -> FlowAlert:
+    reader = _FieldReader(recorded_at)
     state = AlertState(str(node["status"]).strip().lower())
-    resolved_at = reading.moment(node.get("resolvedAt"), "completed_at") if state is AlertState.INACTIVE else None
+    resolved_at = reader.moment(node.get("resolvedAt"), "completed_at") if state is AlertState.INACTIVE else None
     name = fields.identifier(node.get("name"))
     flow_id = fields.identifier(node.get("flowId"))
     run_id = fields.identifier(node.get("flowRunId"))
     return FlowAlert(
-        # An alert that names no id of its own is told from others by what it is about, and when it began.
+        # An alert without id gets one that is made of its name, its flow, its run and the time at which it began.
         alert_id=fields.identifier(node.get("id"))
         or fields.identifier(f"{name}:{flow_id}:{run_id}:{fields.identifier(node.get('createdAt'))}"),
         name=name,
         state=state,
         sandbox=fields.identifier(node.get("sandboxName")),
-        org=wrapping.org,
+        org=metadata.org,
         flow_id=flow_id,
         run_id=run_id,
-        changed_at=resolved_at if resolved_at is not None else reading.moment(node.get("createdAt"), "created_at"),
-        anomalies=tuple(reading.anomalies[:_MAX_ANOMALIES]),
+        changed_at=resolved_at if resolved_at is not None else reader.moment(node.get("createdAt"), "created_at"),
+        anomalies=tuple(reader.anomalies[:_MAX_ANOMALIES]),
     )
 
 
-def _flow(node: Node, wrapping: Wrapping, recorded_at: int) -> Flow | Unsupported:
+def _flow(node: Node, metadata: Metadata, recorded_at: int) -> Flow | Unsupported:
     flow_id = fields.identifier(node.get("id"))
     if not flow_id:
         return Unsupported()
-    reading = _Reading(recorded_at)
+    reader = _FieldReader(recorded_at)
     state = node.get("state")
     return Flow(
         flow_id=flow_id,
         sandbox=fields.identifier(node.get("sandboxName")),
-        org=wrapping.org,
-        flow_name=reading.name(node.get("name")),
+        org=metadata.org,
+        flow_name=reader.name(node.get("name")),
         kind=kind_of_flow(node),
-        # Adobe's other states (initializing, pending, ...) are on the way to one of these two, and say neither.
+        # Adobe's other states (initializing, pending, ...) are on the way to one of these two, and are read as None.
         enabled={"enabled": True, "disabled": False}.get(state.lower()) if isinstance(state, str) else None,
-        updated_at=reading.moment(node.get("updatedAt"), "updated_at"),
+        updated_at=reader.moment(node.get("updatedAt"), "updated_at"),
     )

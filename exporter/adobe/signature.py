@@ -1,13 +1,15 @@
-"""Adobe's digital signatures: which keys a request may name, and whether one of them signed its bytes.
+"""Reads and verifies Adobe's digital signatures, and decides which key paths may be fetched.
 
-The rule: only paths that name one of Adobe's public keys are ever looked up, and only the raw bytes as received are
-verified. Adobe signs with two keys so that one can be rotated; either signature with its own key is enough. The headers
-are asymmetric: `x-adobe-digital-signature-1` goes with `x-adobe-public-key1-path`. Facts: adobe.md A2 and A3 (RSASSA
-PKCS#1 v1.5 with SHA-256; both of Adobe's SDKs join host and path unchecked, so a path may try to change the host).
+A signature is RSASSA PKCS#1 v1.5 with SHA-256, over the raw bytes of the body as they were received. Adobe signs with
+two keys so that one of them can be replaced, and one valid signature is enough. Mind the names of the headers:
+`x-adobe-digital-signature-1` belongs to `x-adobe-public-key1-path`. A key path is accepted only if it has exactly the
+form of Adobe's. Without that check a sender could change the host that the key is fetched from, as both of Adobe's SDKs
+allow, because they join host and path unchecked. Sources: docs/adobe.md, "Headers" and "Signatures".
 
-Weak point: nothing in a signature says when it was made; what keeps a replayed delivery from counting is the ledger.
+Weak point: a signature holds no time, so an old delivery can be sent again by anybody who has it. It is not counted
+again, because the ledger stores each fact once.
 
-Sans-I/O: no clock, no client, no async.
+No I/O and no clock.
 """
 
 import binascii
@@ -25,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from exporter.errors import BadKeyError, KeyPathError, SignatureMissingError
 
 MAX_PEM: Final = 16 * 1024
-"""Bytes of a key's file; one of 2048 bits takes 451."""
+"""Bytes of a key file. That of a key of 2048 bits has 451."""
 
 _PATH = re.compile(r"/prod/keys/pub-key-[A-Za-z0-9-]{1,64}\.pem", re.ASCII)
 _HEADERS: Final = (
@@ -34,7 +36,7 @@ _HEADERS: Final = (
 )
 _MIN_SIGNATURE: Final = 300
 _MAX_SIGNATURE: Final = 2048
-"""Characters of a signature; one of a key of 2048 bits has 344."""
+"""Characters of a signature in base64. That of a key of 2048 bits has 344."""
 _KEY_BITS: Final = range(2048, 8193)
 _SCHEME: Final = padding.PKCS1v15()
 _DIGEST: Final = SHA256()
@@ -42,16 +44,18 @@ _DIGEST: Final = SHA256()
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature and the path of the key it claims to be made with."""
+    """A signature from a request's headers."""
 
     value: bytes
     key_path: str
+    """The path of the public key that belongs to it, as the request names it."""
 
 
 def signatures(headers: Mapping[bytes, bytes]) -> tuple[Signature, ...]:
     """The signatures of a request, one or two.
 
-    Raises KeyPathError when a path is not one of Adobe's keys', SignatureMissingError when no pair is complete.
+    Raises KeyPathError if a key path does not have the form of Adobe's, and SignatureMissingError if no signature comes
+    with its key path.
     """
     found: list[Signature] = []
     for signature_header, path_header in _HEADERS:
@@ -60,7 +64,7 @@ def signatures(headers: Mapping[bytes, bytes]) -> tuple[Signature, ...]:
             raise KeyPathError("the request names a key that is not Adobe's")
         if text is None or path is None:
             continue
-        value = _decoded(text)
+        value = _decode(text)
         if value is not None:
             found.append(Signature(value, path.decode("latin-1")))
     if not found:
@@ -69,12 +73,12 @@ def signatures(headers: Mapping[bytes, bytes]) -> tuple[Signature, ...]:
 
 
 def is_key_path(path: str) -> bool:
-    """Whether a path names one of Adobe's public keys, and nothing else whatever is put before it."""
+    """Whether a path has the form of Adobe's key paths. Appended to a host, such a path can't name another host."""
     return _PATH.fullmatch(path) is not None
 
 
 def load_key(pem: bytes) -> RSAPublicKey:
-    """Read a public key's file; raises BadKeyError unless it is an RSA key of a size that is used today."""
+    """Read the file of a public key. Raises BadKeyError unless it is an RSA key of 2048 to 8192 bits."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
@@ -85,7 +89,7 @@ def load_key(pem: bytes) -> RSAPublicKey:
 
 
 def verify(body: bytes, signature: Signature, key: RSAPublicKey) -> bool:
-    """Whether this key made this signature of exactly these bytes."""
+    """Whether the signature is of exactly these bytes and was made with this key's private key."""
     try:
         key.verify(signature.value, body, _SCHEME, _DIGEST)
     except InvalidSignature:
@@ -93,7 +97,8 @@ def verify(body: bytes, signature: Signature, key: RSAPublicKey) -> bool:
     return True
 
 
-def _decoded(text: bytes) -> bytes | None:
+def _decode(text: bytes) -> bytes | None:
+    """The bytes of a signature in base64. None if it is not base64 or has no length that a signature can have."""
     if not _MIN_SIGNATURE <= len(text) <= _MAX_SIGNATURE:
         return None
     try:

@@ -1,1 +1,1 @@
-"""Requests to Adobe. Today these are for public keys only."""
+"""Requests to Adobe. Today there is one: it fetches public keys."""

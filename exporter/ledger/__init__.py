@@ -1,28 +1,32 @@
-"""The ledger: every notification's facts, durable, each once, in the order they were committed.
+"""The ledger: all facts, each stored once and durably, in the order in which they were committed.
 
-`Ledger` is the port, written as guarantees; `exporter.ledger.sqlite` keeps them in a file. This module and its engines
-know what an entry is and nothing of what it means: the keys that make a fact the same fact come with the draft.
+`Ledger` is the port: it states what every engine guarantees. The engine that there is today stores a ledger in a SQLite
+file (`exporter.ledger.sqlite`). One test holds every engine to the guarantees (tests/ledger/test_contract.py).
+
+An engine stores entries and does not interpret them. What makes two notifications the same fact is decided by the key
+that a draft carries (`exporter.ledger.fact_keys`).
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from exporter.ledger.fact_keys import body_key
 from exporter.model import EntryKind, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A fact on its way into the ledger."""
+    """An entry that is to be appended."""
 
     fact_key: str
-    """What makes two tellings one fact; unique in the ledger."""
+    """Unique in the ledger: of several drafts with one key the first becomes an entry (`exporter.ledger.fact_keys`)."""
     source: Source
     kind: EntryKind
     body: bytes
     """The event as it was received."""
     event_id: str | None = None
-    """Unique in the ledger where it is known."""
+    """Unique in the ledger, if it is not None."""
     event_code: str | None = None
     flow_id: str | None = None
     run_id: str | None = None
@@ -31,9 +35,13 @@ class Draft:
     error_codes: str | None = None
     """Separated by blanks."""
     completed_at: int | None = None
-    """When it happened by Adobe's word: milliseconds since 1970."""
+    """When it happened, by Adobe's clock: milliseconds since 1970."""
     is_outcome: bool = False
-    """Whether it ends a run; the first that does so counts."""
+    """Whether it is the end of a run. The first entry that ends a run counts."""
+
+    def as_unreadable(self) -> "Draft":
+        """A draft of the same body without any text that came from outside, for a database that refuses this one."""
+        return Draft(fact_key=body_key(self.body), source=self.source, kind=EntryKind.UNREADABLE, body=self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +50,17 @@ class Entry:
 
     position: int
     received_at: int
+    """When it was committed, by the ledger's clock: milliseconds since 1970."""
     source: Source
     kind: str
-    """An EntryKind, or a word that a newer version wrote."""
+    """The value of an EntryKind, or another word that a newer version of this program wrote."""
     event_code: str | None
     counts: bool
-    """Whether it is the first outcome recorded of its run."""
+    """Whether it is the first outcome that was recorded of its run."""
     flow_id: str | None
     sandbox: str | None
     completed_at: int | None
+    """When it happened, by Adobe's clock: milliseconds since 1970."""
     body: bytes
 
 
@@ -64,104 +74,98 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of one draft: `kind` as it was kept, or not kept again because it was there."""
+    """The result of appending one draft."""
 
     kind: EntryKind
+    """The draft's kind, or UNREADABLE if the database refused the draft and only its body was stored."""
     is_new: bool
+    """False if its fact was in the ledger already."""
 
 
 class Checkpoint(NamedTuple):
-    """That a state was kept, and which entries it contains."""
+    """A stored state of the metrics."""
 
     position: int
-    """Of the last entry in it."""
+    """The state contains all entries up to this position."""
     written_at: int
-    """Milliseconds since 1970 by the ledger's clock."""
+    """By the ledger's clock: milliseconds since 1970."""
 
 
 class Ledger(Protocol):
-    """Where facts are kept. Blocking methods say so: they belong on a thread of their own."""
+    """Stores facts. Methods that are marked as blocking wait for a disk: call them on a thread of their own."""
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
-        """Commit all drafts and the cursor, or none of them; a receipt for each draft, in order.
+        """Commit all drafts and the cursor, or none of them. Returns a receipt for each draft, in order.
 
-        On return they are on disk. A draft whose event id or fact key is there already is not kept again: the first
-        version of a fact wins. A draft that the database refuses as data is kept as unreadable; the others are not
-        held up by it. `received_at` is the ledger's clock, and never less than that of the entry before.
+        When it returns, everything is on disk. A draft whose event id or fact key is in the ledger is not stored again:
+        the first version of a fact stays. A draft that the database refuses because of its data is stored as
+        unreadable, and the other drafts are stored as they are. `received_at` is the ledger's clock, and never less
+        than that of the entry before.
 
-        Raises QueueFullError, CommitTimeoutError (it may yet be committed), LedgerFullError or LedgerUnavailableError
-        (it was not).
+        Raises QueueFullError, LedgerFullError or LedgerUnavailableError if nothing was committed. Raises
+        CommitTimeoutError if the commit takes too long: it may still succeed later.
+        """
+        ...
+
+    async def check_writable(self) -> None:
+        """Return if a body of a usual size (64 KiB) can be committed now. Changes no entry and no cursor of others.
+
+        Otherwise it raises what `append` would raise. The check writes, so a disk without space for a notification is
+        found.
         """
         ...
 
     def read(self, after: int, limit: int) -> list[Entry]:
-        """Up to `limit` entries above a position, in order; fewer where they are large, but one if there is one.
+        """The entries above a position, in order, at most `limit`. There may be fewer if they are large.
 
-        Complete: once an entry was read, none will appear below it. Blocking; raises LedgerUnavailableError.
+        There is at least one if the ledger holds one. No entry ever appears below an entry that was read. Blocking.
+        Raises LedgerUnavailableError.
         """
         ...
 
     def head(self) -> int:
-        """The position of the last entry; 0 where there is none. Blocking; raises LedgerUnavailableError."""
+        """The position of the last entry, or 0 if there is no entry. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def cursor(self, name: str) -> str | None:
-        """The cursor's last committed value. Blocking; raises LedgerUnavailableError."""
+        """The last committed value of a cursor. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints that are kept, newest first. Blocking; raises LedgerUnavailableError."""
+        """The stored checkpoints, the newest first. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def checkpoint(self, position: int) -> bytes | None:
-        """The state of a checkpoint; None where it is no longer kept. Blocking; raises LedgerUnavailableError."""
+        """The state of a checkpoint, or None if it is no longer stored. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
-        """Keep a state, and the newest one before it; older ones go, and those of the positions in `discard`.
+        """Store a checkpoint and delete all others but the newest that is not at a position in `discard`.
 
-        On return it is on disk. Blocking; raises LedgerUnavailableError.
+        When it returns, the state is on disk. Blocking. Raises LedgerUnavailableError.
         """
         ...
 
     def prune(self, before: int, up_to: int, limit: int) -> int:
-        """Delete up to `limit` of the oldest entries recorded before a time; how many there were.
+        """Delete the oldest entries, at most `limit`, and return how many were deleted.
 
-        Only entries up to a position, and only what the older of two checkpoints contains, are ever deleted. Blocking;
-        raises LedgerUnavailableError.
+        Only entries that were recorded before a time, that are not above the position `up_to`, and that the older of
+        two checkpoints contains are deleted. Blocking. Raises LedgerUnavailableError.
         """
         ...
 
     def pruned(self) -> int:
-        """The position of the last entry that was pruned; 0 where none was. Blocking; raises LedgerUnavailableError."""
+        """The position of the last entry that was pruned, or 0. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def now(self) -> int:
-        """The ledger's clock: milliseconds since 1970. Blocking; raises LedgerUnavailableError."""
+        """The ledger's clock: milliseconds since 1970. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def size(self) -> int:
-        """Bytes the ledger takes, with what pruning freed for later use. Blocking; raises LedgerUnavailableError."""
+        """Bytes on disk, including what pruning has freed for later use. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def close(self) -> None:
-        """Commit what waits, then let go of everything. Blocking."""
+        """Commit what was submitted, then release all files and connections. Blocking."""
         ...
-
-
-def as_unreadable(draft: Draft, digest: str) -> Draft:
-    """The draft without anything a database could refuse: its bytes, under their digest."""
-    return replace(
-        draft,
-        kind=EntryKind.UNREADABLE,
-        fact_key=digest,
-        event_id=None,
-        event_code=None,
-        flow_id=None,
-        run_id=None,
-        sandbox=None,
-        status=None,
-        error_codes=None,
-        completed_at=None,
-        is_outcome=False,
-    )

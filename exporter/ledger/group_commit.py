@@ -1,11 +1,11 @@
-"""Group commit: many requests wait for one writer, which commits all that wait at once.
+"""Group commit: requests wait in a queue, and one writer thread commits all waiting requests in one transaction.
 
-The rule: a request's future is done only after the commit that holds it. A commit that fails takes all its requests
-with it, and Adobe sends them again; one that fails on data is tried again request by request, so that a poisonous body
-can't answer everybody with 503 for ever. The queue is bounded by requests and by bytes.
+A request is answered only after the commit that contains it. If a commit fails, all of its requests fail, and Adobe
+sends them again. If the database refuses the data of a request, each request is committed alone, so that one bad body
+does not make all requests fail for ever. The queue is bounded by requests and by bytes.
 
-Weak point: a commit that is slower than COMMIT_TIMEOUT may succeed after its request was answered with 503. Nothing is
-lost by that; the redelivery is a duplicate.
+Weak point: a commit that takes longer than COMMIT_TIMEOUT may succeed after its request was answered with 503. Nothing
+is lost: when Adobe sends the notification again, it is a duplicate.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from exporter.errors import CommitTimeoutError, ExporterError, LedgerUnavailable
 from exporter.ledger import Cursor, Draft, Receipt
 
 COMMIT_TIMEOUT: Final = 8.0
-"""Seconds; Adobe waits ten, connection included (adobe.md A6)."""
+"""Seconds. Adobe waits ten, including the connection (docs/adobe.md, "Retries")."""
 
 _Result = TypeVar("_Result")
 
@@ -33,12 +33,12 @@ MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 
 
 class DataRefusedError(Exception):
-    """The database refuses something in a request as data; another try would fail the same way."""
+    """The database refuses some data of a request. Another attempt would fail in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one caller wants committed."""
+    """The drafts and the cursor that one caller submits, and the future that answers the caller."""
 
     drafts: Sequence[Draft]
     cursor: Cursor | None
@@ -48,14 +48,17 @@ class Request:
 
 
 Commit = Callable[[Sequence[Request]], list[list[Receipt]]]
-"""Commits requests in one transaction; raises DataRefusedError or LedgerUnavailableError when none of it was kept."""
+"""Commits requests in one transaction and returns their receipts.
+
+If nothing was committed it raises DataRefusedError, LedgerFullError or LedgerUnavailableError.
+"""
 
 
 class GroupCommit:
-    """One writer thread and the bounded queue before it."""
+    """The writer thread and its bounded queue."""
 
     def __init__(self, commit: Commit, commit_piecewise: Commit) -> None:
-        """`commit_piecewise` commits one request whose data is refused, without the part that is."""
+        """`commit_piecewise` commits a request whose data was refused, without the part that was refused."""
         self._commit = commit
         self._commit_piecewise = commit_piecewise
         self._waiting: deque[Request] = deque()
@@ -67,14 +70,18 @@ class GroupCommit:
         self._thread.start()
 
     async def submit(self, drafts: Sequence[Draft], cursor: Cursor | None) -> list[Receipt]:
-        """Wait until these drafts are committed, with whatever else waits."""
+        """Queue the drafts and the cursor, and wait until they are committed.
+
+        Raises QueueFullError, CommitTimeoutError (the commit may still succeed later), LedgerFullError or
+        LedgerUnavailableError.
+        """
         loop = asyncio.get_running_loop()
         size = sum(len(draft.body) for draft in drafts)
         request = Request(drafts, cursor, size, loop, loop.create_future())
         with self._wake:
             if self._closing:
                 raise LedgerUnavailableError("the ledger is closing")
-            # A request alone is always taken: its size was bounded where it came in.
+            # An empty queue takes a request of any size. Its size was limited when it was received.
             if self._waiting and (
                 len(self._waiting) >= MAX_WAITING_REQUESTS or self._waiting_bytes + size > MAX_WAITING_BYTES
             ):
@@ -89,16 +96,16 @@ class GroupCommit:
             expiry.cancel()
 
     def run_between_commits(self, work: Callable[[], _Result]) -> _Result:
-        """Do something on the writer's thread between two commits, and wait for its result. Blocking.
+        """Run some work on the writer's thread between two commits, and return its result. Blocking.
 
-        Raises what the work raises, or LedgerUnavailableError when the ledger is closing.
+        Raises what the work raises, or LedgerUnavailableError if the ledger is closing.
         """
         answer: Future[_Result] = Future()
 
         def attempt() -> None:
             try:
                 answer.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for the result
                 answer.set_exception(error)
 
         with self._wake:
@@ -109,7 +116,7 @@ class GroupCommit:
         return answer.result()
 
     def close(self) -> None:
-        """Commit what waits and end the writer."""
+        """Commit the waiting requests and end the writer thread. Blocking."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -134,11 +141,11 @@ class GroupCommit:
             try:
                 loop.call_soon_threadsafe(_answer, settled)
             except RuntimeError:
-                # The loop was closed: nobody waits any more, and the facts are kept all the same.
+                # The loop was closed, so nobody waits for these answers. The facts are committed all the same.
                 continue
 
     def _take(self) -> tuple[list[Request], Callable[[], None] | None]:
-        """All requests that wait, and one piece of other work; neither when it is time to end."""
+        """Wait for and return all waiting requests and at most one piece of work. Neither if the thread is to end."""
         with self._wake:
             while not self._waiting and not self._work and not self._closing:
                 self._wake.wait()
@@ -160,7 +167,7 @@ class GroupCommit:
             try:
                 return self._attempt(self._commit_piecewise, [request])[0]
             except DataRefusedError:
-                return LedgerUnavailableError("the database refuses even plain bytes")
+                return LedgerUnavailableError("the database refuses to store a body")
 
     def _attempt(self, commit: Commit, requests: list[Request]) -> Sequence[list[Receipt] | ExporterError]:
         try:
@@ -169,8 +176,8 @@ class GroupCommit:
             raise
         except ExporterError as error:
             return [error] * len(requests)
-        except Exception:  # noqa: BLE001 - the writer lives on: without it nothing would be acknowledged again
-            _log.exception("commit failed in a way nobody foresaw")
+        except Exception:  # noqa: BLE001 - the thread must go on: without it no delivery is answered again
+            _log.exception("a commit failed because of a defect in this program")
             return [LedgerUnavailableError("the commit failed")] * len(requests)
 
 

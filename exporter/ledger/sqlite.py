@@ -1,10 +1,9 @@
-"""The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer, readers on connections of their own.
+"""The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer, and readers on connections of their own.
 
-Several processes may share the file: writers take turns by SQLite's own lock, and positions are given out under it, so
-they become visible in order. Knows nothing of what an entry means.
+Several processes may share the file. SQLite's lock lets one of them write at a time, and positions are assigned under
+that lock, so they become visible in order. Entries are stored as they come and are not interpreted.
 """
 
-import hashlib
 import sqlite3
 import threading
 import time
@@ -14,21 +13,25 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError
-from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, as_unreadable, sqlite_checkpoint
+from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, sqlite_checkpoint
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
-from exporter.ledger.sqlite_file import Identity, connect, identity, open_file, trouble
+from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, open_file
 from exporter.ledger.sqlite_insert import insert, insert_new
 from exporter.model import Source
 
 _READ_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of bodies after which a page ends."""
+"""A page ends when its bodies have more bytes than this."""
+_WRITE_CHECK: Final = "probe"
+"""The cursor that `check_writable` writes. Version 0.1.0 chose this name: another one would leave its row behind."""
+_WRITE_CHECK_BYTES: Final = 64 * 1024
+"""About the size of a notification. On a full disk a few bytes may still fit."""
 _LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
 _READ: Final = """
 SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
 """
 
-# What SQLite or its binding says of a value it can't take; everything else is the database's own trouble.
+# What SQLite or its Python module raises for a value that can't be stored. Other errors concern the database itself.
 _DATA_REFUSED = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -47,10 +50,10 @@ def wall_clock() -> int:
 
 
 class SqliteLedger:
-    """A ledger in a file (see the port, exporter.ledger.Ledger, for what each method promises)."""
+    """A ledger in a file. The port, `exporter.ledger.Ledger`, states what each method guarantees."""
 
     def __init__(self, path: Path, clock: Callable[[], int] = wall_clock, *, max_size: int | None = None) -> None:
-        """Open the file, made new where there is none; raises LedgerUnusableError.
+        """Open the file, or create it. Raises LedgerUnusableError, or LedgerUnavailableError while it is locked.
 
         `max_size`: bytes above which nothing is appended.
         """
@@ -68,8 +71,14 @@ class SqliteLedger:
         """Commit all drafts and the cursor, or none of them."""
         return await self._group.submit(drafts, cursor)
 
+    async def check_writable(self) -> None:
+        """Commit 64 KiB to a row that serves nothing else, by the way that an append takes."""
+        # The time makes the value a new one, so that the pages of the row are written.
+        value = str(self._clock()).ljust(_WRITE_CHECK_BYTES)
+        await self._group.submit([], Cursor(name=_WRITE_CHECK, value=value))
+
     def read(self, after: int, limit: int) -> list[Entry]:
-        """Up to `limit` entries above a position, in order."""
+        """The entries above a position, in order, at most `limit`."""
         entries: list[Entry] = []
         size = 0
         try:
@@ -98,40 +107,40 @@ class SqliteLedger:
         return entries
 
     def head(self) -> int:
-        """The position of the last entry."""
+        """The position of the last entry, or 0 if there is no entry."""
         self._check_file()
         return int(self._query("SELECT coalesce(max(position), 0) FROM entry", ())[0][0])
 
     def cursor(self, name: str) -> str | None:
-        """The cursor's last committed value."""
+        """The last committed value of a cursor."""
         rows = self._query("SELECT value FROM cursor WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
 
     def checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints that are kept, newest first."""
+        """The stored checkpoints, the newest first."""
         return [Checkpoint(*row) for row in self._query(sqlite_checkpoint.LIST, ())]
 
     def checkpoint(self, position: int) -> bytes | None:
-        """The state of a checkpoint."""
+        """The state of a checkpoint, or None if it is no longer stored."""
         rows = self._query(sqlite_checkpoint.STATE, (position,))
         return bytes(rows[0][0]) if rows else None
 
     def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
-        """Keep a state, and the newest one before it."""
+        """Store a checkpoint and delete all others but one."""
         self._run_between_commits(
             lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state, discard)
         )
 
     def prune(self, before: int, up_to: int, limit: int) -> int:
-        """Delete up to `limit` of the oldest entries recorded before a time."""
+        """Delete the oldest entries, at most `limit`."""
         return self._run_between_commits(lambda writer: sqlite_checkpoint.prune(writer, before, up_to, limit))
 
     def pruned(self) -> int:
-        """The position of the last entry that was pruned."""
+        """The position of the last entry that was pruned, or 0."""
         return int(self.cursor(sqlite_checkpoint.PRUNED) or 0)
 
     def now(self) -> int:
-        """This host's clock."""
+        """This host's clock: milliseconds since 1970."""
         return self._clock()
 
     def size(self) -> int:
@@ -139,17 +148,17 @@ class SqliteLedger:
         try:
             return self._path.stat().st_size + (self._log_path.stat().st_size if self._log_path.exists() else 0)
         except OSError:
-            raise LedgerUnavailableError("the ledger's file can't be seen") from None
+            raise LedgerUnavailableError("the ledger's file can't be found") from None
 
     def close(self) -> None:
-        """Commit what waits, then let go of the file."""
+        """Commit what was submitted, then close the file."""
         self._group.close()
         for reader in self._open_readers:
             reader.close()
         self._writer.close()
 
     def _run_between_commits(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Do something in a transaction of its own, between two commits."""
+        """Run some work in a transaction of its own, between two commits, and return its result."""
 
         def transaction() -> _Result:
             self._check_file()
@@ -166,7 +175,7 @@ class SqliteLedger:
 
         return self._group.run_between_commits(transaction)
 
-    # Any, because a row of SQLite holds what its columns hold.
+    # A row is a bare tuple because the types of its values depend on the statement.
     def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
         try:
             return self._reader().execute(sql, parameters).fetchall()
@@ -174,10 +183,10 @@ class SqliteLedger:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailableError:
-        return LedgerUnavailableError(f"the ledger can't be used now: {trouble(error)}")
+        return LedgerUnavailableError(f"the ledger can't be used now: {error_name(error)}")
 
     def _reader(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """The connection of this thread, opened when it is first used."""
         reader: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if reader is None:
             reader = connect(self._path)
@@ -210,7 +219,7 @@ class SqliteLedger:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
             connection.execute("COMMIT")
         except BaseException as error:
-            # Whatever it is, the next transaction must be able to begin.
+            # After any error the next transaction must be able to begin.
             self._roll_back()
             if isinstance(error, _DATA_REFUSED):
                 raise DataRefusedError from error
@@ -220,7 +229,7 @@ class SqliteLedger:
         return receipts
 
     def _freed(self) -> int:
-        """Bytes of the file that pruning has freed, and that are used again before it grows."""
+        """Bytes of the file that pruning has freed. SQLite uses them again before the file grows."""
         try:
             pages = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
             return int(pages * self._writer.execute("PRAGMA page_size").fetchone()[0])
@@ -228,8 +237,12 @@ class SqliteLedger:
             raise self._unavailable(error) from error
 
     def _check_file(self) -> None:
-        """A file that was moved away would take everything with it at the next start."""
-        # Read before the file is looked at: another thread may see it grow in between, and that is no cut.
+        """Raise LedgerUnavailableError if the file was moved, deleted or truncated since it was opened.
+
+        SQLite would go on writing into a file that was moved, and the next start would not find what was written.
+        """
+        # Read before the file is looked at. Otherwise another thread could store a larger size in between, and the file
+        # would seem to be truncated.
         seen = self._seen_size
         files, size = self._look()
         if files != self._files:
@@ -239,7 +252,7 @@ class SqliteLedger:
         self._seen_size = size
 
     def _look(self) -> tuple[tuple[Identity, Identity], int]:
-        """Which files the ledger is in now, and the database's bytes."""
+        """Which files have the ledger's names now, and how many bytes the database has."""
         database, size = identity(self._path)
         log, _ = identity(self._log_path)
         return (database, log), size
@@ -266,6 +279,5 @@ class SqliteLedger:
         try:
             return self._insert(draft, received_at)
         except _DATA_REFUSED:
-            # A statement that fails leaves nothing behind in SQLite; the transaction goes on.
-            digest = "sha256:" + hashlib.sha256(draft.body).hexdigest()
-            return self._insert(as_unreadable(draft, digest), received_at)
+            # In SQLite a statement that fails changes nothing, and its transaction goes on.
+            return self._insert(draft.as_unreadable(), received_at)

@@ -1,10 +1,10 @@
--- Every notification's facts, in the order they were committed.
+-- All facts, in the order in which they were committed.
 CREATE TABLE entry (
     position     INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice, not even after pruning
     event_id     TEXT UNIQUE,
     fact_key     TEXT NOT NULL UNIQUE,
     source       TEXT NOT NULL,
-    received_at  INTEGER NOT NULL, -- milliseconds since 1970 UTC, by the ledger's clock; never falls
+    received_at  INTEGER NOT NULL, -- milliseconds since 1970 UTC, by the ledger's clock, never less than in the row before
     kind         TEXT NOT NULL,
     event_code   TEXT,
     counts       INTEGER NOT NULL, -- 1 for the first outcome recorded of a run
@@ -17,10 +17,10 @@ CREATE TABLE entry (
     body         BLOB NOT NULL -- the event as it was received
 ) STRICT;
 
--- A run counts once, whatever else goes wrong.
+-- A run counts once: a defect that would count it twice makes the insert fail.
 CREATE UNIQUE INDEX entry_counted_run ON entry (run_id) WHERE counts = 1;
 
--- How far a source that is read page by page has been read.
+-- How far a source that is read page by page has been read. Two rows are the ledger's own: pruned, probe.
 CREATE TABLE cursor (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -1,7 +1,7 @@
-"""Checkpoints and pruning in a SQLite ledger: the statements, each to be run in a transaction of the writer's.
+"""Checkpoints and pruning in a SQLite ledger.
 
-The rule: two checkpoints are kept, and only entries that the older of them contains are ever deleted; so a start can
-always begin from either, with every entry behind it.
+Two checkpoints are kept, and only entries that the older of them contains are deleted. So a start can use either of
+them, and finds every entry after it. The caller runs each function in a transaction of the writer.
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ LIST: Final = "SELECT position, written_at FROM checkpoint ORDER BY position DES
 STATE: Final = "SELECT state FROM checkpoint WHERE position = ?"
 
 PRUNED: Final = "pruned"
-"""The cursor that says up to which position entries were pruned."""
+"""The name of the cursor that holds the position up to which entries were pruned."""
 SET_CURSOR: Final = (
     "INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -29,21 +29,21 @@ _OLDEST: Final = "SELECT position, received_at FROM entry WHERE position <= ? OR
 
 
 def save(writer: sqlite3.Connection, position: int, written_at: int, state: bytes, discard: Collection[int]) -> None:
-    """Keep a state, and the newest one before it that is not to be replaced."""
+    """Store a state at a position and delete all others but the newest that is not at a position in `discard`."""
     writer.executemany("DELETE FROM checkpoint WHERE position = ?", [(other,) for other in discard])
     writer.execute(_SAVE, (position, written_at, state))
     writer.execute(_DROP_OLDER)
 
 
 def prune(writer: sqlite3.Connection, before: int, up_to: int, limit: int) -> int:
-    """Delete up to `limit` of the oldest entries recorded before a time, if the older checkpoint contains them."""
+    """Delete the oldest entries, at most `limit`, and return how many. See `Ledger.prune` for which may be deleted."""
     older = writer.execute(_OLDER).fetchone()
     if older is None:
         return 0
-    # Times of recording never fall, so the entries to delete are the first ones.
+    # Times of recording never decrease, so the entries to delete are the first ones.
     oldest = writer.execute(_OLDEST, (min(older[0], up_to), limit)).fetchall()
-    gone = [position for position, received_at in oldest if received_at < before]
-    if gone:
-        writer.execute("DELETE FROM entry WHERE position <= ?", (gone[-1],))
-        writer.execute(SET_CURSOR, (PRUNED, str(gone[-1])))
-    return len(gone)
+    deletable = [position for position, received_at in oldest if received_at < before]
+    if deletable:
+        writer.execute("DELETE FROM entry WHERE position <= ?", (deletable[-1],))
+        writer.execute(SET_CURSOR, (PRUNED, str(deletable[-1])))
+    return len(deletable)

@@ -1,7 +1,7 @@
-"""A ledger's SQLite file: made, opened, brought up to date, told from other programs' files.
+"""Creates and opens a ledger's SQLite file, and brings its schema up to date.
 
-The rule: a file that is not ours, or not whole, is left as it is, byte for byte; the schema is brought up to date by
-numbered scripts, each in a transaction with its number.
+A file of another program, or a damaged one, is left as it is, byte for byte. The schema is brought up to date by
+numbered scripts, in one transaction together with the number.
 """
 
 import os
@@ -14,24 +14,23 @@ from urllib.parse import quote
 from exporter.errors import LedgerUnavailableError, LedgerUnusableError
 
 APPLICATION_ID: Final = 0x41455046
-"""Marks the file as ours ("AEPF"), so that another program's database is never migrated."""
+"""Marks a file as a ledger ("AEPF"), so that another program's database is never migrated."""
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_SIZE: Final = 100
 _ID_OFFSET: Final = 68
 
 _CHECKED_UP_TO: Final = 256 * 1024 * 1024
-"""Bytes of a ledger that is looked through when it is opened; a larger one would take too long to start."""
+"""Bytes up to which a ledger is checked for damage when it is opened. With a larger one the start would be slow."""
 _BUSY_MILLISECONDS: Final = 5_000
-"""How long to wait for another process's commit; less than a request may take."""
-
+"""How long to wait for another process's commit. A request may take longer than this."""
 
 Identity = tuple[int, int] | None
-"""What tells a file from one that takes its place: device and inode; None where there is none."""
+"""Device and inode of a file, which differ from those of a file that takes its place. None if there is no file."""
 
 
 def identity(path: Path) -> tuple[Identity, int]:
-    """Which file is there, and its bytes."""
+    """The identity and the size in bytes of the file at a path."""
     try:
         found = path.stat()
     except OSError:
@@ -40,8 +39,8 @@ def identity(path: Path) -> tuple[Identity, int]:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there already; raises sqlite3.Error."""
-    # A URI, so that the file is never made by a reader; connections change threads only while nobody uses them.
+    """Connect to a file that exists. Raises sqlite3.Error."""
+    # Only a URI can ask SQLite not to create the file. A connection may move to another thread while it is not in use.
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
     )
@@ -50,15 +49,16 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """The writer's connection to a file that is ours and up to date, made new where there is none.
+    """Open a ledger's file for the writer, with the newest schema. A file that does not exist is created.
 
-    Raises LedgerUnusableError, or LedgerUnavailableError while another program holds its lock.
+    Raises LedgerUnusableError, or LedgerUnavailableError while another program holds the file's lock or while the disk
+    can't be written.
     """
     try:
         if path.exists() and not path.is_file():
-            raise LedgerUnusableError(f"{path} is no file: give --ledger.url the path of one")
+            raise LedgerUnusableError(f"{path} is not a file: give --ledger.url the path of one")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Bodies name flows, people and files: the ledger is for its owner's eyes.
+        # Only the owner may read the file, because bodies name flows, people and files.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise LedgerUnusableError(
@@ -76,7 +76,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        # The write-ahead log is there from the first transaction on.
+        # SQLite creates the write-ahead log with the first transaction, and `SqliteLedger` remembers which file it is.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -89,27 +89,28 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 
 def _look_through(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file with damaged pages, as far as it can be looked through in a moment."""
+    """Raise LedgerUnusableError if the file has damaged pages. A large file is not checked."""
     if path.stat().st_size > _CHECKED_UP_TO:
         return
     if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise LedgerUnusableError(
-            f"{path} is damaged; it was left as it is. Put a copy from a backup in its place, or save what can be read "
+            f"{path} is damaged and was left as it is. Put a copy from a backup in its place, or save what can be read "
             "with sqlite3's .recover"
         )
 
 
 def _inspect(path: Path) -> None:
-    """Look at the file before SQLite does: opening another program's database may already change it.
+    """Raise LedgerUnusableError unless the file's header is a ledger's, or the file is empty.
 
-    Source: SQLite's file format, the header's magic string and its application id at offset 68.
+    The header is read before SQLite opens the file, because opening another program's database may change it. Source:
+    SQLite's file format, which has a magic string at the start and the application id at offset 68.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_SIZE)
     if header and not header.startswith(_MAGIC):
         raise LedgerUnusableError(
-            f"{path} is no ledger; it was left as it is. Give --ledger.url another path, or put a copy from a backup "
-            "in its place"
+            f"{path} is not a ledger and was left as it is. Give --ledger.url another path, or put a copy from a "
+            "backup in its place"
         )
     if len(header) == _HEADER_SIZE and header[_ID_OFFSET : _ID_OFFSET + 4] != APPLICATION_ID.to_bytes(4):
         raise LedgerUnusableError(f"{path} is another program's database: give --ledger.url another path")
@@ -120,15 +121,15 @@ def _cannot_open(path: Path, error: sqlite3.Error) -> LedgerUnusableError | Ledg
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LedgerUnavailableError(f"{path} is locked by another program: end that, and start again")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM")):
-        return LedgerUnavailableError(f"{path} can't be written ({name}): see to the disk, and start again")
+        return LedgerUnavailableError(f"{path} can't be written ({name}): check the disk, and start again")
     return LedgerUnusableError(
-        f"{path} is no ledger that can be used ({trouble(error)}); it was left as it is. Give --ledger.url another "
+        f"{path} can't be used as a ledger ({error_name(error)}) and was left as it is. Give --ledger.url another "
         "path, or put a copy from a backup in its place"
     )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date, one numbered file at a time, each in a transaction with its number."""
+    """Run the numbered scripts that the file's schema lacks, in one transaction together with the schema's number."""
     scripts = {
         int(file.name.removeprefix("sqlite_").removesuffix(".sql")): file
         for file in resources.files(__package__).iterdir()
@@ -143,8 +144,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             raise LedgerUnusableError(f"{path} is another program's database: give --ledger.url another path")
         if version > max(scripts):
             raise LedgerUnusableError(
-                f"{path} was written by a newer version (schema {version}, this one knows {max(scripts)}): upgrade, or "
-                "give --ledger.url another path"
+                f"{path} was written by a newer version (schema {version}, this one supports {max(scripts)}): upgrade, "
+                "or give --ledger.url another path"
             )
         if version == max(scripts):
             return
@@ -161,7 +162,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script; `executescript` would commit before it begins."""
+    """Split a script into statements, because `executescript` would commit the transaction first."""
     found: list[str] = []
     pending = ""
     for line in script.splitlines(keepends=True):
@@ -172,6 +173,6 @@ def _statements(script: str) -> list[str]:
     return found
 
 
-def trouble(error: sqlite3.Error) -> str:
-    """SQLite's own name for what is wrong: a word of a closed list, never a text."""
+def error_name(error: sqlite3.Error) -> str:
+    """SQLite's name for an error. It is one of a closed list and holds no data."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__

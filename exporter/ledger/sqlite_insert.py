@@ -1,12 +1,13 @@
-"""Entries into SQLite: one at a time, or many by one statement.
+"""Inserts entries into SQLite, one by one or many with one statement.
 
-Uniqueness is the insert's own (`ON CONFLICT DO NOTHING`); nothing is read and then written. What was new is told by the
-number of rows that changed: RETURNING would cost as much again as the insert. Many go in by one statement because
-after each statement the writer's thread has to wait for the interpreter's lock behind the event loop.
+Uniqueness is enforced by the insert itself (`ON CONFLICT DO NOTHING`). Nothing is read first and written afterwards.
+The number of changed rows shows what was new: RETURNING would cost as much again as the insert. Many entries go into
+one statement because the writer's thread waits after each statement for the interpreter's lock, which the event loop
+holds.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Final
 
@@ -20,42 +21,53 @@ _COLUMNS: Final = (
 _VALUES: Final = (
     "(?, ?, ?, ?, ?, ?, ? AND NOT EXISTS (SELECT 1 FROM entry WHERE run_id = ? AND counts = 1), ?, ?, ?, ?, ?, ?, ?)"
 )
-_MOST_ROWS: Final = 32
-_MOST_BYTES: Final = 1024 * 1024
-"""Bytes of bodies in one statement, which SQLite holds a second time."""
+_CHUNK_SIZES: Final = (32, 16, 8, 4, 2, 1)
+"""Rows of one statement, the largest first. Few sizes, so that few statements are compiled and kept."""
+_MAX_BYTES: Final = 1024 * 1024
+"""Bytes of the bodies that are inserted together. SQLite holds a second copy of them."""
 
 
 def insert(writer: sqlite3.Connection, draft: Draft, received_at: int) -> bool:
-    """Insert one entry; whether it was new. Raises what SQLite raises."""
+    """Insert one entry. Returns whether it was new. Raises what SQLite raises."""
     return writer.execute(_statement(1), _parameters(draft, received_at)).rowcount > 0
 
 
 def insert_new(writer: sqlite3.Connection, drafts: Sequence[Draft], received_at: int) -> bool:
-    """Insert all of these in their order, if every one is new; else insert nothing. Whether they were.
+    """Insert all drafts in their order if every one is new, else none. Returns whether they were inserted.
 
-    Within a transaction. Raises what SQLite raises; what was inserted till then is the caller's to roll back.
+    It may return False for new drafts that can't share a statement. Call it in a transaction. Raises what SQLite
+    raises, and then the caller rolls the transaction back.
     """
     runs = [draft.run_id for draft in drafts if draft.is_outcome]
     # A statement does not see its own rows: two outcomes of one run would both count.
-    if len(set(runs)) < len(runs) or sum(len(draft.body) for draft in drafts) > _MOST_BYTES:
+    if len(set(runs)) < len(runs) or sum(len(draft.body) for draft in drafts) > _MAX_BYTES:
         return False
     writer.execute("SAVEPOINT many")
-    first = changed = 0
-    while changed == first < len(drafts):
-        # Powers of two, so that there are few statements to prepare.
-        rows = min(_MOST_ROWS, 1 << (len(drafts) - first).bit_length() - 1)
-        values = [value for draft in drafts[first : first + rows] for value in _parameters(draft, received_at)]
-        changed += writer.execute(_statement(rows), values).rowcount
-        first += rows
-    are_new = changed == len(drafts)
+    are_new = all(_insert_chunk(writer, chunk, received_at) for chunk in _chunks(drafts))
     if not are_new:
         writer.execute("ROLLBACK TO many")
     writer.execute("RELEASE many")
     return are_new
 
 
+def _chunks(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+    """Cut the drafts into pieces of the sizes that there are statements for."""
+    start = 0
+    for size in _CHUNK_SIZES:
+        while len(drafts) - start >= size:
+            yield drafts[start : start + size]
+            start += size
+
+
+def _insert_chunk(writer: sqlite3.Connection, drafts: Sequence[Draft], received_at: int) -> bool:
+    """Insert these drafts with one statement. Returns whether all of them were new."""
+    values = [value for draft in drafts for value in _parameters(draft, received_at)]
+    return writer.execute(_statement(len(drafts)), values).rowcount == len(drafts)
+
+
 @cache
 def _statement(rows: int) -> str:
+    """The statement that inserts so many rows."""
     values = ", ".join([_VALUES] * rows)
     return f"INSERT INTO entry ({_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608 - constants only
 

@@ -1,4 +1,4 @@
-"""A ledger's URL to the ledger it names."""
+"""Opens the ledger that a URL names."""
 
 from pathlib import Path
 
@@ -10,15 +10,19 @@ _SQLITE = "sqlite:///"
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a URL names: `sqlite:///data/ledger.db` is relative, `sqlite:////var/ledger.db` absolute."""
+    """The file that a URL names, or None if it names none.
+
+    `sqlite:///data/ledger.db` is a relative path, `sqlite:////var/ledger.db` an absolute one.
+    """
     path = url.removeprefix(_SQLITE)
     return Path(path) if url.startswith(_SQLITE) and path and not path.endswith("/") else None
 
 
 def open_ledger(url: str, max_size: int | None = None, *, must_exist: bool = False) -> Ledger:
-    """Open the ledger, made new where there is none and none must be; raises LedgerUnusableError.
+    """Open a ledger. A file that does not exist is created, unless it must exist.
 
-    `max_size` in bytes.
+    `max_size`: bytes above which nothing is appended. Raises LedgerUnusableError, or LedgerUnavailableError while
+    another program holds the file's lock.
     """
     path = sqlite_path(url)
     if path is None:

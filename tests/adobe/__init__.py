@@ -1,18 +1,19 @@
-"""What the tests of reading share: a moment to read at, bodies to read, and what must hold of whatever was read."""
+"""What the tests of `exporter.adobe` share: the time of reading, bodies, and what must hold for everything read."""
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Final
+from typing import Any, Final
 
+import pytest
 from hypothesis import strategies as st
 
 from exporter.adobe import deliveries, payloads
 from exporter.model import Delivery, Event, Fact, FlowRun
 
 NOW: Final = 1_760_000_000_000
-"""The moment of reading: 2025-10-09T08:53:20Z, an hour or a day after the samples."""
+"""The time of reading: 2025-10-09T08:53:20Z, an hour or a day after the samples."""
 
 ORG: Final = "0B7D41C65E2F93A80C1D2E3F@AdobeOrg"
 
@@ -52,7 +53,7 @@ GARBAGE: Final[Mapping[str, bytes]] = {
     "10,000 brackets": DEEP,
     **{f"{depth} objects": b'{"a":' * depth + b"1" + b"}" * depth for depth in (450, 600, 1100)},
 }
-"""What a leaf can hold that it should not, as JSON text (or nearly)."""
+"""Invalid values of a field, by what is wrong with them, as JSON or nearly JSON."""
 
 _KEYS: Final = (
     *("id", "flowId", "flowRunId", "status", "metrics", "statusSummary", "errors", "extensions", "recordSummary"),
@@ -79,7 +80,25 @@ trees: Final = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=8),
     max_leaves=40,
 )
-"""JSON values made of Adobe's words in any wrong place."""
+"""JSON values that are made of Adobe's member names and texts, each in any place."""
+
+
+def failing(cases: Mapping[str, Any] | Iterable[Any], check: Callable[[Any], object]) -> dict[str, str]:
+    """The cases for which a check raises, with what it raised. A test of a whole table asserts that there is none.
+
+    The keys are the names of the cases, or their texts if they have no names.
+    """
+    named = cases if isinstance(cases, Mapping) else {repr(case)[:60]: case for case in cases}
+    found: dict[str, str] = {}
+    for name, case in named.items():
+        try:
+            check(case)
+        except Exception as error:  # noqa: BLE001 - it is in the result
+            found[name] = f"{type(error).__name__}: {error}"
+        except pytest.fail.Exception as error:
+            found[name] = str(error)
+    assert named, "the table is empty"
+    return found
 
 
 def encoded(value: object) -> bytes:
@@ -88,12 +107,12 @@ def encoded(value: object) -> bytes:
 
 
 def a_run(run_id: object = "r", **members: object) -> dict[str, object]:
-    """The smallest run there is, and whatever else it should have."""
+    """The smallest run, with more members."""
     return {"id": run_id, "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}, **members}
 
 
 def opened(body: bytes, **headers: str) -> tuple[Event, ...]:
-    """The events of a request; a header's name is written with underscores."""
+    """The events of a request. Headers are keywords, with underscores in their names."""
     raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     delivery = deliveries.open_delivery(raw, body, NOW)
     assert isinstance(delivery, Delivery)
@@ -101,22 +120,22 @@ def opened(body: bytes, **headers: str) -> tuple[Event, ...]:
 
 
 def read_again(event: Event) -> Fact:
-    """What is told by the bytes that the ledger keeps of an event, as the metrics read them."""
+    """The fact in the body that the ledger stores of an event, as the metrics read it."""
     return payloads.read(event.body, NOW, event.event_code or "")
 
 
 def facts(body: bytes) -> list[Fact]:
-    """What a request tells."""
+    """The facts in a request."""
     return [event.fact for event in opened(body)]
 
 
 def run_ids(body: bytes) -> list[str]:
-    """The ids of the runs that a request tells."""
+    """The ids of the runs in a request."""
     return [fact.run_id for fact in facts(body) if isinstance(fact, FlowRun)]
 
 
 def assert_keepable(value: object) -> None:
-    """Hold a fact, or an event, to what a database and an encoder take: clean text, and integers of 64 bits."""
+    """Assert that a database and an encoder can take a fact or an event: clean text, and integers of 64 bits."""
     for leaf in _leaves(value):
         if isinstance(leaf, str):
             leaf.encode()

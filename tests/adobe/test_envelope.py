@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe.envelope import Unwrapped, Wrapping, looks_like_alert, looks_like_run, member, unwrap
+from exporter.adobe.envelope import Metadata, Unwrapped, looks_like_alert, looks_like_run, member, unwrap
 from tests.adobe import ORG, a_run
 
 RUN = a_run()
@@ -28,7 +28,7 @@ def test_one_object(inner: dict[str, object], before: list[str], path: tuple[str
     node = inner
     for key in reversed(before):
         node = {key: node, "beside": 1}
-    assert unwrap(node, Wrapping()) == Unwrapped(wrapping=Wrapping(), inner=inner, path=path)
+    assert unwrap(node, Metadata()) == Unwrapped(metadata=Metadata(), content=inner, path=path)
 
 
 @pytest.mark.parametrize("key", ["messages", "items", "event", "data"])
@@ -38,7 +38,7 @@ def test_a_list(key: str, before: tuple[str, ...]) -> None:
     node: dict[str, object] = {key: [RUN, None, ALERT]}
     for outer in reversed(before):
         node = {outer: node}
-    assert unwrap(node, Wrapping()) == Unwrapped(wrapping=Wrapping(), inner=[RUN, None, ALERT], path=(*before, key))
+    assert unwrap(node, Metadata()) == Unwrapped(metadata=Metadata(), content=[RUN, None, ALERT], path=(*before, key))
 
 
 @pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
@@ -46,7 +46,7 @@ def test_a_list(key: str, before: tuple[str, ...]) -> None:
 def test_what_wraps_nothing(key: str, inside: object) -> None:
     """A wrapper that holds no object is the object itself."""
     node = {key: inside}
-    assert unwrap(node, Wrapping()).inner == node
+    assert unwrap(node, Metadata()).content == node
 
 
 @pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
@@ -54,14 +54,14 @@ def test_what_wraps_nothing(key: str, inside: object) -> None:
 def test_a_run_is_no_wrapper(key: str, inside: object) -> None:
     """A run or an alert is taken as it is, whatever else it holds."""
     for node in (RUN | {key: inside}, ALERT | {key: inside}):
-        assert unwrap(node, Wrapping()).inner == node
+        assert unwrap(node, Metadata()).content == node
 
 
 @pytest.mark.parametrize(
-    ("node", "wrapping"),
+    ("node", "metadata"),
     [
-        pytest.param({"event_id": "e", "event": RUN}, Wrapping(event_id="e"), id="event_id"),
-        pytest.param({"eventid": "new", "event_id": "old", "event": RUN}, Wrapping(event_id="new"), id="eventid first"),
+        pytest.param({"event_id": "e", "event": RUN}, Metadata(event_id="e"), id="event_id"),
+        pytest.param({"eventid": "new", "event_id": "old", "event": RUN}, Metadata(event_id="new"), id="eventid first"),
         pytest.param(
             {
                 "specversion": "1.0",
@@ -71,12 +71,12 @@ def test_a_run_is_no_wrapper(key: str, inside: object) -> None:
                 "time": "2025-10-08T12:21:01Z",
                 "data": RUN,
             },
-            Wrapping(event_id="e", event_code="t", envelope_time="2025-10-08T12:21:01Z"),
+            Metadata(event_id="e", event_code="t", envelope_time="2025-10-08T12:21:01Z"),
             id="CloudEvents",
         ),
         pytest.param(
             RUN | {"header": {"_adobeio": {"imsOrgId": ORG, "eventCode": "c"}}},
-            Wrapping(event_code="c", org=ORG),
+            Metadata(event_code="c", org=ORG),
             id="header",
         ),
         pytest.param(
@@ -86,31 +86,31 @@ def test_a_run_is_no_wrapper(key: str, inside: object) -> None:
                 "_eventNotificationMeta": {"type": "c"},
                 "value": RUN,
             },
-            Wrapping(event_code="c", org=ORG, envelope_time="1759914102040"),
+            Metadata(event_code="c", org=ORG, envelope_time="1759914102040"),
             id="message",
         ),
-        pytest.param({"event_code": "c", "event": RUN}, Wrapping(event_code="c"), id="event_code"),
-        pytest.param({"event_type": "c", "event": RUN}, Wrapping(event_code="c"), id="event_type"),
-        pytest.param(RUN | {"imsOrgId": ORG}, Wrapping(org=ORG), id="imsOrgId"),
-        pytest.param(RUN | {"xdm:imsOrgId": ORG}, Wrapping(org=ORG), id="xdm:imsOrgId"),
-        pytest.param(RUN | {"xdm:imsOrg": ORG}, Wrapping(org=ORG), id="xdm:imsOrg"),
+        pytest.param({"event_code": "c", "event": RUN}, Metadata(event_code="c"), id="event_code"),
+        pytest.param({"event_type": "c", "event": RUN}, Metadata(event_code="c"), id="event_type"),
+        pytest.param(RUN | {"imsOrgId": ORG}, Metadata(org=ORG), id="imsOrgId"),
+        pytest.param(RUN | {"xdm:imsOrgId": ORG}, Metadata(org=ORG), id="xdm:imsOrgId"),
+        pytest.param(RUN | {"xdm:imsOrg": ORG}, Metadata(org=ORG), id="xdm:imsOrg"),
         pytest.param(
             {"event_id": "outer", "imsOrgId": "outer", "event": RUN | {"event_id": "inner"}},
-            Wrapping(event_id="inner", org="outer"),
+            Metadata(event_id="inner", org="outer"),
             id="innermost believed",
         ),
     ],
 )
-def test_what_wrappers_say(node: dict[str, object], wrapping: Wrapping) -> None:
+def test_what_wrappers_say(node: dict[str, object], metadata: Metadata) -> None:
     """A wrapper says what its content does not; where both speak, the innermost is believed."""
-    assert unwrap(node, Wrapping()).wrapping == wrapping
+    assert unwrap(node, Metadata()).metadata == metadata
 
 
 def test_the_request_speaks_last() -> None:
     """What the request says stands where no wrapper says it."""
-    request = Wrapping(event_id="request", event_code="request")
-    assert unwrap(RUN, request).wrapping == request
-    assert unwrap({"event_id": "e", "event": RUN}, request).wrapping == Wrapping(event_id="e", event_code="request")
+    request = Metadata(event_id="request", event_code="request")
+    assert unwrap(RUN, request).metadata == request
+    assert unwrap({"event_id": "e", "event": RUN}, request).metadata == Metadata(event_id="e", event_code="request")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_any_nesting(keys: list[str]) -> None:
     node = RUN
     for key in reversed(keys):
         node = {key: node}
-    assert unwrap(node, Wrapping()) == Unwrapped(wrapping=Wrapping(), inner=RUN, path=tuple(keys))
+    assert unwrap(node, Metadata()) == Unwrapped(metadata=Metadata(), content=RUN, path=tuple(keys))
 
 
 @pytest.mark.parametrize("depth", [20, 400])
@@ -160,6 +160,6 @@ def test_no_nesting_is_endless(depth: int) -> None:
     node = RUN
     for _ in range(depth):
         node = {"event": node}
-    inner = unwrap(node, Wrapping()).inner
+    inner = unwrap(node, Metadata()).content
     assert isinstance(inner, dict)
     assert not looks_like_run(inner)

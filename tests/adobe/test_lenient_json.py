@@ -91,8 +91,8 @@ def test_too_deep(depth: int, bracket: str, beside: bytes) -> None:
     assert decoded is not None
     assert isinstance(decoded.value, dict)
     assert (decoded.value["before"], decoded.value["after"]) == ([1], {"b": 2})
-    assert decoded.pruned or decoded.value["leaf"] == json.loads(leaf)
-    assert not (decoded.pruned and depth < MAX_DEPTH)
+    assert decoded.is_pruned or decoded.value["leaf"] == json.loads(leaf)
+    assert not (decoded.is_pruned and depth < MAX_DEPTH)
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, 1000, 20_000])
@@ -108,8 +108,8 @@ def test_what_is_not_too_deep_stays(depth: int) -> None:
         value = value[1]
         levels += 1
     assert levels == min(depth + 1, MAX_DEPTH)
-    assert value == (None if decoded.pruned else 0)
-    assert decoded.pruned is (depth + 1 > MAX_DEPTH)
+    assert value == (None if decoded.is_pruned else 0)
+    assert decoded.is_pruned is (depth + 1 > MAX_DEPTH)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 import base64
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa, x25519
@@ -20,8 +18,8 @@ from hypothesis import strategies as st
 
 from exporter.adobe.signature import Signature, is_key_path, load_key, signatures, verify
 from exporter.errors import BadKeyError, KeyPathError, SignatureMissingError
-
-SHARED: Final = Path(__file__).parents[2].parent / "shared" / "adobe-signature-vectors.json"
+from tests.adobe import failing
+from tests.samples import SIGNATURE_OF_ANOTHER_BODY, UNRELATED_KEY, vector
 
 PATH: Final = "/prod/keys/pub-key-Ptc2pD9vT9.pem"
 OTHER_PATH: Final = "/prod/keys/pub-key-8e1f2a34-90ab-4cde-8f01-23456789abcd.pem"
@@ -96,7 +94,7 @@ ATTACKS: Final = {
     "no slash at the start": "prod/keys/pub-key-a.pem",
     "two paths": PATH + "," + PATH,
 }
-"""Paths that a stranger may send, by what is wrong with them; none names a key of Adobe's."""
+"""Paths that a sender may invent, by what is wrong with them. None has the form of Adobe's key paths."""
 
 SIGNATURE_1: Final = b"x-adobe-digital-signature-1"
 SIGNATURE_2: Final = b"x-adobe-digital-signature-2"
@@ -107,7 +105,7 @@ TWO: Final = base64.b64encode(b"2" * 256)
 
 
 def private_key(name: str = "") -> rsa.RSAPrivateKey:
-    """A key made up for these tests, the same one for the same name."""
+    """A private key that is generated for these tests, the same one for the same name."""
     return _private_key(name)
 
 
@@ -117,7 +115,7 @@ def _private_key(name: str) -> rsa.RSAPrivateKey:
 
 
 def pem(key: rsa.RSAPublicKey) -> bytes:
-    """The key's file."""
+    """The file of a public key."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -126,36 +124,19 @@ def signed(body: bytes, name: str = "", path: str = PATH, digest: HashAlgorithm 
     return Signature(private_key(name).sign(body, padding.PKCS1v15(), digest or SHA256()), path)
 
 
-class Vector(NamedTuple):
-    """One of the signatures that Adobe published."""
-
-    body: bytes
-    signature: Signature
-    pem: bytes
-
-
-def vector(name: str, number: int) -> Vector:
-    """The vector of that name; skips the test where Adobe's vectors are not beside the project."""
-    if not SHARED.exists():
-        pytest.skip(f"Adobe's vectors are not beside the project ({SHARED})")
-    (found,) = (each for each in json.loads(SHARED.read_bytes())["vectors"] if each["name"] == name)
+def signed_vector(name: str, number: int) -> tuple[bytes, Signature, bytes]:
+    """A body, one of its signatures as it is read from the headers, and the file of the key that verifies it."""
+    body, text, pem_ = vector(name, number)
     headers = {
-        b"x-adobe-digital-signature-%d" % number: found[f"signature_{number}"].encode(),
+        b"x-adobe-digital-signature-%d" % number: text,
         b"x-adobe-public-key%d-path" % number: PATH.encode(),
     }
     (signature,) = signatures(headers)
-    return Vector(found["body"].encode(), signature, found[f"key_{number}"].encode())
-
-
-def shared(name: str) -> str:
-    """Another member of the vectors' file."""
-    if not SHARED.exists():
-        pytest.skip(f"Adobe's vectors are not beside the project ({SHARED})")
-    return str(json.loads(SHARED.read_bytes())[name])
+    return body, signature, pem_
 
 
 def with_bit_flipped(original: bytes, at: int) -> bytes:
-    """The same bytes but for one bit of the byte at a place."""
+    """The same bytes with one bit of the byte at a place changed."""
     return original[:at] + bytes([original[at] ^ (1 << at % 8)]) + original[at + 1 :]
 
 
@@ -168,31 +149,33 @@ vectors = pytest.mark.parametrize(("name", "number"), [("single", 1), ("single",
 
 
 @vectors
-def test_adobes_vectors(name: str, number: int) -> None:
-    """The signatures that Adobe published are of the bodies that Adobe published, by their own keys."""
-    body, signature, key = vector(name, number)
+def test_vectors(name: str, number: int) -> None:
+    """Either signature of a single event and of a batch verifies with its own key."""
+    body, signature, key = signed_vector(name, number)
     assert verify(body, signature, load_key(key))
 
 
 @vectors
-def test_adobes_vectors_with_the_other_key(name: str, number: int) -> None:
-    """A signature verifies with its own key, not with that of the other."""
-    body, signature, _ = vector(name, number)
+def test_vectors_with_another_key(name: str, number: int) -> None:
+    """A signature does not verify with the other key of its body, nor with an unrelated key."""
+    body, signature, _ = signed_vector(name, number)
     assert not verify(body, signature, load_key(vector(name, 3 - number).pem))
-    assert not verify(body, signature, load_key(shared("unrelated_key").encode()))
+    assert not verify(body, signature, load_key(UNRELATED_KEY))
 
 
 @vectors
-def test_adobes_vectors_with_another_signature(name: str, number: int) -> None:
-    """The signature that Adobe published as wrong is wrong."""
-    body, _, key = vector(name, number)
-    assert not verify(body, Signature(base64.b64decode(shared("invalid_signature")), PATH), load_key(key))
+def test_vectors_with_the_signature_of_another_body(name: str, number: int) -> None:
+    """A signature of other bytes does not verify, although the first key made it."""
+    body, _, key = signed_vector(name, number)
+    other = Signature(base64.b64decode(SIGNATURE_OF_ANOTHER_BODY), PATH)
+    assert not verify(body, other, load_key(key))
+    assert verify(b'{"event": "another body"}', other, load_key(vector(name, 1).pem))
 
 
 @vectors
-def test_adobes_vectors_with_a_body_changed(name: str, number: int) -> None:
-    """One bit of any byte of the body, a byte more or a byte less, and the signature is wrong."""
-    body, signature, pem_ = vector(name, number)
+def test_vectors_with_a_changed_body(name: str, number: int) -> None:
+    """A signature does not verify if one bit of any byte of the body changes, or if a byte is added or removed."""
+    body, signature, pem_ = signed_vector(name, number)
     key = load_key(pem_)
     for at in range(len(body)):
         assert not verify(with_bit_flipped(body, at), signature, key)
@@ -202,9 +185,9 @@ def test_adobes_vectors_with_a_body_changed(name: str, number: int) -> None:
 
 
 @vectors
-def test_adobes_vectors_with_a_signature_changed(name: str, number: int) -> None:
-    """One bit of any byte of the signature, a byte more or a byte less, and it is wrong."""
-    body, signature, pem_ = vector(name, number)
+def test_vectors_with_a_changed_signature(name: str, number: int) -> None:
+    """A signature does not verify if one bit of any of its bytes changes, or if it is longer or shorter."""
+    body, signature, pem_ = signed_vector(name, number)
     key = load_key(pem_)
     value = signature.value
     assert len(value) == 256
@@ -215,19 +198,19 @@ def test_adobes_vectors_with_a_signature_changed(name: str, number: int) -> None
 
 
 @vectors
-def test_adobes_vectors_with_a_key_changed(name: str, number: int) -> None:
-    """One bit of any byte of the key, and it is no key, or not the one that signed."""
-    body, signature, pem_ = vector(name, number)
+def test_vectors_with_a_changed_key(name: str, number: int) -> None:
+    """If one bit of any byte of the key file changes, it is refused or it does not verify the signature."""
+    body, signature, pem_ = signed_vector(name, number)
     assert_no_other_key_verifies(body, signature, pem_)
 
 
 def test_a_key_changed() -> None:
-    """One bit of any byte of a key of ours, and it is no key, or not the one that signed."""
+    """A key that differs in one bit from the one that signed is refused or does not verify."""
     assert_no_other_key_verifies(b"{}", signed(b"{}"), pem(private_key().public_key()))
 
 
 def assert_no_other_key_verifies(body: bytes, signature: Signature, pem_: bytes) -> None:
-    """Hold every key that differs from this one in one byte to being refused, or not verifying."""
+    """Assert that every key that differs from this one in one bit is refused or does not verify the signature."""
     der = load_pem_public_key(pem_).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     survivors = []
     for at in range(len(der)):
@@ -241,7 +224,7 @@ def assert_no_other_key_verifies(body: bytes, signature: Signature, pem_: bytes)
 
 @given(st.binary())
 def test_sign_and_verify(body: bytes) -> None:
-    """What our key signed verifies with it, and only with it."""
+    """A signature verifies with the key that made it, and with no other key."""
     assert verify(body, signed(body), private_key().public_key())
     assert not verify(body, signed(body), private_key("another").public_key())
     assert not verify(body + b"\x00", signed(body), private_key().public_key())
@@ -249,13 +232,13 @@ def test_sign_and_verify(body: bytes) -> None:
 
 @given(st.binary(), st.binary())
 def test_a_signature_is_of_one_body(body: bytes, other: bytes) -> None:
-    """A signature of one body verifies another only where the two are the same."""
+    """A signature of one body verifies another one only if the two are equal."""
     assert verify(other, signed(body), private_key().public_key()) is (body == other)
 
 
 @given(st.binary(max_size=600))
 def test_any_signature(value: bytes) -> None:
-    """Bytes that nobody signed are no signature, whatever their length."""
+    """Bytes that no key made do not verify, whatever their length."""
     assert not verify(b"{}", Signature(value, PATH), private_key().public_key())
 
 
@@ -264,31 +247,31 @@ DIGESTS: Final = (SHA1(), SHA384(), SHA512())  # noqa: S303 - to see it refused
 
 @pytest.mark.parametrize("digest", DIGESTS, ids=lambda digest: digest.name)
 def test_another_digest(digest: HashAlgorithm) -> None:
-    """A signature over any digest but SHA-256 is wrong."""
+    """A signature with any digest but SHA-256 does not verify."""
     assert not verify(b"{}", signed(b"{}", digest=digest), private_key().public_key())
 
 
 def test_another_padding() -> None:
-    """A signature of the other scheme of RSA is wrong."""
+    """A signature with PSS, the other scheme of RSA, does not verify."""
     pss = padding.PSS(padding.MGF1(SHA256()), padding.PSS.MAX_LENGTH)
     value = private_key().sign(b"{}", pss, SHA256())
     assert not verify(b"{}", Signature(value, PATH), private_key().public_key())
 
 
 def test_load_key() -> None:
-    """A public key's file is read as the key that was written."""
+    """Loading the file of a public key gives that key."""
     key = private_key().public_key()
     assert load_key(pem(key)).public_numbers() == key.public_numbers()
 
 
 @pytest.mark.parametrize("bits", [2048, 3072, 4096, 8192])
 def test_load_key_of_any_size_in_use(bits: int) -> None:
-    """Keys of 2048 bits and more are read."""
+    """Keys of 2048 to 8192 bits are accepted."""
     assert load_key(of_size(bits)).key_size == bits
 
 
 def of_size(bits: int) -> bytes:
-    """The file of a key of so many bits; nobody knows its factors."""
+    """The file of a public key of so many bits. Its private key is not known."""
     return pem(rsa.RSAPublicNumbers(65537, (1 << (bits - 1)) + 12345).public_key())
 
 
@@ -331,16 +314,19 @@ BAD_KEYS: Final[Mapping[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_KEYS)
-def test_no_key(name: str) -> None:
-    """What is no RSA key of a size in use today is refused."""
-    with pytest.raises(BadKeyError):
-        load_key(BAD_KEYS[name]())
+def test_bad_keys() -> None:
+    """Anything but an RSA public key of 2048 to 8192 bits is refused."""
+
+    def check(make: Callable[[], bytes]) -> None:
+        with pytest.raises(BadKeyError):
+            load_key(make())
+
+    assert failing(BAD_KEYS, check) == {}
 
 
 @given(st.binary() | st.binary().map(as_pem))
 def test_any_key(content: bytes) -> None:
-    """Any bytes at all are refused as a key, and nothing worse."""
+    """Random bytes are refused as a key, and raise nothing else."""
     with pytest.raises(BadKeyError):
         load_key(content)
 
@@ -383,74 +369,78 @@ def test_any_key(content: bytes) -> None:
     ],
 )
 def test_signatures(headers: dict[bytes, bytes], found: tuple[Signature, ...]) -> None:
-    """Every complete pair of a signature and a path is found, and one is enough."""
+    """Every signature that comes with its key path is found, and one is enough."""
     assert signatures(headers) == found
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        pytest.param({}, id="nothing"),
-        pytest.param({SIGNATURE_1: ONE, SIGNATURE_2: TWO}, id="signatures without paths"),
-        pytest.param({PATH_1: PATH.encode(), PATH_2: PATH.encode()}, id="paths without signatures"),
-        pytest.param({SIGNATURE_1: ONE, PATH_2: PATH.encode()}, id="the first signature and the second path"),
-        pytest.param({SIGNATURE_2: ONE, PATH_1: PATH.encode()}, id="the second signature and the first path"),
-        pytest.param({SIGNATURE_1: b"no base64!", PATH_1: PATH.encode()}, id="no base64"),
-        pytest.param({SIGNATURE_1: ONE[:-1], PATH_1: PATH.encode()}, id="base64 without its padding"),
-        pytest.param({SIGNATURE_1: ONE + b"\n", PATH_1: PATH.encode()}, id="base64 and a newline"),
-        pytest.param({SIGNATURE_1: ONE[:9] + b" " + ONE[9:], PATH_1: PATH.encode()}, id="base64 with a blank"),
-        pytest.param({SIGNATURE_1: b"-_-_" * 86, PATH_1: PATH.encode()}, id="base64 for addresses"),
-        pytest.param({SIGNATURE_1: b"\xff" * 344, PATH_1: PATH.encode()}, id="bytes"),
-        pytest.param({SIGNATURE_1: b"A" * 4000, PATH_1: PATH.encode()}, id="too long"),
-        pytest.param({b"x-adobe-digital-signature1": ONE, PATH_1: PATH.encode()}, id="the name that is misspelt"),
-        pytest.param({SIGNATURE_1: ONE, b"x-adobe-public-key-1-path": PATH.encode()}, id="symmetric names"),
-        pytest.param({b"x-adobe-signature": ONE}, id="the old signature"),
-    ],
-)
-def test_no_signature(headers: dict[bytes, bytes]) -> None:
-    """A request in which no signature has its path is not signed."""
-    with pytest.raises(SignatureMissingError):
-        signatures(headers)
+UNSIGNED: Final = {
+    "nothing": {},
+    "signatures without paths": {SIGNATURE_1: ONE, SIGNATURE_2: TWO},
+    "paths without signatures": {PATH_1: PATH.encode(), PATH_2: PATH.encode()},
+    "the first signature and the second path": {SIGNATURE_1: ONE, PATH_2: PATH.encode()},
+    "the second signature and the first path": {SIGNATURE_2: ONE, PATH_1: PATH.encode()},
+    "no base64": {SIGNATURE_1: b"no base64!", PATH_1: PATH.encode()},
+    "base64 without its padding": {SIGNATURE_1: ONE[:-1], PATH_1: PATH.encode()},
+    "base64 and a newline": {SIGNATURE_1: ONE + b"\n", PATH_1: PATH.encode()},
+    "base64 with a blank": {SIGNATURE_1: ONE[:9] + b" " + ONE[9:], PATH_1: PATH.encode()},
+    "base64 for addresses": {SIGNATURE_1: b"-_-_" * 86, PATH_1: PATH.encode()},
+    "bytes": {SIGNATURE_1: b"\xff" * 344, PATH_1: PATH.encode()},
+    "too long": {SIGNATURE_1: b"A" * 4000, PATH_1: PATH.encode()},
+    "the name that is misspelt": {b"x-adobe-digital-signature1": ONE, PATH_1: PATH.encode()},
+    "symmetric names": {SIGNATURE_1: ONE, b"x-adobe-public-key-1-path": PATH.encode()},
+    "the old signature": {b"x-adobe-signature": ONE},
+}
+"""Headers in which no signature has its key path."""
+
+
+def test_unsigned_requests() -> None:
+    """A request in which no signature has its key path is not signed."""
+
+    def check(headers: dict[bytes, bytes]) -> None:
+        with pytest.raises(SignatureMissingError):
+            signatures(headers)
+
+    assert failing(UNSIGNED, check) == {}
 
 
 @given(st.dictionaries(st.sampled_from([SIGNATURE_1, SIGNATURE_2, PATH_1, PATH_2]), st.binary()))
 def test_any_headers(headers: dict[bytes, bytes]) -> None:
-    """Headers of any bytes name no key of Adobe's, or are no signature."""
+    """Random headers are refused: their key path does not have Adobe's form, or there is no signature."""
     with pytest.raises((KeyPathError, SignatureMissingError)):
         signatures(headers)
 
 
-@pytest.mark.parametrize("path", GOOD_PATHS)
-def test_a_key_path(path: str) -> None:
-    """A path as Adobe writes them, of a UUID or not, names a key."""
-    assert is_key_path(path)
+def test_key_paths() -> None:
+    """A path of Adobe's form is accepted, whether its name is a UUID or not."""
+    assert [path for path in GOOD_PATHS if not is_key_path(path)] == []
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_no_key_path(attack: str) -> None:
-    """A path that is not exactly one of Adobe's keys' names no key."""
-    assert not is_key_path(ATTACKS[attack])
+def test_attacks() -> None:
+    """A path that is not exactly of Adobe's form is not accepted."""
+    assert [name for name, path in ATTACKS.items() if is_key_path(path)] == []
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("number", [1, 2])
-def test_no_key_path_in_a_header(number: int, attack: str) -> None:
-    """A request that names a key which is not Adobe's is refused, even where another signature is in order."""
-    headers = {SIGNATURE_1: ONE, PATH_1: PATH.encode(), SIGNATURE_2: TWO, PATH_2: OTHER_PATH.encode()}
-    headers[(PATH_1, PATH_2)[number - 1]] = ATTACKS[attack].encode()
-    with pytest.raises(KeyPathError):
-        signatures(headers)
+@pytest.mark.parametrize("header", [PATH_1, PATH_2], ids=bytes.decode)
+def test_attacks_in_a_header(header: bytes) -> None:
+    """A request with a key path that is not of Adobe's form is refused, even if its other signature is valid."""
+
+    def check(path: str) -> None:
+        headers = {SIGNATURE_1: ONE, PATH_1: PATH.encode(), SIGNATURE_2: TWO, PATH_2: OTHER_PATH.encode()}
+        with pytest.raises(KeyPathError):
+            signatures(headers | {header: path.encode()})
+
+    assert failing(ATTACKS, check) == {}
 
 
 @given(st.text())
 def test_any_path(path: str) -> None:
-    """A text that somebody made up names no key."""
+    """A random text is not accepted as a key path."""
     assert not is_key_path(path)
 
 
 @given(st.from_regex(r"/prod/keys/pub-key-[A-Za-z0-9-]{1,64}\.pem", fullmatch=True), st.text(min_size=1), st.data())
 def test_a_key_path_and_more(path: str, more: str, data: st.DataObject) -> None:
-    """A key's path allows nothing before or after it."""
+    """A key path with anything before or after it is not accepted."""
     assert is_key_path(path)
     assert not is_key_path(more + path)
     assert not is_key_path(path + more)

@@ -571,7 +571,7 @@ def test_failures_go_before_keys() -> None:
             await adobe.fails(path(number))
         assert adobe.keys.cached(path(0)) is not None
         assert adobe.keys.cached(path(1)) is not None
-        assert len(adobe.keys._kept) == MAX_KEYS
+        assert len(adobe.keys._cache) == MAX_KEYS
 
     play(story)
 

@@ -1,4 +1,4 @@
-"""What every ledger promises (exporter.ledger.Ledger), whichever engine keeps it."""
+"""The guarantees of the port (exporter.ledger.Ledger), tested with every engine."""
 
 import asyncio
 import threading
@@ -321,6 +321,29 @@ def test_a_closed_ledger_takes_nothing(ledger: Ledger) -> None:
     ledger.close()
     with pytest.raises(LedgerUnavailableError):
         append(ledger, draft())
+
+
+def test_a_ledger_that_can_be_written(ledger: Ledger) -> None:
+    """The write check passes as often as it is made, and changes no entry, no position and no cursor of others."""
+    append(ledger, draft(), cursor=Cursor(name="journal", value="position"))
+    before = entries(ledger), ledger.head(), ledger.cursor("journal")
+    for _ in range(3):
+        asyncio.run(ledger.check_writable())
+    assert (entries(ledger), ledger.head(), ledger.cursor("journal")) == before
+
+
+def test_the_write_check_needs_the_space_of_a_notification(ledger: Ledger) -> None:
+    """The write check needs as much space as a notification, because a few bytes may fit on a disk that is full."""
+    before = ledger.size()
+    asyncio.run(ledger.check_writable())
+    assert ledger.size() >= before + 64 * 1024
+
+
+def test_a_closed_ledger_can_not_be_written(ledger: Ledger) -> None:
+    """The write check raises what an append would raise."""
+    ledger.close()
+    with pytest.raises(LedgerUnavailableError):
+        asyncio.run(ledger.check_writable())
 
 
 def test_size_grows_with_what_is_kept(ledger: Ledger) -> None:

@@ -81,6 +81,8 @@ def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
                 append(ledger, draft(body=bytes(200_000)))
         with pytest.raises(LedgerFullError):
             append(ledger, draft())
+        with pytest.raises(LedgerFullError):
+            asyncio.run(ledger.check_writable())
         for position in (1000, 1001):
             ledger.save_checkpoint(position, b"state")
         size = path.stat().st_size
@@ -273,6 +275,8 @@ def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatc
         with locked(path):
             with pytest.raises(LedgerUnavailableError):
                 append(ledger, lost)
+            with pytest.raises(LedgerUnavailableError):
+                asyncio.run(ledger.check_writable())
             assert [entry.body for entry in entries(ledger)] == [b"before"]
         assert append(ledger, lost) == [Receipt(kind=EntryKind.UNSUPPORTED, is_new=True)]
         assert [entry.body for entry in entries(ledger)] == [b"before", b"lost at first"]
@@ -287,14 +291,17 @@ def test_opening_while_another_holds_the_lock(path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_full_disk(ledger: SqliteLedger) -> None:
-    """When the file can't grow nothing of the append is kept, and when it can again the ledger goes on."""
+    """While the file can't grow, appends and the write check fail and nothing is stored. Afterwards all is well."""
     (pages,) = ledger._writer.execute("PRAGMA page_count").fetchone()
     ledger._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
     large = draft(), draft(body=b"x" * 100_000)
     with pytest.raises(LedgerUnavailableError):
         append(ledger, *large)
     assert entries(ledger) == []
+    with pytest.raises(LedgerUnavailableError):
+        asyncio.run(ledger.check_writable())
     ledger._writer.execute("PRAGMA max_page_count = 1000000")
+    asyncio.run(ledger.check_writable())
     assert [receipt.is_new for receipt in append(ledger, *large)] == [True, True]
 
 
