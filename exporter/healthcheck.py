@@ -1,8 +1,8 @@
 """`python -m exporter.healthcheck`: asks the exporter in this container whether it is healthy.
 
-The image's HEALTHCHECK runs it. It has no settings of its own. Process 1 is the exporter, and its flags and variables say where it listens and whether
-that is with TLS. If the webhook has its own listener, that one is asked, because it never has TLS. Whether the exporter
-is healthy is decided by the route `/-/healthy` alone.
+The image's HEALTHCHECK runs it. It has no settings of its own. Process 1 is the exporter, and its flags and variables
+give the address and whether TLS is used there. If the webhook has its own listener, that one is asked, because it never
+has TLS. Whether the exporter is healthy is decided by the route `/-/healthy` alone.
 """
 
 import http.client

@@ -99,6 +99,7 @@ async def serve_until_signal(listeners: Sequence[Listener]) -> None:
 
 
 def _server(listener: Listener) -> Server:
+    tls = listener.tls
     return Server(
         uvicorn.Config(
             listener.app,
@@ -111,6 +112,6 @@ def _server(listener: Listener) -> Server:
             server_header=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE,
-            ssl_context_factory=(lambda _config, _default: listener.tls) if listener.tls is not None else None,
+            ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
         )
     )

@@ -24,7 +24,8 @@ COMMANDS: Final = (
     "forget",
     "simulate",
 )
-"""Each is a module of this package that holds a COMMAND. `find_command` imports it, so `serve` does not import `simulate`."""
+"""Each is a module of this package that holds a COMMAND. It is imported by name when it is needed, so that `serve` does
+not load the simulation."""
 
 _HELP: Final = {"-h", "--help"}
 
@@ -41,7 +42,14 @@ def load(name: str, words: Sequence[str], environment: Mapping[str, str]) -> tup
 
     The variables of `serve` may be set for any command, because they are set for a whole container.
     """
-    return settings.load(find_command(name).settings, words, environment, shared_environment=ServeSettings)
+    command = find_command(name)
+    return settings.load(
+        command.settings,
+        words,
+        environment,
+        shared_environment=ServeSettings,
+        takes_words=bool(command.arguments),
+    )
 
 
 def settings_table(name: str) -> str:
@@ -79,12 +87,8 @@ def _run(name: str, words: list[str]) -> int:
         print_result(_help(name))
     else:
         values, rest = load(name, words, os.environ)
-        command = find_command(name)
-        if rest and not command.arguments:
-            # They are counted and not repeated, because one may be a secret.
-            raise SettingsError(f"{name} takes flags only: remove the words that are not flags ({len(rest)})")
         logs.configure(values.log_level, values.log_format)
-        return command.run(values, rest)
+        return find_command(name).run(values, rest)
     return 0
 
 

@@ -18,7 +18,7 @@ from exporter.service import build_app
 from exporter.web.config import WebConfig, load
 
 _SWITCH_INTERVAL: Final = 0.0005
-"""Seconds for which another thread may keep the event loop waiting. With Python's default of 5 ms, deliveries that arrive
+"""Seconds for which another thread may keep the event loop waiting. With Python's default, 5 ms, deliveries that arrive
 while the fold's thread computes a scrape would wait that long (benchmarks/results.md, p99 under scrapes)."""
 _LARGEST_BATCH: Final = 2_000_000
 """Bytes of the largest batch that Adobe sends (docs/adobe.md, "Bodies")."""

@@ -129,10 +129,12 @@ def load(
     environment: Mapping[str, str],
     *,
     shared_environment: type[Settings] = Settings,
+    takes_words: bool = False,
 ) -> tuple[_Settings, list[str]]:
     """Read the settings of a command from its flags and the environment; returns them and the words that are no flags.
 
-    The variables of `shared_environment` may be set as well. They must be valid, and are not used.
+    The variables of `shared_environment` may be set as well. They must be valid, and are not used. Without `takes_words`
+    a word that is no flag is a mistake.
 
     Raises SettingsError with one line for each mistake, which states what to do about it.
     """
@@ -142,6 +144,9 @@ def load(
     given = _from_environment([*own.values(), *shared.values()], environment, mistakes)
     from_flags, words = _from_flags(list(own.values()), flags, mistakes)
     given.update(from_flags)
+    if words and not takes_words:
+        # They are counted and not repeated, because one may be a secret.
+        mistakes.append(f"this command takes flags only: remove the words that are no flags ({len(words)})")
     for name in shared.keys() & given.keys():
         _validate(shared[name], given[name], mistakes)
     values: dict[str, Any] = {}

@@ -9,7 +9,6 @@ import pytest
 
 from exporter.errors import CommitTimeoutError, ExporterError, LedgerUnavailableError, QueueFullError
 from exporter.ledger import Cursor, Draft, Receipt
-from exporter.web.authentication import TokenAuthentication
 from tests.web.conftest import TOKEN, Application, Make
 
 RUN = {
@@ -139,7 +138,7 @@ def test_a_lone_validation_url_is_no_event(
 )
 def test_the_token_ends_the_path(make: Make, path: str, status: int) -> None:
     """With a token only the path that ends in it is believed, for the challenge and for deliveries."""
-    application = make(authentication=TokenAuthentication(TOKEN), takes_token=True)
+    application = make(f"--webhook.token={TOKEN}")
     assert application.request("GET", path + "?challenge=x").status_code == status
     assert application.post(BODY, path).status_code == status
     assert len(application.bodies()) == (status == 200)
