@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.metrics.catalogue import CATALOGUE
 from exporter.commands.main import settings_table
+from exporter.metrics.catalogue import CATALOGUE
 from tests.generated import hold
 
 README = Path(__file__).parents[1] / "README.md"

@@ -1,14 +1,24 @@
 """`replay`: files into the ledger."""
 
+import asyncio
+import contextlib
 import io
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from exporter.commands.main import main
+from exporter.commands.replay import record_file
+from exporter.errors import LedgerUnavailableError
+from exporter.intake import Intake
+from exporter.ledger import Ledger
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.model import Delivery, FlowRun, Result, Source
 from tests.commands.conftest import LEDGER, Run, Terminal, entries, run, standard_input, write
 
 
@@ -106,3 +116,81 @@ def test_an_interrupt(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = cli("replay", write("a.json", run(1)), "-")
     assert (ended.status, ended.err) == (130, "")
     assert len(entries()) == 1
+
+
+NOW = 1_790_000_000_000
+
+
+def lines(*values: object) -> bytes:
+    """Values as JSON lines."""
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+class Recorder:
+    """Records in memory."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+        self.progressed: list[int] = []
+
+    async def record(self, deliveries: list[Delivery]) -> Mapping[Result, int]:
+        """Accept every event as new."""
+        self.deliveries += deliveries
+        return {Result.RECORDED: sum(len(delivery.events) for delivery in deliveries)}
+
+    def progress(self, counts: Mapping[Result, int]) -> None:
+        """Note how many events were recorded so far."""
+        self.progressed.append(sum(counts.values()))
+
+
+def replayed(file: bytes) -> Recorder:
+    """What is recorded of a file."""
+    recorder = Recorder()
+    asyncio.run(record_file(io.BytesIO(file), recorder.record, lambda: NOW, recorder.progress))
+    return recorder
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A new ledger."""
+    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as opened:
+        yield opened
+
+
+def test_batches_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long file is recorded in batches across its lines and arrays, and each batch reports progress."""
+    monkeypatch.setattr("exporter.commands.replay._BATCH", 3)
+    recorder = replayed(lines([run(1), run(2), run(3), run(4)], *(run(number) for number in range(5, 9))))
+    assert [len(delivery.events) for delivery in recorder.deliveries] == [3, 3, 2]
+    assert recorder.progressed == [3, 6, 8]
+    assert all(delivery.source is Source.REPLAY for delivery in recorder.deliveries)
+    facts = [event.fact for delivery in recorder.deliveries for event in delivery.events]
+    assert [fact.run_id for fact in facts if isinstance(fact, FlowRun)] == [f"run-{n}" for n in range(1, 9)]
+
+
+def totals(ledger: Ledger, file: bytes) -> Counter[Result]:
+    """The results of the events of a file that is recorded in a ledger."""
+    intake = Intake(ledger, ledger.now)
+    return asyncio.run(record_file(io.BytesIO(file), intake.record, ledger.now, lambda _counts: None))
+
+
+def test_twice_counts_once(ledger: Ledger) -> None:
+    """A file that is replayed again, or in another form, records nothing new."""
+    file = lines(run(1), run(2), run(1), {"other": "topic"}, 7)
+    assert totals(ledger, file) == {
+        Result.RECORDED: 2,
+        Result.DUPLICATE: 1,
+        Result.UNSUPPORTED: 1,
+        Result.UNREADABLE: 1,
+    }
+    assert totals(ledger, file) == {Result.DUPLICATE: 5}
+    events = [{"event_id": f"e-{n}", "event": run(n)} for n in (1, 2)]
+    assert totals(ledger, lines({"events": events, "_page": {"last": "p", "count": 2}})) == {Result.DUPLICATE: 2}
+    assert sum(entry.counts for entry in ledger.read(0, 100)) == 2
+
+
+def test_a_failure_ends_it(ledger: Ledger) -> None:
+    """If a batch can't be recorded the replay ends with that error."""
+    ledger.close()
+    with pytest.raises(LedgerUnavailableError):
+        totals(ledger, lines(run(1)))

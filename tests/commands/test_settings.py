@@ -554,7 +554,7 @@ class Sample(Settings):
 def test_a_rule_is_typed() -> None:
     """A rule reads valid values as attributes, and ends where it reads a refused one."""
     assert load_settings(Sample, ["--size=2", "--limit=3"], {})[0].size == 2
-    with pytest.raises(SettingsError, match="^--size is above --limit$"):
+    with pytest.raises(SettingsError, match=r"^--size is above --limit$"):
         load_settings(Sample, ["--size=2", "--limit=1"], {})
     with pytest.raises(SettingsError) as refused:
         load_settings(Sample, ["--size=2", "--limit=a"], {})
