@@ -1,5 +1,5 @@
-"""`python -m exporter` is the command `aep-flow-exporter`."""
+"""`python -m exporter` runs the same program as `aep-flow-exporter`."""
 
-from exporter.cli import main
+from exporter.commands.main import main
 
 raise SystemExit(main())

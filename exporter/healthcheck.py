@@ -1,8 +1,8 @@
-"""`python -m exporter.healthcheck`: whether the exporter of this container answers; what the image's health check runs.
+"""`python -m exporter.healthcheck`: asks the exporter in this container whether it is healthy.
 
-The rule: nothing is configured twice. What process 1 was started with says where the exporter listens and how, by flag
-or by variable, so the probe follows every setting. The webhook's own listener comes first, where there is one: that
-never has TLS. It must not know what being healthy means: that is the route's.
+The image's HEALTHCHECK runs it. It has no settings of its own. Process 1 is the exporter, and its flags and variables
+give the address and whether TLS is used there. If the webhook has its own listener, that one is asked, because it never
+has TLS. Whether the exporter is healthy is decided by the route `/-/healthy` alone.
 """
 
 import http.client
@@ -13,42 +13,49 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from exporter import settings
+from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.settings import load
 from exporter.errors import ExporterError
-from exporter.web.config import load
+from exporter.web import config
 
 _TIMEOUT: Final = 4.0
-_HERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on, from inside
+"""Seconds. HEALTHCHECK in the Dockerfile allows 5, so the message is written before the check is killed."""
+_LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
+"""Where an exporter that listens on every address is asked."""
 
 
 class NotHealthyError(ExporterError):
-    """The exporter does not answer as it should."""
+    """The exporter did not answer with 200."""
 
     reason = "not_healthy"
 
 
 def main() -> int:
-    """Ask once; 0 when all is well, else 1 and why, which `docker inspect` shows."""
+    """Ask once; returns 0 if the exporter is healthy, else 1 after writing why, which `docker inspect` shows."""
     try:
-        # Behind an init (`docker run --init`) the program's words come after its own.
         words = Path("/proc/1/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-        probe(words[words.index(settings.SERVE) + 1 : -1] if settings.SERVE in words else [], os.environ)
+        # With `docker run --init` process 1 is the init, whose arguments end with the exporter's command line.
+        flags = words[words.index("serve") + 1 : -1] if "serve" in words else []
+        check_health(flags, os.environ)
     except (ExporterError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def probe(flags: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Ask the exporter that was started with these; raises NotHealthyError, and SettingsError for what it can't be."""
-    values, _ = settings.load(settings.SERVE, flags, environment)
-    own = values.webhook_listen_address
-    address = own if own is not None else values.web_listen_address
-    host = _HERE.get(address.host, address.host)
+def check_health(flags: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Ask the exporter that was started with these flags and variables.
+
+    Raises NotHealthyError, and SettingsError if no exporter can run with them.
+    """
+    settings, _ = load(ServeSettings, flags, environment)
+    own = settings.webhook_listen_address
+    address = own if own is not None else settings.web_listen_address
+    host = _LOOPBACK.get(address.host, address.host)
     connection = http.client.HTTPConnection(host, address.port, timeout=_TIMEOUT)
-    if own is None and values.web_config_file is not None and load(values.web_config_file).tls is not None:
+    if own is None and settings.web_config_file is not None and config.load(settings.web_config_file).tls is not None:
         context = ssl.create_default_context()
-        # Ourselves, by an address that no certificate names.
+        # It connects to this container by an address that no certificate names.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         connection = http.client.HTTPSConnection(host, address.port, timeout=_TIMEOUT, context=context)

@@ -1,7 +1,7 @@
-"""Texts to values: how durations, sizes, addresses, paths and tokens are written.
+"""Parses what a person writes in flags and variables: durations, sizes, addresses, paths, tokens and others.
 
-Each function takes what a person wrote and raises ValueError with how it is written; messages never repeat the text,
-which may be a secret.
+Each function takes the text and returns the value. It raises ValueError with a message that shows how such a value is
+written. No message repeats the text, because it may be a secret.
 """
 
 import ipaddress
@@ -52,21 +52,21 @@ def size(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """A whole number from 1."""
+    """A whole number from 1 to 999999999."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
-        raise ValueError("a whole number from 1 to 999999999")
+        raise ValueError("must be a whole number from 1 to 999999999")
     return int(text)
 
 
 def flow_id(text: str) -> str:
-    """The id of a flow."""
+    """The id of a flow, without the space around it."""
     if not text.strip():
-        raise ValueError("the id of a flow, as in the label flow_id")
+        raise ValueError("must be the id of a flow, as in the label flow_id")
     return text.strip()
 
 
 class Address(NamedTuple):
-    """Where to listen. An empty host means every address of the machine."""
+    """An address to listen on. An empty host means every address of the machine."""
 
     host: str
     port: int
@@ -86,7 +86,7 @@ class Address(NamedTuple):
 
 
 def address(text: str) -> Address:
-    """An address to listen on: `127.0.0.1:10464`, `[::1]:10464`, `:10464` for all."""
+    """An address to listen on: `127.0.0.1:10464`, `[::1]:10464`, or `:10464` for every address of the machine."""
     match = _ADDRESS.fullmatch(text)
     if not match or int(match["port"]) > 65535 or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
         raise ValueError("an address is written like 127.0.0.1:10464, [::1]:10464 or :10464")
@@ -102,32 +102,30 @@ def _is_ipv6(text: str) -> bool:
 
 
 def url_path(text: str) -> str:
-    """The path of a route: `/metrics`."""
+    """The path of a route: `/metrics`. It has no characters that the router would interpret."""
     if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+", text) or text.startswith("/-/"):
-        raise ValueError(
-            "a path is written like /metrics: it begins with /, does not end with it, and is not below /-/"
-        )
+        raise ValueError("a path is written like /metrics: it begins with /, does not end with /, and is not below /-/")
     return text
 
 
 def boolean(text: str) -> bool:
-    """A yes or no: `true` or `false`."""
+    """`true` or `false`."""
     if text not in {"true", "false"}:
-        raise ValueError("say true or false")
+        raise ValueError("must be true or false")
     return text == "true"
 
 
 def ledger_url(text: str) -> str:
-    """The URL of a ledger."""
+    """The URL of a ledger, unchanged."""
     if sqlite_path(text) is None:
         raise ValueError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
     return text
 
 
 def token(text: str) -> str:
-    """A secret that can stand in a path."""
+    """A secret that can be a segment of a URL's path."""
     if not _TOKEN.fullmatch(text) or len(text) < _MIN_TOKEN:
-        raise ValueError(f"a token has at least {_MIN_TOKEN} characters out of A-Z a-z 0-9 . _ ~ -")
+        raise ValueError(f"a token has at least {_MIN_TOKEN} characters, each of A-Z a-z 0-9 . _ ~ -")
     return text
 
 
@@ -147,7 +145,7 @@ def client_id(text: str) -> str:
 
 
 def keys_url(text: str) -> str:
-    """Where Adobe's public keys are fetched: https, or http on this machine."""
+    """The base URL of Adobe's public keys: https, or http on this machine."""
     parts = urlsplit(text)
     is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
     if (
@@ -157,12 +155,12 @@ def keys_url(text: str) -> str:
         or parts.fragment
         or parts.username
     ):
-        raise ValueError("the keys' address is written like https://static.adobeioevents.com")
+        raise ValueError("the URL of the keys is written like https://static.adobeioevents.com")
     return text.rstrip("/")
 
 
 def webhook_url(text: str) -> str:
-    """Where notifications are posted."""
+    """The URL of a webhook that notifications are posted to."""
     message = "a webhook's address is written like http://127.0.0.1:10464/webhook, without user, password or query"
     try:
         parts = urlsplit(text)
@@ -175,7 +173,7 @@ def webhook_url(text: str) -> str:
 
 
 def is_nearby(url: str) -> bool:
-    """Whether a URL's host is this machine, or a name without dots: a neighbour's in one Compose file."""
+    """Whether a URL's host is this machine, or a name without dots, such as another service of one Compose file."""
     host = (urlsplit(url).hostname or "").removesuffix(".")
     literal = _literal(host)
     if literal is None:
@@ -184,7 +182,7 @@ def is_nearby(url: str) -> bool:
 
 
 def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is for who connects to it: also 127.1 and 2130706433 are literal ones."""
+    """The IP address that a host is written as, also in a short form (127.1, 2130706433); None for a name."""
     try:
         if ":" not in host:
             return ipaddress.IPv4Address(socket.inet_aton(host))
@@ -195,7 +193,7 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def seed(text: str) -> int:
-    """A whole number from 0."""
+    """A whole number from 0, of at most 18 digits."""
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise ValueError("a seed is a whole number from 0, of at most 18 digits")
     return int(text)
@@ -209,7 +207,7 @@ def speed(text: str) -> float:
 
 
 def existing_file(text: str) -> Path:
-    """A file that can be read."""
+    """The path of a file that can be read."""
     path = Path(text)
     try:
         with path.open("rb"):
@@ -219,7 +217,7 @@ def existing_file(text: str) -> Path:
 
 
 def token_file(text: str) -> str:
-    """The token that a file holds; read here and never again, so that it may be a pipe."""
+    """The token that a file holds, without the space around it. The file is read only once, so it may be a pipe."""
     try:
         content = Path(text).read_text(encoding="utf-8")
     except (OSError, ValueError):

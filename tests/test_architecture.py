@@ -8,24 +8,27 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("exporter", "grafana")
 
 STANDARD = "standard library"
+SETTINGS = {"exporter.commands.base", "exporter.commands.settings"}
+"""How settings are declared and read."""
 
 # What each module may import: of ours, and of others. A name stands for itself and for all below it.
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter": (set(), set()),
-    "exporter.__main__": ({"exporter.cli"}, set()),
+    "exporter.__main__": ({"exporter.commands.main"}, set()),
     "exporter.errors": (set(), set()),
     "exporter.model": (set(), set()),
     "exporter.logs": (set(), {"structlog"}),
     "exporter.tasks": (set(), set()),
     "exporter.parsers": ({"exporter.ledger.urls"}, set()),
-    "exporter.conflicts": ({"exporter.parsers"}, set()),
-    "exporter.settings": ({"exporter.conflicts", "exporter.errors", "exporter.parsers"}, {"pydantic"}),
     "exporter.intake": ({"exporter.errors", "exporter.model", "exporter.ledger"}, set()),
     "exporter.fact_cache": ({"exporter.model"}, set()),
-    "exporter.server": (set(), {"uvicorn"}),
+    "exporter.server": (
+        {"exporter.errors", "exporter.parsers", "exporter.web.protocol"},
+        {"starlette", "structlog", "uvicorn"},
+    ),
     "exporter.follower": ({"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
-    "exporter.replay": ({"exporter.model", "exporter.adobe"}, set()),
+    "exporter.saved_files": ({"exporter.model", "exporter.adobe"}, set()),
     "exporter.adobe": (
         {"exporter.adobe", "exporter.errors", "exporter.model"},
         {"cryptography", "msgspec"},
@@ -58,18 +61,79 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"bcrypt", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
     ),
     "exporter.pages": ({"exporter.pages"}, {"starlette"}),
-    # Beside the program, not in it: what a container's health check runs.
-    "exporter.healthcheck": ({"exporter.errors", "exporter.settings", "exporter.web.config"}, set()),
-    "exporter.service": ({"exporter"}, {"httpx", "starlette", "structlog", "uvicorn"}),
-    "exporter.cli": (
+    # A program of its own, which a container's health check runs.
+    "exporter.healthcheck": (
+        {"exporter.errors", *SETTINGS, "exporter.commands.serve_settings", "exporter.web.config"},
+        set(),
+    ),
+    "exporter.service": (
         {
-            "exporter.errors",
+            "exporter.adobe",
+            "exporter.adobe_api",
+            "exporter.commands.base",
+            "exporter.commands.serve_settings",
+            "exporter.fact_cache",
+            "exporter.follower",
+            "exporter.intake",
+            "exporter.ledger",
+            "exporter.metrics",
             "exporter.model",
-            "exporter.logs",
-            "exporter.service",
-            "exporter.settings",
+            "exporter.pages",
+            "exporter.retention",
+            "exporter.web",
         },
-        {"uvloop"},
+        {"httpx", "starlette"},
+    ),
+    "exporter.commands": (set(), set()),
+    "exporter.commands.settings": ({"exporter.errors"}, {"pydantic"}),
+    "exporter.commands.base": ({"exporter.parsers", "exporter.commands.settings"}, {"pydantic"}),
+    "exporter.commands.output": ({"exporter.commands.base"}, set()),
+    "exporter.commands.serve_settings": ({"exporter.parsers", *SETTINGS}, {"pydantic"}),
+    # It imports commands by their names, when they are run.
+    "exporter.commands.main": (
+        {"exporter.errors", "exporter.logs", *SETTINGS, "exporter.commands.output", "exporter.commands.serve_settings"},
+        set(),
+    ),
+    "exporter.commands.serve": (
+        {
+            *SETTINGS,
+            "exporter.commands.serve_settings",
+            "exporter.errors",
+            "exporter.ledger.urls",
+            "exporter.server",
+            "exporter.service",
+            "exporter.web.config",
+        },
+        {"structlog", "uvloop"},
+    ),
+    "exporter.commands.replay": (
+        {
+            *SETTINGS,
+            "exporter.commands.output",
+            "exporter.errors",
+            "exporter.intake",
+            "exporter.ledger.urls",
+            "exporter.model",
+            "exporter.saved_files",
+        },
+        set(),
+    ),
+    "exporter.commands.forget": (
+        {
+            *SETTINGS,
+            "exporter.commands.output",
+            "exporter.errors",
+            "exporter.intake",
+            "exporter.ledger.urls",
+            "exporter.parsers",
+            "exporter.service",
+        },
+        {"pydantic"},
+    ),
+    # The only row with the simulation, but for its own.
+    "exporter.commands.simulate": (
+        {*SETTINGS, "exporter.commands.output", "exporter.parsers", "exporter.server", "exporter.simulate"},
+        {"pydantic", "uvloop"},
     ),
     # Of the program the dashboards know what it exports; the program knows nothing of them.
     "grafana": ({"grafana", "exporter.metrics.catalogue"}, {"grafana_foundation_sdk"}),
@@ -158,6 +222,17 @@ def test_protocol_code_does_no_io(module: str) -> None:
     assert not [
         node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
     ]
+
+
+def test_only_its_command_imports_the_simulation() -> None:
+    """Nothing but the command `simulate` imports what makes up notifications."""
+    importing = {
+        module
+        for module, path in modules().items()
+        if not covers({"exporter.simulate"}, module)
+        and any(covers({"exporter.simulate"}, name) for name in imports(path))
+    }
+    assert importing == {"exporter.commands.simulate"}
 
 
 def own_package(module: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ExporterError
-from exporter.healthcheck import probe
+from exporter.healthcheck import check_health
 from tests.system.processes import free_port
 from tests.web.certificates import certificate
 
@@ -18,23 +18,23 @@ KNOWN = {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "known"}
 
 
 class Healthy(BaseHTTPRequestHandler):
-    """An exporter, as far as a probe can tell."""
+    """An exporter that is healthy."""
 
     def do_GET(self) -> None:
-        """Well, and nothing else."""
+        """Answer 200 on the route of the health check, and 404 elsewhere."""
         self.send_response(200 if self.path == "/-/healthy" else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Say nothing."""
+        """Log nothing."""
 
 
-class Ill(Healthy):
-    """One that is not well."""
+class Unhealthy(Healthy):
+    """An exporter that is not healthy."""
 
     def do_GET(self) -> None:
-        """Not well."""
+        """Answer 503."""
         self.send_error(503)
 
 
@@ -52,7 +52,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def healthy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
-    """The port of a listener; its handler, and whether it has TLS, are the fixture's parameter."""
+    """The port of a listener. The fixture's parameter is its handler, and whether it has TLS."""
     handler, tls = getattr(request, "param", (Healthy, False))
     with Server(handler, tmp_path if tls else None) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -76,40 +76,40 @@ def healthy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
         ([], {SERVE: ":{port}", "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}),
     ],
 )
-def test_the_probe_asks_where_the_exporter_listens(
+def test_the_check_asks_where_the_exporter_listens(
     healthy: int, monkeypatch: pytest.MonkeyPatch, flags: list[str], variables: dict[str, str]
 ) -> None:
-    """What the exporter was started with decides, a listener of the webhook's own first; no proxy is asked."""
+    """The address is that of the flags and variables, of the webhook's own listener if it has one. No proxy is used."""
     environment = {name: value.format(port=healthy) for name, value in (KNOWN | variables).items()}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    probe([flag.format(port=healthy) for flag in flags], environment)
+    check_health([flag.format(port=healthy) for flag in flags], environment)
 
 
 @pytest.mark.parametrize("healthy", [(Healthy, True)], indirect=True)
-def test_the_probe_speaks_tls(healthy: int, tmp_path: Path) -> None:
-    """Where the metrics have TLS, the probe does; whom a certificate names does not matter to it."""
+def test_the_check_uses_tls(healthy: int, tmp_path: Path) -> None:
+    """If the metrics are served over TLS, the check uses TLS and accepts any certificate."""
     file = tmp_path / "web.yml"
     file.write_text("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n", encoding="utf-8")
-    probe([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})
+    check_health([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})
 
 
 def test_a_file_without_tls_changes_nothing(healthy: int, tmp_path: Path) -> None:
-    """A web configuration may hold headers alone."""
+    """With a web configuration that holds only headers, the check uses plain HTTP."""
     file = tmp_path / "web.yml"
     file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}", encoding="utf-8")
-    probe([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})
+    check_health([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})
 
 
-@pytest.mark.parametrize("healthy", [(Ill, False), (Healthy, True)], indirect=True)
+@pytest.mark.parametrize("healthy", [(Unhealthy, False), (Healthy, True)], indirect=True)
 def test_an_exporter_that_is_not_well(healthy: int) -> None:
-    """An answer other than 200, and one that is no HTTP, are no health."""
+    """An answer other than 200, and one that is not HTTP, fail the check."""
     with pytest.raises(ExporterError, match=f"127.0.0.1:{healthy}"):
-        probe([], {SERVE: f"127.0.0.1:{healthy}"})
+        check_health([], {SERVE: f"127.0.0.1:{healthy}"})
 
 
 def test_nobody_there() -> None:
-    """No answer is no health, and it says where nobody answered."""
+    """No answer fails the check, with the address that was asked."""
     port = free_port()
     with pytest.raises(ExporterError, match=f"no answer from 127.0.0.1:{port}"):
-        probe([], {SERVE: f"127.0.0.1:{port}"})
+        check_health([], {SERVE: f"127.0.0.1:{port}"})

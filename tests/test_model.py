@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from exporter.model import Activity, Flow, FlowAlert, FlowRun, RunError, Status, is_error_code, duration_between
+from exporter.model import Activity, Flow, FlowAlert, FlowRun, RunError, Status, duration_between, is_error_code
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_booleans() -> None:
     assert parsers.boolean("true") is True
     assert parsers.boolean("false") is False
     for text in ("", "1", "0", "yes", "no", "True", "FALSE", " true"):
-        with pytest.raises(ValueError, match="say true or false"):
+        with pytest.raises(ValueError, match="must be true or false"):
             parsers.boolean(text)
 
 

@@ -12,7 +12,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from exporter import __version__, settings
+from exporter import __version__
+from exporter.commands.main import load
+from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.simulate import SimulateSettings
 from exporter.errors import SettingsError
 from exporter.parsers import Address, size
 from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, mounts, text, variables
@@ -63,9 +66,9 @@ def commands() -> Iterator[tuple[str, str, list[str], dict[str, str]]]:
 )
 def test_the_program_takes_its_flags(command: str, flags: list[str], environment: dict[str, str]) -> None:
     """What each file gives the program is what the program takes."""
-    values, words = settings.load(command, flags, environment)
+    values, words = load(command, flags, environment)
     assert not words
-    if command == settings.SERVE and values.web_listen_address.host != "127.0.0.1":
+    if isinstance(values, ServeSettings) and values.web_listen_address.host != "127.0.0.1":
         assert values.authentication == "adobe"
 
 
@@ -74,7 +77,7 @@ def test_the_unit_believes_nobody_unasked() -> None:
     (given,) = [environment for place, *_, environment in commands() if place == "deploy/systemd"]
     del given["AEP_EXPORTER_WEBHOOK_CLIENT_ID"]
     with pytest.raises(SettingsError, match=r"needs --webhook\.client-id"):
-        settings.load("serve", [], given)
+        load("serve", [], given)
 
 
 def test_the_linter_has_nothing_to_say() -> None:
@@ -133,7 +136,8 @@ def test_the_parts_of_compose_know_each_other() -> None:
     """The exporter believes the client id and the keys of what plays Adobe; both share the exporter's loopback."""
     exporter, simulate = (SERVICES[name] for name in ("exporter", "simulate"))
     given = exporter["environment"]
-    values, _ = settings.load("simulate", simulate["command"][1:], {})
+    values, _ = load("simulate", simulate["command"][1:], {})
+    assert isinstance(values, SimulateSettings)
     assert values.client_id == given["AEP_EXPORTER_WEBHOOK_CLIENT_ID"]
     assert given["AEP_EXPORTER_ADOBE_KEYS_URL"] == f"http://{values.keys_listen_address}"
     assert values.url == "http://127.0.0.1:10464/webhook"
@@ -177,7 +181,8 @@ def test_the_pod_may_do_nothing() -> None:
 
 def test_the_parts_of_kubernetes_know_each_other() -> None:
     """Ports and labels lead from the ingress and the monitors over the Service to the container."""
-    values, _ = settings.load("serve", CONTAINER["args"][1:], {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"})
+    values, _ = load("serve", CONTAINER["args"][1:], {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"})
+    assert isinstance(values, ServeSettings)
     ports = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
     assert ports == {"metrics": values.web_listen_address.port, "webhook": _port(values.webhook_listen_address)}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -197,7 +202,9 @@ def test_the_parts_of_kubernetes_know_each_other() -> None:
 def test_what_the_exporter_takes_gets_past_the_ingress() -> None:
     """A delivery that the exporter would take is not refused before it; what is refused with 413 is lost."""
     limit = one("ingress.yaml", "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
-    assert size(limit.replace("m", "MiB")) == settings.load("serve", [], {})[0].webhook_max_body
+    values, _ = load("serve", [], {})
+    assert isinstance(values, ServeSettings)
+    assert size(limit.replace("m", "MiB")) == values.webhook_max_body
 
 
 def test_no_secret_is_made_up() -> None:

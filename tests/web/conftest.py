@@ -1,76 +1,40 @@
-"""The application in this process, on a ledger of its own."""
+"""The application in this process, without a network, on a ledger of its own."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
 
-from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.follower import Follower
-from exporter.intake import Intake
+from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.settings import load
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.metrics.fold import Fold
-from exporter.metrics.telemetry import Telemetry
-from exporter.model import Result
-from exporter.pages.landing import Landing
-from exporter.web.app import build, health_routes, inner_routes, webhook_routes
-from exporter.web.authentication import FAILURES, Authentication, NoAuthentication
-from exporter.web.health import Ready
-from exporter.web.scrape import Scrape
-from exporter.web.validation import Validations
-from exporter.web.webhook import Webhook
-from tests.metrics.facts import limits
+from exporter.service import build_app
+from exporter.web.config import WebConfig
 
 TOKEN = "a-token-made-up-for-tests"
 
 
 class Application:
-    """An exporter without a network: what each request gets, and what it left behind."""
+    """What `serve` is made of: the answer to each request, and what it left behind."""
 
     def __init__(
-        self,
-        folder: Path,
-        authentication: Authentication | None = None,
-        *,
-        max_body: int = 100_000,
-        takes_token: bool = False,
+        self, folder: Path, *flags: str, max_body: int = 100_000, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        settings, _ = load(ServeSettings, ["--series.hold=0s", f"--webhook.max-body={max_body}", *flags], {})
         self.ledger = SqliteLedger(folder / "ledger.db")
-        self.follower = Follower(self.ledger, Fold(limits(0)), read)
-        self.telemetry = Telemetry(
-            "1.2.3",
-            sources=("webhook", "journal"),
-            results=(Result.RECORDED, Result.DUPLICATE, Result.UNSUPPORTED, Result.UNREADABLE),
-            authentication_failures=FAILURES,
-            anomaly_fields=ANOMALY_FIELDS,
-        )
-        intake = Intake(self.ledger, self.ledger.now)
-        self.validations = Validations(self.ledger.now, time.monotonic)
-        self.webhook = Webhook(
-            intake.record,
-            self.ledger.now,
-            self.telemetry,
-            authentication=authentication or NoAuthentication(),
-            validations=self.validations,
-            max_body=max_body,
-        )
-        self.router: Router = build(
-            [
-                *webhook_routes(self.webhook, "/webhook", takes_token=takes_token),
-                *health_routes(Ready(self.follower, intake)),
-                *inner_routes(
-                    Scrape(self.follower, self.telemetry), "/metrics", Landing("1.2.3", "/metrics", "/webhook")
-                ),
-            ]
-        )
+        self._app = build_app(settings, self.ledger, WebConfig(), transport=transport)
+        self.telemetry = self._app.telemetry
+
+    async def router(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application of the main listener."""
+        await self._app.main(scope, receive, send)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request, answered."""
+        """The answer to a request."""
 
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self.router)
@@ -80,7 +44,7 @@ class Application:
         return asyncio.run(ask())
 
     def post(self, body: bytes | str, path: str = "/webhook", **headers: str) -> httpx.Response:
-        """One delivery, answered."""
+        """The answer to a delivery."""
         return self.request("POST", path, content=body, headers=headers)
 
     def metrics(self, query: str = "") -> str:
@@ -88,12 +52,12 @@ class Application:
         return self.request("GET", "/metrics" + query).text
 
     def bodies(self) -> list[bytes]:
-        """What the ledger holds."""
+        """The bodies of the ledger's entries."""
         return [entry.body for entry in self.ledger.read(0, 10_000)]
 
     def close(self) -> None:
-        """Let go of the ledger."""
-        self.follower.close()
+        """Close the application and its ledger."""
+        self._app.close()
         self.ledger.close()
 
 
@@ -102,11 +66,11 @@ Make = Callable[..., Application]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes applications, and closes them when the test is over."""
+    """Makes applications from flags of `serve`, and closes them after the test."""
     made: list[Application] = []
 
-    def made_with(**options: Any) -> Application:
-        application = Application(tmp_path, **options)
+    def made_with(*flags: str, **options: Any) -> Application:
+        application = Application(tmp_path, *flags, **options)
         made.append(application)
         return application
 
@@ -117,5 +81,5 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def application(make: Make) -> Application:
-    """An application that takes anybody's word."""
+    """An application without authentication."""
     return make()

@@ -1,7 +1,7 @@
-"""Flags and variables to settings, and every mistake in one message."""
+"""Settings are read from flags and variables, and every mistake is in one message."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,16 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from exporter.commands.forget import ForgetSettings
+from exporter.commands.main import COMMANDS, find_command, load, settings_table
+from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.settings import Rule, Setting, Settings, declared, setting
+from exporter.commands.settings import load as load_settings
+from exporter.commands.simulate import SimulateSettings
 from exporter.errors import SettingsError
 from exporter.parsers import Address
-from exporter.settings import REPLAY, SERVE, SIMULATE, Declared, Settings, declared, load
 
 SECRET = "s3cret-s3cret-s3cret"
 TOKEN_FILE = "token.txt"
 
-FLAGS = {each.flag.name: each for each in declared()}
+FLAGS: dict[str, Setting] = {}
+TAKEN_BY: dict[str, str] = {}
+"""The first command that takes a flag."""
+for command_ in COMMANDS:
+    for each_ in declared(find_command(command_).settings):
+        FLAGS.setdefault(each_.flag.name, each_)
+        TAKEN_BY.setdefault(each_.flag.name, command_)
 
-# For each flag: its default (contract 2.1), another value, and what that is.
+# For each flag: its default, another value, and what that is.
 GOOD: dict[str, tuple[str, str, object]] = {
     "web.listen-address": ("127.0.0.1:10464", "[::1]:9999", Address("::1", 9999)),
     "web.telemetry-path": ("/metrics", "/prometheus", "/prometheus"),
@@ -102,7 +113,7 @@ BAD: dict[str, Iterable[str]] = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder of the test's own, with a file that holds a token."""
+    """A working directory with a file that holds a token."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / TOKEN_FILE).write_text(SECRET + "\n", encoding="utf-8")
     return tmp_path
@@ -115,18 +126,31 @@ def mistakes(command: str, flags: Sequence[str] = (), **environment: str) -> str
     return str(refused.value)
 
 
-ALONG = {"keys.listen-address": ["--sign"]}
-"""What a flag is refused without."""
+def serve(flags: Sequence[str] = (), **environment: str) -> ServeSettings:
+    """The settings of `serve`."""
+    return load_settings(ServeSettings, flags, environment)[0]
+
+
+def simulate(*flags: str) -> SimulateSettings:
+    """The settings of `simulate`."""
+    return load_settings(SimulateSettings, flags, {})[0]
 
 
 def variable(name: str) -> str:
-    """A flag's environment twin."""
+    """The variable that sets the same as a flag."""
     return "AEP_EXPORTER_" + name.upper().replace(".", "_").replace("-", "_")
 
 
-def command_of(name: str) -> str:
-    """A command that takes the flag."""
-    return FLAGS[name].flag.commands[0]
+def needed_by(name: str) -> list[str]:
+    """The other flags that are needed to load the settings with this flag."""
+    settings = find_command(TAKEN_BY[name]).settings
+    required = [each.flag.name for each in declared(settings) if each.is_required and each.flag.name != name]
+    return [f"--{each}={GOOD[each][1]}" for each in required] + (["--sign"] if name == "keys.listen-address" else [])
+
+
+def load_with(name: str, *words: str, **environment: str) -> Settings:
+    """The settings of a command that takes this flag, with what else is needed."""
+    return load(TAKEN_BY[name], [*words, *needed_by(name)], environment)[0]
 
 
 flags = pytest.mark.parametrize("name", FLAGS)
@@ -134,59 +158,67 @@ flags = pytest.mark.parametrize("name", FLAGS)
 
 def test_every_setting_is_in_these_tables() -> None:
     """A new flag needs a good and a bad value here."""
-    assert list(GOOD) == list(BAD) == list(FLAGS)
+    assert GOOD.keys() == BAD.keys() == FLAGS.keys()
 
 
 @flags
 def test_a_declaration_is_complete(name: str) -> None:
-    """Each flag has its twin, a line of help, and the default that the contract gives."""
-    flag, info = FLAGS[name].flag, FLAGS[name].info
-    assert flag.variable == variable(name)
-    assert flag.shown == GOOD[name][0]
-    assert info.description
-    assert info.description.endswith((".", ").", ")"))
+    """Each flag has its variable, a help text of whole sentences, and the default of the table above."""
+    setting = FLAGS[name]
+    assert setting.flag.variable == variable(name)
+    assert (setting.flag.default or "") == GOOD[name][0]
+    assert setting.help.endswith((".", ").", ")"))
+
+
+@flags
+def test_a_setting_is_the_same_for_every_command(name: str) -> None:
+    """Commands that take the same flag declare it once, so that its type, default and help text are the same."""
+    for command in COMMANDS:
+        for each in declared(find_command(command).settings):
+            if each.flag.name == name:
+                assert each.flag is FLAGS[name].flag
 
 
 @flags
 def test_a_flag_and_its_variable_do_the_same(name: str) -> None:
     """A value given as --flag=value, as --flag value or by the variable is the same value, and not the default."""
-    command, field, (_, text, value) = command_of(name), FLAGS[name].field, GOOD[name]
-    along = ALONG.get(name, [])
-    given_ = [load(command, [f"--{name}={text}", *along], {}), load(command, along, {variable(name): text})]
+    field, (_, text, value) = FLAGS[name].field, GOOD[name]
+    given_ = [load_with(name, f"--{name}={text}"), load_with(name, **{variable(name): text})]
     if not FLAGS[name].is_boolean:
-        given_.append(load(command, [f"--{name}", text, *along], {}))
-    default = load(command, along, {})[0]
-    for settings, words in given_:
-        assert getattr(settings, field) == value
-        assert words == []
-        assert settings.model_dump(exclude={field}) == default.model_dump(exclude={field})
-    assert getattr(default, field) != value
+        given_.append(load_with(name, f"--{name}", text))
+    assert all(getattr(settings, field) == value for settings in given_)
+    assert all(settings == given_[0] for settings in given_)
+    if FLAGS[name].is_required:
+        assert f"--{name}={FLAGS[name].flag.example} is needed" in mistakes(TAKEN_BY[name])
+    else:
+        default = load_with(name)
+        assert getattr(default, field) != value
+        assert given_[0].model_dump(exclude={field}) == default.model_dump(exclude={field})
 
 
 @flags
-def test_a_flag_beats_its_variable(name: str) -> None:
-    """Where a flag is given its variable is not asked, not even for a value that would be refused."""
-    words = [f"--{name}={GOOD[name][1]}", *ALONG.get(name, [])]
-    settings, _ = load(command_of(name), words, {variable(name): next(iter(BAD[name]))})
+def test_a_flag_overrides_its_variable(name: str) -> None:
+    """If a flag is given its variable is not used, and not refused for a bad value either."""
+    settings = load_with(name, f"--{name}={GOOD[name][1]}", **{variable(name): next(iter(BAD[name]))})
     assert getattr(settings, FLAGS[name].field) == GOOD[name][2]
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in [*texts, ""]])
 def test_bad_values(name: str, text: str) -> None:
-    """A value that is none is refused under the name that it was given by, as flag and as variable."""
-    assert f"--{name}" in mistakes(command_of(name), [f"--{name}={text}"])
-    by_variable = mistakes(command_of(name), **{variable(name): text})
+    """A bad value is refused, and the message names the flag or the variable that gave it."""
+    assert f"--{name}" in mistakes(TAKEN_BY[name], [f"--{name}={text}"])
+    by_variable = mistakes(TAKEN_BY[name], **{variable(name): text})
     assert variable(name) in by_variable or f"--{name}" in by_variable
 
 
 @flags
 def test_a_flag_needs_its_value(name: str) -> None:
-    """A flag at the end, or with another flag after it, lacks its value; only a boolean alone means true."""
+    """A flag at the end, or with another flag after it, has no value. Only for a boolean that means true."""
     for words in ([f"--{name}"], [f"--{name}", "--log.level=info"]):
         if FLAGS[name].is_boolean:
-            assert getattr(load(command_of(name), words, {})[0], FLAGS[name].field) is True
+            assert getattr(load_with(name, *words), FLAGS[name].field) is True
         else:
-            assert f"--{name} needs a value" in mistakes(command_of(name), words)
+            assert f"--{name} needs a value" in mistakes(TAKEN_BY[name], words)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +233,14 @@ def test_a_flag_needs_its_value(name: str) -> None:
     ],
 )
 def test_booleans(words: list[str], value: bool) -> None:
-    """A boolean flag stands alone, with its value, or with no- before it."""
-    assert load(SERVE, words, {})[0].webhook_allow_unauthenticated is value
+    """A boolean flag is given without a value, with one, or with no- before its name."""
+    assert serve(words).webhook_allow_unauthenticated is value
 
 
 def test_all_mistakes_in_one_message() -> None:
-    """Unknown flags, unknown variables, bad values and conflicts are all named at once, a line for each."""
+    """Unknown flags, unknown variables, bad values and broken rules are all in one message, a line for each."""
     message = mistakes(
-        SERVE,
+        "serve",
         [
             *("--web.listen-adress=:80", "--nonsense", "--log.level=loud", "--series.hold", "-5s"),
             *("--webhook.path=/same", "--web.telemetry-path=/same", "--webhook.max-body"),
@@ -224,7 +256,7 @@ def test_all_mistakes_in_one_message() -> None:
         "unknown flag --nonsense",
         "--log.level=loud",
         "--series.hold=-5s",
-        "--web.telemetry-path is the webhook's path or below it",
+        "--web.telemetry-path is the same as --webhook.path or below it",
         "--webhook.max-body needs a value",
         "--webhook.auth=none ignores the token",
         "AEP_EXPORTER_LOG_FORMAT=xml",
@@ -250,9 +282,9 @@ def test_all_mistakes_in_one_message() -> None:
         pytest.param(["--=x"], "--", id="no-name"),
     ],
 )
-@pytest.mark.parametrize("command", [SERVE, REPLAY])
+@pytest.mark.parametrize("command", ["serve", "replay"])
 def test_unknown_flags(command: str, words: list[str], named: str) -> None:
-    """A flag that there is not is named, whichever way it is written."""
+    """An unknown flag is named, whichever way it is written."""
     assert f"unknown flag {named}" in mistakes(command, words)
 
 
@@ -260,24 +292,24 @@ def test_unknown_flags(command: str, words: list[str], named: str) -> None:
     "name", ["AEP_EXPORTER_NONSENSE", "AEP_EXPORTER_", "AEP_EXPORTER_WEB__PATH", "AEP_EXPORTER_log_level"]
 )
 def test_unknown_variables(name: str) -> None:
-    """A variable with our prefix that there is not is named; other programs' variables are not looked at."""
-    assert f"unknown variable {name}" in mistakes(SERVE, **{name: "x"})
-    load(SERVE, [], {"HOME": "/", "AEP_OTHER": "", "": "x", "XAEP_EXPORTER_LOG_LEVEL": "loud"})
+    """An unknown variable with the prefix is named. The variables of other programs are ignored."""
+    assert f"unknown variable {name}" in mistakes("serve", **{name: "x"})
+    load("serve", [], {"HOME": "/", "AEP_OTHER": "", "": "x", "XAEP_EXPORTER_LOG_LEVEL": "loud"})
 
 
 def test_words_that_are_no_flags() -> None:
-    """Words are handed back in their order; a lone dash is a word, and after two dashes everything is."""
+    """Words are returned in their order. A single dash is a word, and after two dashes everything is a word."""
     words = ["a.json", "--log.level", "debug", "-", "--log.format=json", "b=c", "--", "--nonsense", "--", "-x"]
-    settings, rest = load(REPLAY, words, {})
+    settings, rest = load("replay", words, {})
     assert rest == ["a.json", "-", "b=c", "--nonsense", "--", "-x"]
     assert (settings.log_level, settings.log_format) == ("debug", "json")
 
 
 def test_settings_of_other_commands() -> None:
-    """A command refuses another's flags, but lives with serve's variables: these are set for the whole container."""
-    assert "unknown flag --webhook.path" in mistakes(REPLAY, ["--webhook.path=/a"])
-    settings, _ = load(REPLAY, [], {"AEP_EXPORTER_WEBHOOK_PATH": "/a", "AEP_EXPORTER_WEB_LISTEN_ADDRESS": ":10464"})
-    assert settings == load(REPLAY, [], {})[0]
+    """A command refuses the flags of `serve`, and accepts its variables, which are set for the whole container."""
+    assert "unknown flag --webhook.path" in mistakes("replay", ["--webhook.path=/a"])
+    settings, _ = load("replay", [], {"AEP_EXPORTER_WEBHOOK_PATH": "/a", "AEP_EXPORTER_WEB_LISTEN_ADDRESS": ":10464"})
+    assert settings == load("replay", [], {})[0]
 
 
 @pytest.mark.parametrize(
@@ -288,9 +320,9 @@ def test_settings_of_other_commands() -> None:
         ({"AEP_EXPORTER_SPEED": "96"}, "unknown variable AEP_EXPORTER_SPEED"),
     ],
 )
-def test_serve_ignores_no_variable(variables: dict[str, str], message: str) -> None:
-    """A variable that only another command takes is refused by `serve`: who set it believes that it does something."""
-    assert message in mistakes(SERVE, **variables)
+def test_serve_refuses_variables_of_other_commands(variables: dict[str, str], message: str) -> None:
+    """`serve` refuses a variable that only another command takes, because it would have no effect."""
+    assert message in mistakes("serve", **variables)
 
 
 @pytest.mark.parametrize(
@@ -303,15 +335,15 @@ def test_serve_ignores_no_variable(variables: dict[str, str], message: str) -> N
         pytest.param(["--webhook.path=/metrics"], "or below it", id="same-paths"),
     ],
 )
-def test_conflicts(words: list[str], message: str) -> None:
-    """Settings that are each right and don't go together are refused."""
-    assert message in mistakes(SERVE, words)
+def test_rules(words: list[str], message: str) -> None:
+    """Settings that are valid one by one and do not go together are refused."""
+    assert message in mistakes("serve", words)
 
 
-def test_a_conflict_with_a_refused_value_is_none() -> None:
-    """Where a value is refused nothing is concluded from its absence."""
-    assert mistakes(SERVE, ["--webhook.auth=token", "--webhook.token=short"]).count("\n") == 0
-    assert mistakes(SERVE, ["--web.listen-address=:80", "--webhook.token=short"]).count("\n") == 0
+def test_rules_about_refused_values() -> None:
+    """If a value is refused, no rule is reported that would read it."""
+    assert mistakes("serve", ["--webhook.auth=token", "--webhook.token=short"]).count("\n") == 0
+    assert mistakes("serve", ["--web.listen-address=:80", "--webhook.token=short"]).count("\n") == 0
 
 
 NEARBY = [
@@ -340,16 +372,16 @@ FAR = [
 
 
 @pytest.mark.parametrize("url", NEARBY)
-def test_what_is_simulated_goes_to_this_machine(url: str) -> None:
-    """This machine and neighbours without a domain are sent to as they are."""
-    assert load(SIMULATE, [f"--url={url}"], {})[0].url == url
+def test_nearby_webhooks(url: str) -> None:
+    """This machine, and hosts without a domain, need no --allow-remote."""
+    assert simulate(f"--url={url}").url == url
 
 
 @pytest.mark.parametrize("url", FAR)
-def test_what_is_simulated_goes_to_no_other_by_accident(url: str) -> None:
-    """Another machine is sent to only where that is asked for: its exporter could not forget what it was told."""
-    assert "--allow-remote" in mistakes(SIMULATE, [f"--url={url}"])
-    assert load(SIMULATE, [f"--url={url}", "--allow-remote"], {})[0].url == url
+def test_remote_webhooks(url: str) -> None:
+    """Another machine needs --allow-remote, because its exporter could not take the simulated runs back."""
+    assert "--allow-remote" in mistakes("simulate", [f"--url={url}"])
+    assert simulate(f"--url={url}", "--allow-remote").url == url
 
 
 @pytest.mark.parametrize(
@@ -361,13 +393,13 @@ def test_what_is_simulated_goes_to_no_other_by_accident(url: str) -> None:
         ([], False),
     ],
 )
-def test_keys_of_nothing_are_not_served(words: list[str], is_refused: bool) -> None:
-    """An address for keys that nothing is signed with is refused, not ignored."""
+def test_keys_need_sign(words: list[str], is_refused: bool) -> None:
+    """An address for the keys without --sign is refused, not ignored."""
     words = ["--url=http://127.0.0.1/w", *words]
     if is_refused:
-        assert "add --sign" in mistakes(SIMULATE, words)
+        assert "add --sign" in mistakes("simulate", words)
     else:
-        assert load(SIMULATE, words, {})[0].url is not None
+        assert simulate(*words).sign == ("--sign" in words)
 
 
 BEYOND = [":10464", "0.0.0.0:10464", "[::]:10464", "192.0.2.1:10464", "exporter.example:10464"]
@@ -376,17 +408,17 @@ LOOPBACK = ["127.0.0.1:10464", "[::1]:10464", "localhost:10464"]
 
 @pytest.mark.parametrize("address", BEYOND)
 @pytest.mark.parametrize("auth", [[], ["--webhook.auth=none"]], ids=["default", "none"])
-def test_anybodys_word_is_not_taken_from_afar(address: str, auth: list[str]) -> None:
-    """Without authentication an address that others can reach is refused, unless that is asked for by its name."""
+def test_an_open_webhook_is_refused(address: str, auth: list[str]) -> None:
+    """Without authentication an address that other machines can reach needs --webhook.allow-unauthenticated."""
     words = [f"--web.listen-address={address}", *auth]
-    assert "--webhook.allow-unauthenticated" in mistakes(SERVE, words)
-    assert load(SERVE, [*words, "--webhook.allow-unauthenticated"], {})[0].token is None
+    assert "--webhook.allow-unauthenticated" in mistakes("serve", words)
+    assert serve([*words, "--webhook.allow-unauthenticated"]).token is None
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_on_loopback_nothing_needs_authentication(address: str) -> None:
-    """On an address that only this machine reaches nobody has to prove anything."""
-    assert load(SERVE, [f"--web.listen-address={address}"], {})[0].token is None
+    """An address that only this machine can reach needs no authentication."""
+    assert serve([f"--web.listen-address={address}"]).token is None
 
 
 @pytest.mark.parametrize("address", [*BEYOND, *LOOPBACK])
@@ -394,25 +426,25 @@ def test_on_loopback_nothing_needs_authentication(address: str) -> None:
 @pytest.mark.parametrize(
     "words", [[f"--webhook.token={SECRET}"], [f"--webhook.token-file={TOKEN_FILE}"]], ids=["flag", "file"]
 )
-def test_with_a_token_any_address_will_do(address: str, auth: list[str], words: list[str]) -> None:
-    """Where a token is set it is what senders need, wherever it listens."""
-    assert load(SERVE, [f"--web.listen-address={address}", *auth, *words], {})[0].token == SECRET
+def test_with_a_token_any_address_is_allowed(address: str, auth: list[str], words: list[str]) -> None:
+    """With a token, any address can be listened on."""
+    assert serve([f"--web.listen-address={address}", *auth, *words]).token == SECRET
 
 
 @pytest.mark.parametrize("text", [SECRET, SECRET + "\n", f"\n {SECRET}\r\n\n"])
 def test_a_token_file_holds_a_token(folder: Path, text: str) -> None:
-    """What stands around the token in its file is not part of it: editors add it."""
+    """White space around the token in its file is not part of it, because editors add it."""
     (folder / TOKEN_FILE).write_text(text, encoding="utf-8")
-    assert load(SERVE, [f"--webhook.token-file={TOKEN_FILE}"], {})[0].token == SECRET
+    assert serve([f"--webhook.token-file={TOKEN_FILE}"]).token == SECRET
 
 
 def test_a_token_comes_through_a_pipe() -> None:
-    """What a shell's <(...) gives, which can be read once, is a token file like any other."""
+    """A token file can be a pipe, as a shell's <(...) makes one, which can be read only once."""
     reading, writing = os.pipe()
     os.write(writing, SECRET.encode())
     os.close(writing)
     try:
-        assert load(SERVE, [f"--webhook.token-file=/dev/fd/{reading}"], {})[0].token == SECRET
+        assert serve([f"--webhook.token-file=/dev/fd/{reading}"]).token == SECRET
     finally:
         os.close(reading)
 
@@ -429,9 +461,9 @@ def test_a_token_comes_through_a_pipe() -> None:
     ],
 )
 def test_a_token_file_that_holds_none(folder: Path, content: bytes) -> None:
-    """A file without a token that could be used is refused, and nothing of it is told."""
+    """A file without a valid token is refused, and the message contains nothing of it."""
     (folder / TOKEN_FILE).write_bytes(content)
-    message = mistakes(SERVE, [f"--webhook.token-file={TOKEN_FILE}"])
+    message = mistakes("serve", [f"--webhook.token-file={TOKEN_FILE}"])
     assert "--webhook.token-file" in message
     assert "s3cret" not in message
 
@@ -453,55 +485,94 @@ def test_a_token_file_that_holds_none(folder: Path, content: bytes) -> None:
         pytest.param([], {"AEP_EXPORTER_LEDGER_URL": f"postgres://aep:{SECRET}@db/ledger"}, id="password-in-variable"),
     ],
 )
-def test_a_refusal_tells_no_secret(words: list[str], environment: dict[str, str]) -> None:
-    """However a secret was given wrongly, the message is without it."""
-    assert "s3cret" not in mistakes(SERVE, words, **environment)
+def test_no_message_contains_a_secret(words: list[str], environment: dict[str, str]) -> None:
+    """However a secret is given wrongly, the message does not contain it."""
+    assert "s3cret" not in mistakes("serve", words, **environment)
 
 
-def test_settings_tell_no_secret() -> None:
-    """Settings that are shown, as text or as fields, hide the token."""
-    settings, _ = load(SERVE, [f"--webhook.token={SECRET}"], {})
+def test_settings_hide_secrets() -> None:
+    """Settings that are printed or dumped hide the token."""
+    settings = serve([f"--webhook.token={SECRET}"])
     assert settings.token == SECRET
     for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
         assert "s3cret" not in shown
 
 
-def test_secrets_are_known_as_such() -> None:
-    """The token is secret, and a ledger's URL may hold a password."""
-    assert [each.flag.name for each in declared() if each.flag.may_hold_secret] == [
-        "webhook.token",
-        "webhook.token-file",
-        "adobe.keys-url",
-        "ledger.url",
-        "url",
-    ]
+def test_secret_settings() -> None:
+    """The token is secret, and so are URLs, which may contain a password or a token."""
+    secret = {name for name, each in FLAGS.items() if each.flag.is_secret}
+    assert secret == {"webhook.token", "webhook.token-file", "adobe.keys-url", "ledger.url", "url"}
 
 
 def test_settings_are_fixed() -> None:
-    """Settings can't be changed once they are read."""
-    settings, _ = load(SERVE, [], {})
+    """Settings can't be changed after they are loaded."""
+    settings = serve([])
     with pytest.raises(ValueError, match="frozen"):
         settings.log_level = "debug"
 
 
-def _word(each: Declared, text: str) -> str:
+def _word(each: Setting, text: str) -> str:
     return f"--{each.flag.name}={text}"
 
 
 texts = st.text(max_size=12) | st.sampled_from([text for _, text, _ in GOOD.values()])
-words = st.builds(_word, st.sampled_from(declared()), texts) | texts | texts.map("--".__add__)
+words = st.builds(_word, st.sampled_from(list(FLAGS.values())), texts) | texts | texts.map("--".__add__)
 environments = st.dictionaries(st.sampled_from([variable(name) for name in FLAGS]) | st.text(max_size=5), texts)
 
 
 def loaded(command: str, words_: list[str], environment: dict[str, str]) -> Settings | str:
-    """The settings, or why there are none."""
+    """The settings, or the message that refuses them."""
     try:
         return load(command, words_, environment)[0]
     except SettingsError as error:
         return str(error)
 
 
-@given(st.sampled_from([SERVE, REPLAY, SIMULATE]), st.lists(words, max_size=6), environments)
+@given(st.sampled_from(["serve", "replay", "simulate"]), st.lists(words, max_size=6), environments)
 def test_settings_or_a_message(command: str, words_: list[str], environment: dict[str, str]) -> None:
-    """Whatever is given, there are settings, or there is a message that says why not."""
+    """Whatever is given, the result is settings or a message."""
     assert loaded(command, words_, environment)
+
+
+class Sample(Settings):
+    """Settings of which one rule has a defect."""
+
+    size: int = setting("size", "1", "A size.")
+    limit: int | None = setting("limit", None, "A limit.")
+
+    def rules(self) -> list[Rule]:
+        """One rule that reads what no settings class has."""
+        return [self._check]
+
+    def _check(self) -> Iterator[str]:
+        if self.limit is not None and self.size > self.limit:
+            yield "--size is above --limit"
+        if self.size == 7:
+            yield self.unknown  # type: ignore[attr-defined]
+
+
+def test_a_rule_is_typed() -> None:
+    """A rule reads valid values as attributes, and ends where it reads a refused one."""
+    assert load_settings(Sample, ["--size=2", "--limit=3"], {})[0].size == 2
+    with pytest.raises(SettingsError, match=r"^--size is above --limit$"):
+        load_settings(Sample, ["--size=2", "--limit=1"], {})
+    with pytest.raises(SettingsError) as refused:
+        load_settings(Sample, ["--size=2", "--limit=a"], {})
+    assert str(refused.value).startswith("--limit=a: ")
+    assert "above" not in str(refused.value)
+
+
+def test_a_defect_in_a_rule_is_raised() -> None:
+    """A rule that reads an attribute that does not exist is a defect, and not taken for a refused value."""
+    with pytest.raises(AttributeError, match="unknown"):
+        load_settings(Sample, ["--size=7"], {})
+
+
+def test_the_table_of_settings() -> None:
+    """The table for the documentation has a row for each flag, with its default and its variable."""
+    rows = settings_table("forget").splitlines()
+    assert rows[0] == "| flag | default | variable | |"
+    assert rows[2].startswith("| `--flow` | required | `AEP_EXPORTER_FLOW` | ")
+    assert [row.split("`")[1] for row in rows[2:]] == ["--flow", "--ledger.url", "--log.level", "--log.format"]
+    assert load_settings(ForgetSettings, ["--flow=a"], {})[0].flow == "a"
+    assert "/webhook/&lt;token>" in settings_table("serve")

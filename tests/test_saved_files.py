@@ -1,12 +1,8 @@
-"""Notifications from files."""
+"""Notifications are read from files in every form in which people save them."""
 
-import asyncio
-import contextlib
 import io
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,12 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import LedgerUnavailableError
-from exporter.intake import Intake
-from exporter.ledger import Ledger
-from exporter.ledger.sqlite import SqliteLedger
-from exporter.model import Delivery, FlowRun, Result, Source
-from exporter.replay import replay
+from exporter.model import FlowRun
+from exporter.saved_files import read_events
 
 NOW = 1_790_000_000_000
 
@@ -44,46 +36,13 @@ def page(*numbers: int) -> dict[str, Any]:
     return {"events": events, "_page": {"last": "p", "count": len(events)}}
 
 
-class Recorder:
-    """Takes what is to be recorded."""
-
-    def __init__(self) -> None:
-        self.deliveries: list[Delivery] = []
-        self.told: list[int] = []
-
-    async def record(self, deliveries: list[Delivery]) -> Mapping[Result, int]:
-        """Take everything as new."""
-        self.deliveries += deliveries
-        return {Result.RECORDED: sum(len(delivery.events) for delivery in deliveries)}
-
-    def progress(self, counts: Mapping[Result, int]) -> None:
-        """Note how much was recorded so far."""
-        self.told.append(sum(counts.values()))
-
-    @property
-    def facts(self) -> list[str]:
-        """Each event: a run by its id, anything else by its kind."""
-        return [
-            each.fact.run_id if isinstance(each.fact, FlowRun) else type(each.fact).__name__.lower()
-            for delivery in self.deliveries
-            for each in delivery.events
-        ]
-
-
-def replayed(file: BinaryIO | bytes) -> Recorder:
-    """What is recorded of a file."""
-    recorder = Recorder()
+def facts(file: BinaryIO | bytes) -> list[str]:
+    """The events of a file: a run as its id, anything else as its kind."""
     opened = io.BytesIO(file) if isinstance(file, bytes) else file
-    total = asyncio.run(replay(opened, recorder.record, lambda: NOW, recorder.progress))
-    assert total.total() == len(recorder.facts)
-    return recorder
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """A new ledger."""
-    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as opened:
-        yield opened
+    return [
+        each.fact.run_id if isinstance(each.fact, FlowRun) else type(each.fact).__name__.lower()
+        for each in read_events(opened, lambda: NOW)
+    ]
 
 
 ONE = ["run-1"]
@@ -91,7 +50,7 @@ TWO = ["run-1", "run-2"]
 
 
 @pytest.mark.parametrize(
-    ("file", "facts"),
+    ("file", "expected"),
     [
         pytest.param(b"", [], id="empty"),
         pytest.param(b" \n\n\t\r\n", [], id="blank"),
@@ -116,11 +75,9 @@ TWO = ["run-1", "run-2"]
         pytest.param(b"[1, " + json.dumps(run(1)).encode() + b"]", ["unreadable", "run-1"], id="an-odd-element"),
     ],
 )
-def test_forms(file: bytes, facts: list[str]) -> None:
-    """A file is one JSON text, in any layout, or one per line; each an object, an array, a page or an answer."""
-    recorder = replayed(file)
-    assert recorder.facts == facts
-    assert all(delivery.source is Source.REPLAY for delivery in recorder.deliveries)
+def test_forms(file: bytes, expected: list[str]) -> None:
+    """A file is one JSON text in any layout, or one per line. A text is an object, an array, a page or an answer."""
+    assert facts(file) == expected
 
 
 BROKEN = {
@@ -133,13 +90,13 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
-def test_a_broken_line_costs_that_line(name: str, place: int) -> None:
-    """A line that can't be read is one unreadable event, wherever it stands, and the others are recorded."""
+def test_a_broken_line(name: str, place: int) -> None:
+    """A line that can't be read is one unreadable event, wherever it is, and the other lines are read."""
     kept = lines(run(1), run(2)).splitlines()
     kept.insert(place, BROKEN[name])
-    facts = ["run-1", "run-2"]
-    facts.insert(place, "unreadable")
-    assert replayed(b"\n".join(kept)).facts == facts
+    expected = ["run-1", "run-2"]
+    expected.insert(place, "unreadable")
+    assert facts(b"\n".join(kept)) == expected
 
 
 @pytest.mark.parametrize(
@@ -151,10 +108,10 @@ def test_a_broken_line_costs_that_line(name: str, place: int) -> None:
         pytest.param(b"[" * 500 + b"]" * 500, id="nested-deep"),
     ],
 )
-def test_damage_in_a_leaf_costs_the_leaf(damage: bytes) -> None:
-    """A line with a damaged leaf is read forgivingly, the first one too."""
+def test_a_damaged_value(damage: bytes) -> None:
+    """A line with a damaged value inside is read without that value, also if it is the first."""
     damaged = json.dumps(run(1)).encode().removesuffix(b"}") + b', "leaf": ' + damage + b"}\n"
-    assert replayed(damaged + lines(run(2))).facts == TWO
+    assert facts(damaged + lines(run(2))) == TWO
 
 
 @pytest.mark.parametrize(
@@ -170,13 +127,13 @@ def test_damage_in_a_leaf_costs_the_leaf(damage: bytes) -> None:
     ],
 )
 def test_an_array_that_was_cut_off(file: str) -> None:
-    """An array without its end, as a full disk leaves it, gives the elements that are there, in any layout."""
-    assert replayed(file.encode()).facts == TWO
+    """An array that is cut off, as by a full disk, gives the elements that are complete, in any layout."""
+    assert facts(file.encode()) == TWO
 
 
-def test_what_is_no_json_is_kept_once() -> None:
-    """A file of another kind is one unreadable event, though a line of it may look like JSON by chance."""
-    assert replayed(b"\x7fELF\x02\xff of another program\n" * 1_000 + b"[]\n").facts == ["unreadable"]
+def test_a_file_that_is_no_json() -> None:
+    """A file that is no JSON is one unreadable event, also if one of its lines looks like JSON by chance."""
+    assert facts(b"\x7fELF\x02\xff of another program\n" * 1_000 + b"[]\n") == ["unreadable"]
 
 
 @given(st.lists(st.lists(st.integers(0, 99), max_size=3), max_size=6), st.sampled_from([None, 1]))
@@ -184,50 +141,14 @@ def test_layout_changes_nothing(groups: list[list[int]], indent: int | None) -> 
     """The same runs in one array or in an array per line are the same events in the same order."""
     per_line = lines(*([run(number) for number in group] for group in groups))
     whole = json.dumps([run(number) for group in groups for number in group], indent=indent).encode()
-    assert replayed(per_line).facts == replayed(whole).facts
+    assert facts(per_line) == facts(whole)
 
 
 def test_standard_input(tmp_path: Path) -> None:
-    """A stream that can't be rewound is read like a file, in both ways."""
+    """A pipe, which can't be rewound, is read like a file, by lines and as a whole."""
     for file in (lines(run(1), run(2)), json.dumps([run(1), run(2)], indent=1).encode()):
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb") as stream:
             with os.fdopen(writing, "wb") as pipe:
                 pipe.write(file)
-            assert replayed(stream).facts == TWO
-
-
-def test_batches_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long file is recorded in transactions of bounded size, over its lines and arrays; each tells the progress."""
-    monkeypatch.setattr("exporter.replay._BATCH", 3)
-    recorder = replayed(lines([run(1), run(2), run(3), run(4)], *(run(number) for number in range(5, 9))))
-    assert [len(delivery.events) for delivery in recorder.deliveries] == [3, 3, 2]
-    assert recorder.told == [3, 6, 8]
-    assert recorder.facts == [f"run-{number}" for number in range(1, 9)]
-
-
-def totals(ledger: Ledger, file: bytes) -> Counter[Result]:
-    """What becomes of a file that is recorded in a ledger."""
-    intake = Intake(ledger, ledger.now)
-    return asyncio.run(replay(io.BytesIO(file), intake.record, ledger.now, lambda _counts: None))
-
-
-def test_twice_counts_once(ledger: Ledger) -> None:
-    """A file that is replayed again, or in another form, records nothing new."""
-    file = lines(run(1), run(2), run(1), {"other": "topic"}, 7)
-    assert totals(ledger, file) == {
-        Result.RECORDED: 2,
-        Result.DUPLICATE: 1,
-        Result.UNSUPPORTED: 1,
-        Result.UNREADABLE: 1,
-    }
-    assert totals(ledger, file) == {Result.DUPLICATE: 5}
-    assert totals(ledger, lines(page(1, 2))) == {Result.DUPLICATE: 2}
-    assert sum(entry.counts for entry in ledger.read(0, 100)) == 2
-
-
-def test_a_failure_ends_it(ledger: Ledger) -> None:
-    """When a batch can't be recorded the replay ends with that error."""
-    ledger.close()
-    with pytest.raises(LedgerUnavailableError):
-        totals(ledger, lines(run(1)))
+            assert facts(stream) == TWO
