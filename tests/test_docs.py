@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +32,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _HEADING = re.compile(r"(?m)^#+ +(.*?) *$")
 # `docs/adobe.md, "Signatures"`: also over the end of a line, and after `#` or inside brackets.
 _CITATION = re.compile(r'docs/([\w/.-]+\.md)\]?(?:\([^)]*\))?,[\s#*]*"([^"]+)"')
-_DOCUMENT = re.compile(r"(?<![\w/])docs/[\w/.-]+\.md")
+# But for those of other projects, "its docs/...".
+_DOCUMENT = re.compile(r"(?<![\w/])(?<!its )docs/[\w/.-]+\.md")
 # Files of the repository, where a text names one: by its path from the root.
 _PATH = re.compile(
     r"(?:exporter|tests|grafana|prometheus|deploy|benchmarks|docs|\.ci)/[\w/.-]*\w/?|"
@@ -54,11 +55,12 @@ def metrics_table(metrics: tuple[Metric, ...]) -> str:
 
 def buckets_table() -> str:
     """The bounds of every histogram."""
-    rows = ["| metric | bounds |", "|---|---|"]
-    for metric in CATALOGUE:
-        if metric.buckets:
-            rows.append(f"| `{metric.name}` | {', '.join(f'{bound:g}' for bound in metric.buckets)} |")
-    return "\n".join(rows)
+    rows = [
+        f"| `{metric.name}` | {', '.join(f'{bound:g}' for bound in metric.buckets)} |"
+        for metric in CATALOGUE
+        if metric.buckets
+    ]
+    return "\n".join(["| metric | bounds |", "|---|---|", *rows])
 
 
 def settings_table(command: str) -> str:
@@ -83,7 +85,8 @@ def with_tables(path: Path, tables: dict[str, str]) -> str:
     for name, table in tables.items():
         before, opening, rest = text.partition(f"<!-- {name} -->\n")
         _, closing, after = rest.partition(f"<!-- /{name} -->")
-        assert opening and closing, f"{path.name} has no place for {name}"
+        assert opening, f"{path.name} has no place for {name}"
+        assert closing, f"{path.name} has no place for {name}"
         text = before + opening + table + "\n" + closing + after
     return text
 
@@ -137,13 +140,37 @@ def broken_links(document: Path) -> Iterator[str]:
 
 
 def missing_files(document: Path) -> Iterator[str]:
-    """Files of the repository that a document names and that are not there."""
+    """Files of the repository that a document names, by path or as a module's own name, and that are not there."""
     text = document.read_text(encoding="utf-8")
-    named = {path for code in _CODE.findall(_FENCE.sub("", text)) for path in _PATH.findall(code) if path in code.split()}
+    words = [word for code in _CODE.findall(_FENCE.sub("", text)) for word in code.split()]
+    # Words in capitals stand for a name to be chosen.
+    named = {word for word in words if _PATH.fullmatch(word) and not re.search("NAME|VERSION", word)}
     named |= {path for block in _FENCE.finditer(text) for path in re.findall(r"tests/samples/[\w.-]+", block[0])}
     for path in sorted(named):
         if not (ROOT / path).exists():
             yield f"{relative(document)}: {path}"
+    if document.is_relative_to(DOCS):
+        modules = {path.name for path in (ROOT / "exporter").rglob("*.py")}
+        for word in sorted(word for word in words if re.fullmatch(r"[a-z_]+\.py", word)):
+            if word not in modules:
+                yield f"{relative(document)}: {word}"
+
+
+def unknown_words(document: Path) -> Iterator[str]:
+    """Flags, make targets and metrics that a document names and that there are not."""
+    text = document.read_text(encoding="utf-8")
+    flags = {f"--{each.flag.name}" for each in declared()}
+    targets = set(re.findall(r"(?m)^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    metrics = {metric.name for metric in CATALOGUE}
+    metrics |= {name + end for name in metrics for end in ("_bucket", "_count", "_sum")}
+    # An external label of Prometheus, which rules read.
+    metrics |= {"aep_exporter_url"}
+    for found in sorted(set(re.findall(r"(?<!prometheus )--[a-z]+\.[a-z.-]*[a-z]", text)) - flags):
+        yield f"{relative(document)}: {found}"
+    for found in sorted(set(re.findall(r"(?:`|\$ )make ([a-z]+)", text)) - targets):
+        yield f"{relative(document)}: make {found}"
+    for found in sorted(set(re.findall(r"(?<![:\w])aep_\w*[a-z](?![\w*]|_\*)", text)) - metrics):
+        yield f"{relative(document)}: {found}"
 
 
 def missing_names(document: Path) -> Iterator[str]:
@@ -159,7 +186,9 @@ def citing_files() -> Iterator[tuple[str, str]]:
     """Every file of ours whose comments may cite a document, with its text in one line without comment signs."""
     for folder in CITING:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in {".py", ".sql", ".yml", ".yaml", ".service", ".default", ".md"} and path != Path(__file__):
+            if path.suffix in {".py", ".sql", ".yml", ".yaml", ".service", ".default", ".md"} and path != Path(
+                __file__
+            ):
                 text = path.read_text(encoding="utf-8")
                 yield relative(path), re.sub(r"\s*\n\s*(?:#|--)?\s*", " ", text)
 
@@ -179,37 +208,39 @@ def test_the_settings_are_those_that_are_declared() -> None:
     hold(SETTINGS, with_tables(SETTINGS, {"settings": settings_tables()}))
 
 
-@pytest.mark.parametrize("find", [broken_links, missing_files, missing_names])
-def test_what_the_documents_name_exists(find: object) -> None:
-    """Every relative link, file and name of the code in a document leads somewhere."""
-    assert callable(find)
-    assert [each for document in DOCUMENTS for each in find(document)] == []
+@pytest.mark.parametrize("find", [broken_links, missing_files, missing_names, unknown_words])
+def test_what_the_documents_name_exists(find: Callable[[Path], Iterator[str]]) -> None:
+    """Every link, file, name of the code, flag, make target and metric in a document leads somewhere."""
+    wrong = [each for document in DOCUMENTS for each in find(document)]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_checks_find_something() -> None:
     """The patterns of this module match: a check that finds nothing to look at would always pass."""
-    architecture = DOCS / "architecture.md"
-    text = architecture.read_text(encoding="utf-8")
+    text = re.sub(r"\s+", " ", "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS))
     assert _LINK.search(text)
+    assert _PATH.search(text)
     assert _NAME_IN_FILE.search(text)
     assert _FILE_OF_NAME.search(text)
+    assert _DOCUMENT.search(text)
     assert _CITATION.findall('(docs/adobe.md, "Signatures") [docs/adobe.md](adobe.md), "Bodies"') == [
         ("adobe.md", "Signatures"),
         ("adobe.md", "Bodies"),
     ]
-    assert "one-notification-step-by-step" in anchors(architecture)
+    assert "one-notification-step-by-step" in anchors(DOCS / "architecture.md")
 
 
 def test_citations_name_sections_that_exist() -> None:
     """Where code or a document cites a document by a section's title, the document has that section."""
-    texts = [*citing_files(), *((relative(path), re.sub(r"\s+", " ", path.read_text())) for path in DOCUMENTS)]
+    documents = ((relative(path), re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))) for path in DOCUMENTS)
+    texts = [*citing_files(), *documents]
     wrong = [
         f'{name}: docs/{document}, "{title}"'
         for name, text in texts
         for document, title in _CITATION.findall(text)
         if not (DOCS / document).exists() or title not in titles(DOCS / document)
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_code_cites_only_documents_of_this_repository() -> None:
@@ -218,7 +249,11 @@ def test_code_cites_only_documents_of_this_repository() -> None:
     for name, text in citing_files():
         wrong += [f"{name}: {cited}" for cited in _DOCUMENT.findall(text) if not (ROOT / cited).exists()]
         if name.startswith(("exporter/", "grafana/", "benchmarks/")):
-            wrong += [f"{name}: {found}" for found in re.findall(r"(?<!docs/)\badobe\.md.{0,9}|\bcontract\b.{0,9}", text)]
+            wrong += [
+                f"{name}: {found}" for found in re.findall(r"(?<!docs/)\badobe\.md.{0,9}|\bcontract\b.{0,9}", text)
+            ]
         elif name.startswith("tests/"):
-            wrong += [f"{name}: {found}" for found in re.findall(r"(?<!docs/)\badobe\.md [A-F]\d?|\bcontract \d.{0,4}", text)]
-    assert wrong == []
+            wrong += [
+                f"{name}: {found}" for found in re.findall(r"(?<!docs/)\badobe\.md [A-F]\d?|\bcontract \d.{0,4}", text)
+            ]
+    assert not wrong, "\n".join(wrong)
