@@ -159,7 +159,7 @@ def missing_files(document: Path) -> Iterator[str]:
 def unknown_words(document: Path) -> Iterator[str]:
     """Flags, make targets and metrics that a document names and that there are not."""
     text = document.read_text(encoding="utf-8")
-    flags = {f"--{each.flag.name}" for each in declared()}
+    flags = set(re.findall(r"(?m)^\| `(--[\w.-]+)`", settings_tables()))
     targets = set(re.findall(r"(?m)^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8")))
     metrics = {metric.name for metric in CATALOGUE}
     metrics |= {name + end for name in metrics for end in ("_bucket", "_count", "_sum")}
