@@ -137,13 +137,8 @@ def test_a_lone_validation_url_is_no_event(
     ],
 )
 def test_the_token_ends_the_path(make: Make, path: str, status: int) -> None:
-<<<<<<< HEAD
     """With a token, only the path that ends in it is accepted, for the challenge and for deliveries."""
-    application = make(authentication=TokenAuthentication(TOKEN), takes_token=True)
-=======
-    """With a token only the path that ends in it is believed, for the challenge and for deliveries."""
     application = make(f"--webhook.token={TOKEN}")
->>>>>>> h/commands
     assert application.request("GET", path + "?challenge=x").status_code == status
     assert application.post(BODY, path).status_code == status
     assert len(application.bodies()) == (status == 200)
