@@ -28,10 +28,10 @@ from exporter.metrics.catalogue import (
 from grafana import layout, panels
 from grafana.colours import BLUE, GREEN, GREY, ORANGE, OUTCOMES, RED, RESULT, STATUS, YELLOW
 from grafana.layout import EXPORTER_URL, Section
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOW_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
@@ -60,10 +60,11 @@ def build(exporter_url: str) -> models.Dashboard:
 def _now() -> list[Panel]:
     return [
         panels.outcome(
-            panels.small("Latest outcome", "How the latest run ended."), f"max({SCOPE.latest_outcome(list(STATUS))})"
+            panels.small_spec("Latest outcome", "How the latest run ended."),
+            f"max({SCOPE.latest_outcome(list(STATUS))})",
         ),
         panels.number(
-            panels.small("Failures in a row", "Failed runs since the last one that succeeded, wholly or in part."),
+            panels.small_spec("Failures in a row", "Failed runs since the last one that succeeded, wholly or in part."),
             f"max({SCOPE.select(CONSECUTIVE_FAILURES)})",
             (None, GREEN),
             (1, ORANGE),
@@ -71,20 +72,20 @@ def _now() -> list[Panel]:
             link=f"{EXPORTER_URL}/flows/${{flow:percentencode}}",
         ),
         panels.number(
-            panels.small("Failing since", "When the first of these failures ended.", "dateTimeFromNow"),
+            panels.small_spec("Failing since", "When the first of these failures ended.", "dateTimeFromNow"),
             f"1000 * max({SCOPE.select(FAILING_SINCE)})",
             (None, RED),
             coloured_background=False,
             none="not failing",
         ),
         panels.number(
-            panels.small("Latest run", "When the latest run ended, whatever its outcome.", "dateTimeFromNow"),
+            panels.small_spec("Latest run", "When the latest run ended, whatever its outcome.", "dateTimeFromNow"),
             f"1000 * max({SCOPE.select(LAST_RUN)})",
             (None, BLUE),
             coloured_background=False,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Silence, of allowed",
                 "How long ago the latest run ended, as a share of one and a half times the longest silence that is "
                 "usual for the flow, and a quarter of an hour: above 100 % it is overdue. AEPFlowOverdue waits longer "
@@ -92,21 +93,21 @@ def _now() -> list[Panel]:
                 "percentunit",
                 0,
             ),
-            f"max({SCOPE.lateness()})",
+            f"max({SCOPE.silence_ratio()})",
             (None, GREEN),
             (0.75, ORANGE),
             (1, RED),
             coloured_background=False,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Succeeded",
                 "The share of runs in this time that succeeded, wholly or in part; cancelled and unknown ones say "
                 "nothing about it.",
                 "percentunit",
                 1,
             ),
-            f"{SCOPE.counted(RUNS, RANGE, _GOOD)} / ({SCOPE.counted(RUNS, RANGE, _SAID)} > 0)",
+            f"{SCOPE.rounded_increase(RUNS, RANGE, _GOOD)} / ({SCOPE.rounded_increase(RUNS, RANGE, _SAID)} > 0)",
             (None, RED),
             (0.9, ORANGE),
             (0.99, GREEN),
@@ -119,18 +120,18 @@ def _now() -> list[Panel]:
 def _history() -> list[Panel]:
     return [
         panels.history(
-            Facts(title="Status", description="How the latest run had ended at each time.", width=24, height=4),
+            PanelSpec(title="Status", description="How the latest run had ended at each time.", width=24, height=4),
             Query(f"max by (sandbox) ({SCOPE.latest_outcome(list(STATUS))})", "{{sandbox}}"),
             OUTCOMES,
         ),
         panels.bars(
-            Facts(title="Runs by outcome", description="Runs that ended, by outcome.", width=16),
-            Query(SCOPE.counted(RUNS, STEP, by="status"), "{{status}}"),
+            PanelSpec(title="Runs by outcome", description="Runs that ended, by outcome.", width=16),
+            Query(SCOPE.rounded_increase(RUNS, STEP, by="status"), "{{status}}"),
             colors=STATUS,
         ),
         panels.lines(
-            Facts(title="Runs in progress", description="Runs that were announced and have not ended.", width=8),
-            Query(total(SCOPE.now(IN_PROGRESS)), "in progress"),
+            PanelSpec(title="Runs in progress", description="Runs that were announced and have not ended.", width=8),
+            Query(total(SCOPE.gauge(IN_PROGRESS)), "in progress"),
             colors={"in progress": BLUE},
         ),
     ]
@@ -139,7 +140,7 @@ def _history() -> list[Panel]:
 def _durations() -> list[Panel]:
     def of(title: str, matcher: str, description: str) -> Panel:
         return panels.lines(
-            Facts(title=title, description=description, unit="s", width=8),
+            PanelSpec(title=title, description=description, unit="s", width=8),
             Query(SCOPE.mean(RUN_DURATION, STEP, matcher), "mean"),
             Query(SCOPE.quantile(0.95, RUN_DURATION, STEP, matcher), "95th percentile"),
             colors={"mean": BLUE, "95th percentile": YELLOW},
@@ -148,19 +149,19 @@ def _durations() -> list[Panel]:
 
     return [
         panels.distribution(
-            Facts(
+            PanelSpec(
                 title="Duration of runs",
                 description="How many runs took how long, whatever their outcome. A dot leads to the run.",
                 unit="s",
                 width=24,
                 height=9,
             ),
-            Query(total(SCOPE.grown(RUN_DURATION, STEP, suffix="_bucket"), "le"), "{{le}}", has_exemplars=True),
+            Query(total(SCOPE.increase(RUN_DURATION, STEP, suffix="_bucket"), "le"), "{{le}}", has_exemplars=True),
         ),
         of("Duration of runs that succeeded", _GOOD, "Wholly or in part. The percentile is estimated from buckets."),
         of("Duration of runs that failed", _FAILED, "A run that fails soon fails otherwise than one that fails late."),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Latest and typical duration",
                 description="Typical is the median of up to 20 latest runs that did not fail. The alert AEPFlowSlow "
                 "begins ten minutes above twice that.",
@@ -173,7 +174,7 @@ def _durations() -> list[Panel]:
             dashed="typical",
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Time by activity",
                 description="The mean time that each activity of a run took: which step of a slow run is the slow one.",
                 unit="s",
@@ -186,20 +187,20 @@ def _durations() -> list[Panel]:
 
 
 def _errors() -> list[Panel]:
-    counted = SCOPE.counted(ERRORS, RANGE, by="error_code, status")
+    counted = SCOPE.rounded_increase(ERRORS, RANGE, by="error_code, status")
     return [
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Errors by code",
                 description="Runs that reported each error code, partial successes included. A dot is a run: it leads "
                 "to its page.",
                 width=16,
             ),
-            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            Query(f"{SCOPE.rounded_increase(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
             none="No error was reported",
         ),
-        rows(
-            Facts(title="Error codes", description="Runs that reported each error code in this time.", width=8),
+        joined_table(
+            PanelSpec(title="Error codes", description="Runs that reported each error code in this time.", width=8),
             [f"{counted} > 0"],
             [
                 Column(field="error_code", title="Code"),
@@ -215,21 +216,21 @@ def _errors() -> list[Panel]:
 def _amounts() -> list[Panel]:
     def moved(title: str, metric: Metric, what: str, unit: str) -> Panel:
         return panels.bars(
-            Facts(
+            PanelSpec(
                 title=title,
                 description=f"{what} that runs reported when they ended. Results overlap, so they stand side by side "
                 "and are not to be added up.",
                 unit=unit,
                 width=8,
             ),
-            Query(SCOPE.counted(metric, STEP, by="result"), "{{result}}"),
+            Query(SCOPE.rounded_increase(metric, STEP, by="result"), "{{result}}"),
             colors=RESULT,
             is_stacked=False,
         )
 
     return [
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Latest and typical records",
                 description="Records that the latest run which did not fail read and wrote, and the median of what up "
                 "to 20 such runs read.",
@@ -241,17 +242,17 @@ def _amounts() -> list[Panel]:
             dashed="typical input",
         ),
         panels.distribution(
-            Facts(title="Records read per run", description="Of runs that succeeded, wholly or in part.", width=8),
-            Query(total(SCOPE.grown(INPUT_RECORDS, STEP, suffix="_bucket"), "le"), "{{le}}"),
+            PanelSpec(title="Records read per run", description="Of runs that succeeded, wholly or in part.", width=8),
+            Query(total(SCOPE.increase(INPUT_RECORDS, STEP, suffix="_bucket"), "le"), "{{le}}"),
         ),
         panels.distribution(
-            Facts(
+            PanelSpec(
                 title="Bytes read per run",
                 description="Of runs that succeeded, wholly or in part.",
                 unit="decbytes",
                 width=8,
             ),
-            Query(total(SCOPE.grown(INPUT_BYTES, STEP, suffix="_bucket"), "le"), "{{le}}"),
+            Query(total(SCOPE.increase(INPUT_BYTES, STEP, suffix="_bucket"), "le"), "{{le}}"),
         ),
         moved("Records", RECORDS, "Records", "short"),
         moved("Bytes", BYTES, "Bytes", "decbytes"),

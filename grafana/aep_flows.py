@@ -11,15 +11,15 @@ from exporter.metrics.catalogue import (
     RECORDS,
     RUNS,
 )
-from grafana import aep_flows_now as now
+from grafana import aep_flows_state as state
 from grafana import layout, panels
-from grafana.aep_flows_now import BY_FLOW, FLOW, ID, SANDBOX, names_of
+from grafana.aep_flows_state import BY_FLOW, FLOW, ID, SANDBOX, names_of
 from grafana.colours import BLUE, GREEN, GREY, RED, STATUS
 from grafana.layout import Section
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
@@ -36,7 +36,7 @@ def build(exporter_url: str) -> models.Dashboard:
         "now-24h",
         layout.flow_variables(exporter_url, is_one_flow=False),
         [
-            Section(panels=[*now.numbers(), *now.failing(), *now.late()]),
+            Section(panels=[*state.numbers(), *state.failing(), *state.late()]),
             Section(title="Runs", panels=[*_outcomes(), *_runs()]),
             Section(title="Records", panels=_records()),
         ],
@@ -48,8 +48,8 @@ def _outcomes() -> list[Panel]:
     return [
         *(
             panels.number(
-                Facts(title=title, description=f"Runs that ended as {status} in this time.", width=4, height=3),
-                SCOPE.counted(RUNS, RANGE, f'status="{status}"'),
+                PanelSpec(title=title, description=f"Runs that ended as {status} in this time.", width=4, height=3),
+                SCOPE.rounded_increase(RUNS, RANGE, f'status="{status}"'),
                 (None, GREY),
                 (1, STATUS[status]),
                 coloured_background=False,
@@ -63,13 +63,13 @@ def _outcomes() -> list[Panel]:
             )
         ),
         panels.number(
-            Facts(
+            PanelSpec(
                 title="In progress",
                 description="Runs that were announced as in progress and have not ended.",
                 width=4,
                 height=3,
             ),
-            total(SCOPE.now(IN_PROGRESS)),
+            total(SCOPE.gauge(IN_PROGRESS)),
             (None, GREY),
             (1, BLUE),
             coloured_background=False,
@@ -80,27 +80,29 @@ def _outcomes() -> list[Panel]:
 def _runs() -> list[Panel]:
     return [
         panels.bars(
-            Facts(title="Runs by outcome", description="Runs that ended, by outcome, when they were recorded."),
-            Query(SCOPE.counted(RUNS, STEP, by="status"), "{{status}}"),
+            PanelSpec(title="Runs by outcome", description="Runs that ended, by outcome, when they were recorded."),
+            Query(SCOPE.rounded_increase(RUNS, STEP, by="status"), "{{status}}"),
             colors=STATUS,
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Errors by code",
                 description="Runs that reported each error code, partial successes included. A dot is a run: it leads "
                 "to its page.",
             ),
-            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            Query(f"{SCOPE.rounded_increase(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
             none="No error was reported",
         ),
         panels.ranking(
-            Facts(
+            PanelSpec(
                 title="Most reported error codes",
                 description="How many runs reported each error code in this time: the 12 most frequent.",
                 height=9,
                 decimals=0,
             ),
-            Query(f"sort_desc(topk(12, {SCOPE.counted(ERRORS, RANGE, by='error_code')} > 0))", "{{error_code}}"),
+            Query(
+                f"sort_desc(topk(12, {SCOPE.rounded_increase(ERRORS, RANGE, by='error_code')} > 0))", "{{error_code}}"
+            ),
             RED,
         ),
         _failed_most(),
@@ -108,10 +110,10 @@ def _runs() -> list[Panel]:
 
 
 def _failed_most() -> Panel:
-    failed = f"topk(50, round({BY_FLOW} ({SCOPE.grown(RUNS, RANGE, _FAILED)})) > 0)"
-    ended = f"sum by (flow_id, sandbox) ({SCOPE.grown(RUNS, RANGE)})"
-    return rows(
-        Facts(
+    failed = f"topk(50, round({BY_FLOW} ({SCOPE.increase(RUNS, RANGE, _FAILED)})) > 0)"
+    ended = f"sum by (flow_id, sandbox) ({SCOPE.increase(RUNS, RANGE)})"
+    return joined_table(
+        PanelSpec(
             title="Most failed runs",
             description="Flows with failed runs in this time, whether or not they recovered. flow_id other stands for "
             "all flows beyond the exporter's limit.",
@@ -137,25 +139,25 @@ def _failed_most() -> Panel:
 
 
 def _records() -> list[Panel]:
-    rejected = f"round({BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _REJECTED)})) > 0"
-    read = f"{BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _READ)})"
+    rejected = f"round({BY_FLOW} ({SCOPE.increase(RECORDS, RANGE, _REJECTED)})) > 0"
+    read = f"{BY_FLOW} ({SCOPE.increase(RECORDS, RANGE, _READ)})"
     most = f"topk(50, {rejected})"
     return [
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Records read, written and rejected",
                 description="What runs reported when they ended. The three overlap, so they stand side by side and are "
                 "not to be added up.",
             ),
             *(
-                Query(SCOPE.counted(RECORDS, STEP, f'result="{result}"'), name)
+                Query(SCOPE.rounded_increase(RECORDS, STEP, f'result="{result}"'), name)
                 for result, name in (("input", "read"), ("output", "written"), ("failed", "rejected"))
             ),
             colors={"read": BLUE, "written": GREEN, "rejected": RED},
             is_stacked=False,
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Rejected records",
                 description="Flows whose runs rejected records in this time, and what share that is of the records "
                 "they read. The alert AEPFlowRecordsRejected begins at 5 % of a day.",

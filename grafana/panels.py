@@ -46,7 +46,7 @@ class Panel(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class PanelSpec:
     """What is said of a panel; sizes are in Grafana's grid, 24 wide, of rows of 38 pixels."""
 
     title: str
@@ -57,9 +57,9 @@ class Facts:
     decimals: int | None = None
 
 
-def small(title: str, description: str, unit: str = "short", decimals: int | None = None) -> Facts:
+def small_spec(title: str, description: str, unit: str = "short", decimals: int | None = None) -> PanelSpec:
     """What is said of one of six numbers in a row."""
-    return Facts(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
+    return PanelSpec(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,16 @@ class Query:
     has_exemplars: bool = False
 
 
-def dressed(panel: _Built, facts: Facts, queries: list[Builder[Dataquery]]) -> _Built:
+def with_defaults(panel: _Built, spec: PanelSpec, queries: list[Builder[Dataquery]]) -> _Built:
     """The panel with what every panel has."""
-    panel.title(facts.title).description(facts.description).datasource(SOURCE)
-    panel.span(facts.width).height(facts.height).unit(facts.unit).targets(queries)
-    if facts.decimals is not None:
-        panel.decimals(facts.decimals)
+    panel.title(spec.title).description(spec.description).datasource(SOURCE)
+    panel.span(spec.width).height(spec.height).unit(spec.unit).targets(queries)
+    if spec.decimals is not None:
+        panel.decimals(spec.decimals)
     return panel
 
 
-def _asked(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheus.Dataquery]:
+def _data_queries(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheus.Dataquery]:
     return [
         prometheus.Dataquery()
         .ref_id(letter)
@@ -93,18 +93,18 @@ def _asked(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheu
     ]
 
 
-def instants(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
+def instant_queries(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
     """Queries of the end of the time that is looked at."""
-    return [each.instant() for each in _asked(queries, format_)]
+    return [each.instant() for each in _data_queries(queries, format_)]
 
 
-def _ranges(
+def _range_queries(
     queries: Sequence[Query], format_: PromQueryFormat = PromQueryFormat.TIME_SERIES
 ) -> list[Builder[Dataquery]]:
-    return [each.range() for each in _asked(queries, format_)]
+    return [each.range() for each in _data_queries(queries, format_)]
 
 
-def steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
+def threshold_steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
     """Colours from these values on; the first has none."""
     return (
         dashboards.ThresholdsConfig()
@@ -123,7 +123,7 @@ def _fixed(color: str) -> list[models.DynamicConfigValue]:
 
 
 def number(
-    facts: Facts,
+    spec: PanelSpec,
     query: str,
     *thresholds: tuple[float | None, str],
     texts: Mapping[str, str] | None = None,
@@ -133,14 +133,14 @@ def number(
 ) -> stat.Panel:
     """One number; `texts` names values, `link` leads to another dashboard or address."""
     panel = (
-        dressed(stat.Panel(), facts, instants([Query(query)], PromQueryFormat.TIME_SERIES))
+        with_defaults(stat.Panel(), spec, instant_queries([Query(query)], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .graph_mode(options.BigValueGraphMode.NONE)
         .color_mode(
             options.BigValueColorMode.BACKGROUND_SOLID if coloured_background else options.BigValueColorMode.VALUE
         )
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps(*thresholds))
+        .thresholds(threshold_steps(*thresholds))
         .no_value(none)
     )
     if texts:
@@ -150,13 +150,13 @@ def number(
     return panel
 
 
-def outcome(facts: Facts, query: str) -> stat.Panel:
+def outcome(spec: PanelSpec, query: str) -> stat.Panel:
     """The latest outcome: a number that is a place in STATUS, as a word on its colour."""
-    return number(facts, query, (None, GREY)).mappings(OUTCOMES)
+    return number(spec, query, (None, GREY)).mappings(OUTCOMES)
 
 
 def lines(
-    facts: Facts,
+    spec: PanelSpec,
     *queries: Query,
     colors: Mapping[str, str] | None = None,
     dashed: str = "",
@@ -164,8 +164,8 @@ def lines(
 ) -> timeseries.Panel:
     """Values over time; with `has_points`, of what happens now and then: dots, and nothing where nothing happened."""
     panel = (
-        dressed(timeseries.Panel(), facts, _ranges(queries))
-        .legend(_legend(facts))
+        with_defaults(timeseries.Panel(), spec, _range_queries(queries))
+        .legend(_legend(spec))
         .tooltip(_tooltip())
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .draw_style(options.GraphDrawStyle.POINTS if has_points else options.GraphDrawStyle.LINE)
@@ -187,7 +187,7 @@ def lines(
 
 
 def bars(
-    facts: Facts,
+    spec: PanelSpec,
     *queries: Query,
     colors: Mapping[str, str] | None = None,
     is_stacked: bool = True,
@@ -196,8 +196,8 @@ def bars(
 ) -> timeseries.Panel:
     """What happened in each piece of time; `none` is shown where there is nothing."""
     panel = (
-        dressed(timeseries.Panel(), facts, _ranges(queries))
-        .legend(_legend(facts, legend_of))
+        with_defaults(timeseries.Panel(), spec, _range_queries(queries))
+        .legend(_legend(spec, legend_of))
         .tooltip(_tooltip())
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .draw_style(options.GraphDrawStyle.BARS)
@@ -220,15 +220,15 @@ def bars(
     return panel
 
 
-def distribution(facts: Facts, query: Query) -> heatmap.Panel:
+def distribution(spec: PanelSpec, query: Query) -> heatmap.Panel:
     """A histogram's buckets over time."""
     return (
-        dressed(heatmap.Panel(), facts, _ranges([query], PromQueryFormat.HEATMAP))
+        with_defaults(heatmap.Panel(), spec, _range_queries([query], PromQueryFormat.HEATMAP))
         .calculate(False)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64).exponent(0.5))
         .filter_values(heatmap.FilterValueRange().le(1e-9))
         .rows_frame(heatmap.RowsHeatmapOptions().layout(options.HeatmapCellLayout.AUTO).value("runs"))
-        .y_axis(heatmap.YAxisConfig().unit(facts.unit).axis_placement(options.AxisPlacement.LEFT))
+        .y_axis(heatmap.YAxisConfig().unit(spec.unit).axis_placement(options.AxisPlacement.LEFT))
         .cell_values(heatmap.CellValues().unit("short").decimals(0))
         .tooltip(heatmap.HeatmapTooltip().mode(options.TooltipDisplayMode.SINGLE).y_histogram(True))
         .exemplars_color("rgba(255, 120, 10, 0.9)")
@@ -239,29 +239,29 @@ def distribution(facts: Facts, query: Query) -> heatmap.Panel:
     )
 
 
-def history(facts: Facts, query: Query, mappings: list[models.ValueMapping]) -> statetimeline.Panel:
+def history(spec: PanelSpec, query: Query, mappings: list[models.ValueMapping]) -> statetimeline.Panel:
     """States over time, a row for each series."""
     return (
-        dressed(statetimeline.Panel(), facts, _ranges([query]))
+        with_defaults(statetimeline.Panel(), spec, _range_queries([query]))
         .mappings(mappings)
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps((None, GREY)))
+        .thresholds(threshold_steps((None, GREY)))
         .show_value(options.VisibilityMode.NEVER)
         .merge_values(True)
         .row_height(0.85)
         .fill_opacity(85)
         .line_width(0)
-        .legend(_legend(facts))
+        .legend(_legend(spec))
         .tooltip(_tooltip())
         .max_data_points(BARS * 3)
         .interval("1m")
     )
 
 
-def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
+def ranking(spec: PanelSpec, query: Query, color: str) -> bargauge.Panel:
     """The largest, as bars side by side."""
     return (
-        dressed(bargauge.Panel(), facts, instants([query], PromQueryFormat.TIME_SERIES))
+        with_defaults(bargauge.Panel(), spec, instant_queries([query], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .orientation(options.VizOrientation.HORIZONTAL)
         .display_mode(options.BarGaugeDisplayMode.BASIC)
@@ -272,10 +272,10 @@ def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
     )
 
 
-def _legend(facts: Facts, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
+def _legend(spec: PanelSpec, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
     """What series are called: beside a wide panel with what they come to, below a narrow one without."""
     found = common.VizLegendOptions().show_legend(True)
-    if not calculations or facts.width < _WIDE:
+    if not calculations or spec.width < _WIDE:
         return found.display_mode(options.LegendDisplayMode.LIST).placement(options.LegendPlacement.BOTTOM).calcs([])
     found.display_mode(options.LegendDisplayMode.TABLE).placement(options.LegendPlacement.RIGHT)
     return found.calcs([calculation for calculation, _ in calculations]).sort_by(calculations[0][1]).sort_desc(True)

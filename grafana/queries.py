@@ -80,20 +80,20 @@ class Scope:
         own = [matcher for matcher in self.chosen[metric.half] if _label(matcher) in labels]
         return f"{metric.name}{suffix}{{{','.join([*own, *matchers])}}}"
 
-    def now(self, metric: Metric, *matchers: str) -> str:
+    def gauge(self, metric: Metric, *matchers: str) -> str:
         """A gauge of the flow half, once for each flow (or sandbox, or source) and label, whatever exports it."""
-        return f"max by ({self._one(metric)}) ({self.select(metric, *matchers)})"
+        return f"max by ({self._identity(metric)}) ({self.select(metric, *matchers)})"
 
-    def grown(self, metric: Metric, window: str, *matchers: str, suffix: str = "") -> str:
+    def increase(self, metric: Metric, window: str, *matchers: str, suffix: str = "") -> str:
         """How much a counter of the flow half grew, once, whatever exports it."""
-        by = self._one(metric) + (", le" if suffix == "_bucket" else "")
+        by = self._identity(metric) + (", le" if suffix == "_bucket" else "")
         return f"max by ({by}) (increase({self.select(metric, *matchers, suffix=suffix)}[{window}]))"
 
-    def counted(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
+    def rounded_increase(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
         """What grew, added up over flows and rounded: the estimate of `increase` is no whole number."""
-        return f"round({total(self.grown(metric, window, *matchers), by)})"
+        return f"round({total(self.increase(metric, window, *matchers), by)})"
 
-    def ours(self, expression: str, *others: Metric) -> str:
+    def only_exporters(self, expression: str, *others: Metric) -> str:
         """What every job has, kept to instances that had `aep_exporter_build_info` or one of the others in this time.
 
         So it shows an exporter that is down, and no other program.
@@ -101,32 +101,32 @@ class Scope:
         seen = " or ".join(f"last_over_time({self.select(metric)}[{RANGE}])" for metric in (BUILD_INFO, *others))
         return f"({expression} and on ({', '.join(_TARGET)}) ({seen}))"
 
-    def own_counted(self, metric: Metric, by: str = "") -> str:
+    def process_increase(self, metric: Metric, by: str = "") -> str:
         """The same of the processes' own counter: each counts what it did itself, so these are added up."""
         return f"round({total(f'increase({self.select(metric)}[{STEP}])', by)})"
 
     def quantile(self, share: float, metric: Metric, window: str, *matchers: str) -> str:
         """A quantile of a histogram of the flow half."""
-        return f"histogram_quantile({share}, {total(self.grown(metric, window, *matchers, suffix='_bucket'), 'le')})"
+        return f"histogram_quantile({share}, {total(self.increase(metric, window, *matchers, suffix='_bucket'), 'le')})"
 
     def mean(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
         """The mean of a histogram or summary of the flow half, where there was anything."""
-        both = [total(self.grown(metric, window, *matchers, suffix=suffix), by) for suffix in ("_sum", "_count")]
+        both = [total(self.increase(metric, window, *matchers, suffix=suffix), by) for suffix in ("_sum", "_count")]
         return f"{both[0]} / ({both[1]} > 0)"
 
-    def own_rate(self, metric: Metric, *, by: str = "", suffix: str = "") -> str:
+    def process_rate(self, metric: Metric, *, by: str = "", suffix: str = "") -> str:
         """How much it grew per second."""
         return total(f"rate({self.select(metric, suffix=suffix)}[{STEP}])", by)
 
-    def own_quantile(self, share: float, metric: Metric) -> str:
+    def process_quantile(self, share: float, metric: Metric) -> str:
         """A quantile of the processes' own histogram."""
-        return f"histogram_quantile({share}, {self.own_rate(metric, by='le', suffix='_bucket')})"
+        return f"histogram_quantile({share}, {self.process_rate(metric, by='le', suffix='_bucket')})"
 
     def names(self) -> str:
         """One series a flow: its name as the label `name`, or its id where it has none."""
         return f"max by (flow_id, sandbox, name) ({self._info()})"
 
-    def places(self) -> str:
+    def platform_links(self) -> str:
         """The same with its `kind`, and with `platform`: the way to it in Experience Platform's UI.
 
         Links as in adobe.md D: a source has a page of its own, others stand on the monitoring dashboard.
@@ -147,27 +147,27 @@ class Scope:
         # First what has no name: a name may begin with a semicolon itself.
         return _replaced(_replaced(found, "name", "$1", ";([^;]*)"), "name", "$1", "(.+);[^;]*")
 
-    def named(self, expression: str) -> str:
+    def with_names(self, expression: str) -> str:
         """The same with the flow's name as the label `name`."""
         return f"({expression}) * on (flow_id, sandbox) group_left (name) {self.names()}"
 
     def unless_disabled(self, expression: str) -> str:
         """Without flows that the Flow Service calls disabled: nobody waits for these."""
-        return f"({expression} unless on ({_ONE_FLOW}) {self.now(ENABLED)} == 0)"
+        return f"({expression} unless on ({_ONE_FLOW}) {self.gauge(ENABLED)} == 0)"
 
     def silence(self) -> str:
         """How long ago each flow's latest run ended: seconds."""
         return f"time() - max by ({_ONE_FLOW}) ({self.select(LAST_RUN)})"
 
-    def lateness(self) -> str:
+    def silence_ratio(self) -> str:
         """That as a share of what is usual for the flow, with AEPFlowOverdue's tolerance: above 1 it is overdue."""
-        limit = f"(1.5 * {self.now(RUN_INTERVAL)} + 900)"
+        limit = f"(1.5 * {self.gauge(RUN_INTERVAL)} + 900)"
         return self.unless_disabled(f"({self.silence()}) / on ({_ONE_FLOW}) {limit}")
 
-    def stuckness(self) -> str:
+    def run_age_ratio(self) -> str:
         """How long the oldest run in progress has gone on, as a share of what AEPFlowRunStuck allows."""
-        unknown = f"21600 + 0 * {self.now(IN_PROGRESS)}"
-        limit = f"clamp_min(3 * {self.now(TYPICAL_DURATION)} or on ({_ONE_FLOW}) {unknown}, 3600)"
+        unknown = f"21600 + 0 * {self.gauge(IN_PROGRESS)}"
+        limit = f"clamp_min(3 * {self.gauge(TYPICAL_DURATION)} or on ({_ONE_FLOW}) {unknown}, 3600)"
         oldest = f"min by ({_ONE_FLOW}) ({self.select(OLDEST_IN_PROGRESS)})"
         return self.unless_disabled(f"(time() - {oldest}) / on ({_ONE_FLOW}) {limit}")
 
@@ -183,14 +183,14 @@ class Scope:
 
     def failing(self) -> str:
         """Failures in a row of the flows that fail now."""
-        return self.unless_disabled(f"{self.now(CONSECUTIVE_FAILURES)} > 0")
+        return self.unless_disabled(f"{self.gauge(CONSECUTIVE_FAILURES)} > 0")
 
-    def how_many(self, expression: str) -> str:
+    def count_flows(self, expression: str) -> str:
         """How many flows it holds of; 0 where flows are known, and nothing where none is."""
         return f"count({expression}) or 0 * max({self.select(CONSECUTIVE_FAILURES)})"
 
     @staticmethod
-    def _one(metric: Metric) -> str:
+    def _identity(metric: Metric) -> str:
         if metric.half != FLOWS:
             raise ValueError(f"{metric.name} is each process's own: copies of it are none")
         return ", ".join(("job", *metric.all_labels))

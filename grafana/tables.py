@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.colours import RED
-from grafana.panels import Facts, Query, dressed, instants, setting
+from grafana.panels import PanelSpec, Query, with_defaults, instant_queries, setting
 
 _TEXT: Final = "text"
 """Grafana's name for the colour that text has."""
@@ -36,8 +36,8 @@ class Column:
     """Only there for links to read."""
 
 
-def rows(
-    facts: Facts,
+def joined_table(
+    spec: PanelSpec,
     queries: Sequence[str],
     columns: Sequence[Column],
     *,
@@ -52,7 +52,7 @@ def rows(
     fields = [_field(column, len(queries)) for column in columns]
     values = {_value_of(letter, len(queries)) for letter, _ in zip(ascii_uppercase, queries, strict=False)}
     panel = (
-        dressed(table.Panel(), facts, instants([Query(query) for query in queries], PromQueryFormat.TABLE))
+        with_defaults(table.Panel(), spec, instant_queries([Query(query) for query in queries], PromQueryFormat.TABLE))
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             models.DataTransformerConfig(

@@ -51,7 +51,7 @@ def test_processes_are_those_of_exporters(tmp_path: Path) -> None:
         'process_resident_memory_bytes{job="node",instance="a"}',
         'process_resident_memory_bytes{job="aep",instance="b"}',
     ]
-    expression = f"max by (job, instance) ({EXPORTER_SCOPE.ours(EXPORTER_SCOPE.select(MEMORY))})"
+    expression = f"max by (job, instance) ({EXPORTER_SCOPE.only_exporters(EXPORTER_SCOPE.select(MEMORY))})"
     check(tmp_path, series, expression, [({"instance": "a", "job": "aep"}, 1)])
 
 

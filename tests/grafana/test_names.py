@@ -32,9 +32,9 @@ def test_a_rename_breaks_no_panel(tmp_path: Path) -> None:
         ),
     ]
     expected = [({"flow_id": "f", "name": "Orders", "sandbox": "dev emea"}, 1)]
-    check(tmp_path, series, FLOWS_SCOPE.named(FAILURES), expected)
+    check(tmp_path, series, FLOWS_SCOPE.with_names(FAILURES), expected)
     renamed = [*series[:1], info("f", "b", flow_name="Orders by hour", kind="source", org=ORG), *series[2:]]
-    check(tmp_path, renamed, f"count by (flow_id) ({FLOWS_SCOPE.named(FAILURES)})", [({"flow_id": "f"}, 1)])
+    check(tmp_path, renamed, f"count by (flow_id) ({FLOWS_SCOPE.with_names(FAILURES)})", [({"flow_id": "f"}, 1)])
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,9 @@ def test_the_way_to_experience_platform(tmp_path: Path, kind: str, org: str, pla
     """Each kind of flow that has a page there leads to it; where none is known there is no link."""
     expected = {"flow_id": "f", "kind": kind, "name": "Orders", "platform": platform, "sandbox": "dev emea"}
     series = [info("f", flow_name="Orders", kind=kind, **({"org": org} if org else {}))]
-    check(tmp_path, series, FLOWS_SCOPE.places(), [({name: value for name, value in expected.items() if value}, 1)])
+    check(
+        tmp_path,
+        series,
+        FLOWS_SCOPE.platform_links(),
+        [({name: value for name, value in expected.items() if value}, 1)],
+    )

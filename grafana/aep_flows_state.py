@@ -20,10 +20,10 @@ from exporter.metrics.catalogue import (
 from grafana import panels
 from grafana.colours import BLUE, FAILURES, GREEN, ORANGE, RED
 from grafana.layout import EXPORTER_URL, to_flow
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
@@ -52,49 +52,49 @@ def numbers() -> list[Panel]:
     empty = _empty()
     return [
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Failing", "Flows whose latest run failed. Flows that the Flow Service calls disabled are left out."
             ),
-            SCOPE.how_many(SCOPE.failing()),
+            SCOPE.count_flows(SCOPE.failing()),
             *_NONE_IS_GOOD,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Overdue",
                 "Flows that have been silent for longer than one and a half times the longest silence that "
                 "is usual for them, and a quarter of an hour. Flows of which that is not known yet are not counted; "
                 "the alert AEPFlowOverdue waits longer for flows that are new.",
             ),
-            SCOPE.how_many(f"{SCOPE.lateness()} > 1"),
+            SCOPE.count_flows(f"{SCOPE.silence_ratio()} > 1"),
             *_NONE_IS_GOOD,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Stuck",
                 "Flows with a run that has been in progress for three times as long as is typical, and for "
                 "at least an hour; for six hours where nothing is typical yet.",
             ),
-            SCOPE.how_many(f"{SCOPE.stuckness()} > 1"),
+            SCOPE.count_flows(f"{SCOPE.run_age_ratio()} > 1"),
             *_NONE_IS_BETTER,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Empty", "Flows whose latest run did not fail, but read no record, which is unusual for them."
             ),
-            SCOPE.how_many(empty),
+            SCOPE.count_flows(empty),
             *_NONE_IS_BETTER,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Adobe's alerts",
                 "Alerts that Experience Platform watches itself and that are firing, by sandbox and flow.",
             ),
-            f"count({SCOPE.now(ALERT_FIRING)} == 1) or 0 * max({SCOPE.select(CONSECUTIVE_FAILURES)})",
+            f"count({SCOPE.gauge(ALERT_FIRING)} == 1) or 0 * max({SCOPE.select(CONSECUTIVE_FAILURES)})",
             *_NONE_IS_BETTER,
         ),
         panels.number(
-            panels.small("Flows", "Flows that have run and that the exporter shows one by one."),
-            f"count({SCOPE.now(CONSECUTIVE_FAILURES)})",
+            panels.small_spec("Flows", "Flows that have run and that the exporter shows one by one."),
+            f"count({SCOPE.gauge(CONSECUTIVE_FAILURES)})",
             (None, BLUE),
             coloured_background=False,
         ),
@@ -105,7 +105,7 @@ def _empty() -> str:
     key = "on (job, flow_id, sandbox)"
     read = f"max by (job, flow_id, sandbox) ({SCOPE.select(LAST_RECORDS, _READ)})"
     return SCOPE.unless_disabled(
-        f"{read} == 0 and {key} {SCOPE.now(TYPICAL_RECORDS)} > 0 and {key} {SCOPE.now(CONSECUTIVE_FAILURES)} == 0"
+        f"{read} == 0 and {key} {SCOPE.gauge(TYPICAL_RECORDS)} > 0 and {key} {SCOPE.gauge(CONSECUTIVE_FAILURES)} == 0"
     )
 
 
@@ -114,8 +114,8 @@ def failing() -> list[Panel]:
     failing = SCOPE.failing()
     good = SCOPE.select(LAST_RUN, 'status=~"success|partial_success"')
     return [
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Failing now",
                 description="Every flow whose latest run failed, with the time of the first of its failures in a row. "
                 "A flow's name leads to its dashboard and to the exporter's page, which names the errors; the last "
@@ -127,7 +127,7 @@ def failing() -> list[Panel]:
                 f"{BY_FLOW} ({failing})",
                 f"1000 * {BY_FLOW} ({SCOPE.select(FAILING_SINCE)} and on (job, flow_id, sandbox) ({failing}))",
                 f"1000 * {BY_FLOW} ({good} and on (job, flow_id, sandbox) ({failing}))",
-                f"{SCOPE.places()} and on (flow_id, sandbox) ({failing})",
+                f"{SCOPE.platform_links()} and on (flow_id, sandbox) ({failing})",
             ],
             [
                 FLOW,
@@ -149,7 +149,7 @@ def failing() -> list[Panel]:
             none="No flow is failing",
         ),
         panels.history(
-            Facts(
+            PanelSpec(
                 title="When flows were failing",
                 description="The 20 flows that failed most often in a row in this time: red while the latest run is a "
                 "failed one.",
@@ -157,7 +157,7 @@ def failing() -> list[Panel]:
                 height=9,
             ),
             Query(
-                SCOPE.named(
+                SCOPE.with_names(
                     f"{BY_FLOW} ({SCOPE.select(CONSECUTIVE_FAILURES)}) and on (flow_id, sandbox) topk(20, {BY_FLOW} "
                     f"(max_over_time({SCOPE.select(CONSECUTIVE_FAILURES)}[{RANGE}] @ end())) > 0)"
                 ),
@@ -170,14 +170,14 @@ def failing() -> list[Panel]:
 
 def late() -> list[Panel]:
     """What does not fail and is not well either."""
-    lateness, stuckness, empty = SCOPE.lateness(), SCOPE.stuckness(), _empty()
+    lateness, stuckness, empty = SCOPE.silence_ratio(), SCOPE.run_age_ratio(), _empty()
     firing = f"max by (flow_id, sandbox, alert) ({SCOPE.select(ALERT_FIRING)}) == 1"
     # Some name no flow, and so no flow's name can be found.
-    alerts = f"{SCOPE.named(firing)} or on (alert, flow_id, sandbox) {firing}"
+    alerts = f"{SCOPE.with_names(firing)} or on (alert, flow_id, sandbox) {firing}"
     stalest = f"topk(50, {BY_FLOW} ({lateness}))"
     return [
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Freshness",
                 description="How long ago the latest run of each flow ended, as a share of the silence that is allowed "
                 "for it: above 100 % it is overdue, though AEPFlowOverdue waits longer for new flows. The 50 stalest.",
@@ -199,8 +199,8 @@ def late() -> list[Panel]:
             sorted_by="Of allowed",
             none="No flow's usual silence is known yet",
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Runs in progress",
                 description="Runs that were announced and have not ended, the oldest of each flow; above 100 % of what "
                 "is allowed a run is stuck.",
@@ -224,8 +224,8 @@ def late() -> list[Panel]:
             sorted_by="Of allowed",
             none="No run is in progress",
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Green but empty",
                 description="Flows whose latest run did not fail, but read no record, and what their runs typically "
                 "read.",
@@ -246,8 +246,8 @@ def late() -> list[Panel]:
             sorted_by="Typically read",
             none="Every flow read what it usually reads",
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Adobe's alerts firing",
                 description="Alerts that Experience Platform watches itself. Some name no flow.",
                 height=7,
