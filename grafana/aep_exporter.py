@@ -1,4 +1,4 @@
-"""AEP exporter: whether notifications arrive, are believed, are kept and can be scraped."""
+"""The dashboard AEP exporter: whether notifications arrive, are authenticated, are recorded and can be scraped."""
 
 from typing import Final
 
@@ -49,14 +49,14 @@ _CODE: Final = {
 
 
 def build() -> models.Dashboard:
-    """The dashboard."""
+    """Build the dashboard."""
     return layout.dashboard(
         layout.EXPORTER,
-        "aep-flow-exporter itself: deliveries from Adobe, the ledger, scrapes and the process.",
+        "The exporter itself: deliveries from Adobe, the ledger, scrapes and the process.",
         "now-6h",
         layout.target_variables(JOBS_OF_EXPORTERS, INSTANCES_OF_EXPORTERS),
         [
-            Section(panels=_now()),
+            Section(panels=_state()),
             Section(title="Deliveries", panels=_deliveries()),
             Section(title="Ledger", panels=internals.ledger()),
             Section(title="Metrics", panels=internals.metrics()),
@@ -66,18 +66,20 @@ def build() -> models.Dashboard:
     )
 
 
-def _now() -> list[Panel]:
+def _state() -> list[Panel]:
     refused = SCOPE.select(WEBHOOK_REQUESTS, 'code!="200"')
     return [
         panels.number(
-            panels.small_spec("Scraped", "Whether Prometheus can scrape every instance that it could in this time."),
+            panels.small_spec(
+                "Scraped", "Whether Prometheus can scrape every instance that it scraped in the time range."
+            ),
             f"min({SCOPE.only_exporters(SCOPE.select(UP), LAST_NOTIFICATION)})",
             (None, RED),
             (1, GREEN),
             texts={"0": "no", "1": "yes"},
         ),
         panels.number(
-            panels.small_spec("Ledger", "Whether every instance could read its ledger at the last try."),
+            panels.small_spec("Ledger", "Whether every instance could read its ledger at the last attempt."),
             f"min({SCOPE.select(LEDGER_UP)})",
             (None, RED),
             (1, GREEN),
@@ -86,20 +88,20 @@ def _now() -> list[Panel]:
         panels.number(
             panels.small_spec(
                 "Last notification",
-                "When a new notification was recorded last, from the webhook or the journal. Nothing here says how "
-                "often there should be one; the alert AEPNotificationsStopped knows.",
+                "When the latest new notification was recorded, from the webhook or the journal. The alert "
+                "AEPNotificationsStopped fires if notifications stop.",
                 "dateTimeFromNow",
             ),
             f"1000 * max({SCOPE.select(LAST_NOTIFICATION, _LIVE)})",
             (None, BLUE),
             coloured_background=False,
-            none="none yet",
+            no_value="none yet",
         ),
         panels.number(
             panels.small_spec(
                 "Delay, 95th percentile",
-                "Time from a run's completion until its notification was recorded here, of the notifications in this "
-                "time.",
+                "Time from a run's completion until its notification was recorded, for notifications in the time "
+                "range.",
                 "s",
                 1,
             ),
@@ -108,13 +110,13 @@ def _now() -> list[Panel]:
             (3600, ORANGE),
             (21600, RED),
             coloured_background=False,
-            none="none yet",
+            no_value="none yet",
         ),
         panels.number(
             panels.small_spec(
                 "Requests refused",
-                "Webhook requests in this time that were not answered with 200. Adobe repeats what got 503, and drops "
-                "what got 4xx.",
+                "Webhook requests in the time range that were not answered with 200. Adobe sends a delivery again "
+                "after 503, and drops it after 4xx.",
                 decimals=0,
             ),
             f"round(sum(increase({refused}[{RANGE}])))",
@@ -124,8 +126,8 @@ def _now() -> list[Panel]:
         ),
         panels.number(
             panels.small_spec(
-                "Flows, of the limit",
-                "Pairs of flow and sandbox that are shown one by one, of --series.max-flows.",
+                "Flows, share of limit",
+                "Pairs of flow and sandbox with series of their own, as a share of --series.max-flows.",
                 "percentunit",
                 1,
             ),
@@ -143,25 +145,26 @@ def _deliveries() -> list[Panel]:
         panels.bars(
             PanelSpec(
                 title="Notifications by result",
-                description="What became of the notifications that came. Unsupported and unreadable ones are kept.",
+                description="What became of the notifications that arrived. The ledger keeps unsupported and "
+                "unreadable ones.",
             ),
             Query(f"{SCOPE.process_increase(RECEIVED, 'source, result')} > 0", "{{result}} ({{source}})"),
             colors={f"{result} ({source})": color for result, color in _RESULT.items() for source in _SOURCES},
         ),
         panels.bars(
             PanelSpec(
-                title="Webhook requests by answer",
-                description="After 503 Adobe sends again, for a day; after 4xx it drops it for good. closed: the "
-                "sender left or was too slow.",
+                title="Webhook requests by response",
+                description="Adobe sends a delivery again after 503, for a day, and drops it after 4xx. The code "
+                "closed means that the sender disconnected or was too slow.",
             ),
             Query(SCOPE.process_increase(WEBHOOK_REQUESTS, "code"), "{{code}}"),
             colors=_CODE,
         ),
         panels.bars(
             PanelSpec(
-                title="Refused as not Adobe's, by reason",
-                description="Requests without a right signature, client id or token. signature_missing and token are "
-                "what strangers get; the others mean that something is wrong with the keys or the client ids.",
+                title="Authentication failures by reason",
+                description="Requests without a valid signature, client id or token. Requests of strangers have the "
+                "reasons signature_missing and token. Other reasons mean that the keys or the client ids are wrong.",
                 width=8,
             ),
             Query(SCOPE.process_increase(AUTHENTICATION_FAILURES, "reason"), "{{reason}}"),
@@ -169,16 +172,16 @@ def _deliveries() -> list[Panel]:
         panels.bars(
             PanelSpec(
                 title="Anomalies by field",
-                description="Values in notifications that made no sense and were left out.",
+                description="Invalid values in notifications. They were left out.",
                 width=8,
             ),
             Query(f"{SCOPE.process_increase(ANOMALIES, 'field')} > 0", "{{field}}"),
-            none="Everything made sense",
+            no_value="No invalid values",
         ),
         panels.bars(
             PanelSpec(
                 title="Notifications by event code",
-                description="New notifications by Adobe's event code, over all processes.",
+                description="New notifications by Adobe's event code, of all processes together.",
                 width=8,
             ),
             Query(f"{SCOPE.rounded_increase(NOTIFICATIONS, STEP, by='event_code')} > 0", "{{event_code}}"),
@@ -186,8 +189,8 @@ def _deliveries() -> list[Panel]:
         panels.lines(
             PanelSpec(
                 title="Delay from completion to record",
-                description="How late notifications are, by sandbox: the 95th percentile, estimated from buckets. What "
-                "Adobe sends again raises it, for up to a day.",
+                description="The 95th percentile of the delay of notifications, by sandbox, estimated from buckets. "
+                "Deliveries that Adobe sends again raise it, for up to a day.",
                 unit="s",
             ),
             Query(
@@ -199,8 +202,8 @@ def _deliveries() -> list[Panel]:
         ),
         panels.lines(
             PanelSpec(
-                title="Time to answer",
-                description="How long webhook requests waited for their answer, estimated from buckets.",
+                title="Response time",
+                description="Time until webhook requests were answered, estimated from buckets.",
                 unit="s",
             ),
             *internals.quantiles(WEBHOOK_DURATION),

@@ -1,4 +1,4 @@
-"""How panels look: one way to draw each kind of thing."""
+"""The panel types that the dashboards use, each with one common look."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,16 @@ from grafana.colours import GREY, OUTCOMES
 
 SUM: Final = (("sum", "Total"),)
 MEAN_AND_MAX: Final = (("mean", "Mean"), ("max", "Max"))
-"""What a legend calculates, and what Grafana calls it there."""
+"""Calculations in a legend: Grafana's id of each, and the name that the legend shows."""
 
 SOURCE: Final = options.DataSourceRef(type_val="prometheus", uid="${datasource}")
 BARS: Final = 100
-"""How many bars a panel has at most: the width of each follows from the time that is looked at."""
+"""The largest number of bars in a panel. The time range divided by it gives the width of a bar."""
 NARROWEST: Final = "5m"
-"""No bar is narrower, or `$__rate_interval`, which is at least four scrapes, would show each run in several bars."""
+"""The smallest width of a bar.
+
+`$__rate_interval` is at least four scrape intervals. If bars were narrower than that, one run would be in several bars.
+"""
 
 _WIDE: Final = 12
 
@@ -32,7 +35,7 @@ _Built = TypeVar("_Built", bound="Panel")
 
 
 class Panel(Protocol):
-    """What every kind of panel has."""
+    """The methods that all panel builders of the SDK have."""
 
     def build(self) -> models.Panel: ...
     def title(self, title: str) -> Self: ...
@@ -47,7 +50,7 @@ class Panel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelSpec:
-    """What is said of a panel; sizes are in Grafana's grid, 24 wide, of rows of 38 pixels."""
+    """Title, description and size of a panel. Sizes are in Grafana's grid: 24 columns, and rows of 38 pixels."""
 
     title: str
     description: str
@@ -58,13 +61,13 @@ class PanelSpec:
 
 
 def small_spec(title: str, description: str, unit: str = "short", decimals: int | None = None) -> PanelSpec:
-    """What is said of one of six numbers in a row."""
+    """The spec of one of six numbers that share a row."""
     return PanelSpec(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An expression and what its series are called."""
+    """An expression and the name of its series in the legend."""
 
     expression: str
     legend: str = ""
@@ -72,7 +75,7 @@ class Query:
 
 
 def with_defaults(panel: _Built, spec: PanelSpec, queries: list[Builder[Dataquery]]) -> _Built:
-    """The panel with what every panel has."""
+    """Set what every panel has: title, description, data source, size, unit and queries."""
     panel.title(spec.title).description(spec.description).datasource(SOURCE)
     panel.span(spec.width).height(spec.height).unit(spec.unit).targets(queries)
     if spec.decimals is not None:
@@ -94,7 +97,7 @@ def _data_queries(queries: Sequence[Query], format_: PromQueryFormat) -> list[pr
 
 
 def instant_queries(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
-    """Queries of the end of the time that is looked at."""
+    """Queries at the end of the time range."""
     return [each.instant() for each in _data_queries(queries, format_)]
 
 
@@ -105,7 +108,7 @@ def _range_queries(
 
 
 def threshold_steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
-    """Colours from these values on; the first has none."""
+    """Each colour applies from its value on. The first value is None: no lower bound."""
     return (
         dashboards.ThresholdsConfig()
         .mode(models.ThresholdsMode.ABSOLUTE)
@@ -114,7 +117,7 @@ def threshold_steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsCo
 
 
 def setting(id_: str, value: object) -> models.DynamicConfigValue:
-    """One field's own setting."""
+    """A property of a field override."""
     return models.DynamicConfigValue(id_val=id_, value=value)
 
 
@@ -129,9 +132,12 @@ def number(
     texts: Mapping[str, str] | None = None,
     link: str = "",
     coloured_background: bool = True,
-    none: str = "unknown",
+    no_value: str = "unknown",
 ) -> stat.Panel:
-    """One number; `texts` names values, `link` leads to another dashboard or address."""
+    """One number.
+
+    `texts` maps values to words. `link` is an address that a click opens. `no_value` is shown if there is no value.
+    """
     panel = (
         with_defaults(stat.Panel(), spec, instant_queries([Query(query)], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -141,7 +147,7 @@ def number(
         )
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .thresholds(threshold_steps(*thresholds))
-        .no_value(none)
+        .no_value(no_value)
     )
     if texts:
         panel.mappings([models.ValueMap({key: models.ValueMappingResult(text=text) for key, text in texts.items()})])
@@ -151,7 +157,7 @@ def number(
 
 
 def outcome(spec: PanelSpec, query: str) -> stat.Panel:
-    """The latest outcome: a number that is a place in STATUS, as a word on its colour."""
+    """The latest outcome. The query gives an index into STATUS, and the panel shows the status on its colour."""
     return number(spec, query, (None, GREY)).mappings(OUTCOMES)
 
 
@@ -162,7 +168,10 @@ def lines(
     dashed: str = "",
     has_points: bool = False,
 ) -> timeseries.Panel:
-    """Values over time; with `has_points`, of what happens now and then: dots, and nothing where nothing happened."""
+    """Values over time.
+
+    `dashed` names a series with a dashed line. With `has_points` values are dots without lines, for rare events.
+    """
     panel = (
         with_defaults(timeseries.Panel(), spec, _range_queries(queries))
         .legend(_legend(spec))
@@ -192,9 +201,9 @@ def bars(
     colors: Mapping[str, str] | None = None,
     is_stacked: bool = True,
     legend_of: Sequence[tuple[str, str]] = SUM,
-    none: str = "nothing",
+    no_value: str = "nothing",
 ) -> timeseries.Panel:
-    """What happened in each piece of time; `none` is shown where there is nothing."""
+    """The number of events in each interval. `no_value` is shown if there is no series."""
     panel = (
         with_defaults(timeseries.Panel(), spec, _range_queries(queries))
         .legend(_legend(spec, legend_of))
@@ -213,7 +222,7 @@ def bars(
         .min(0)
         .max_data_points(BARS)
         .interval(NARROWEST)
-        .no_value(none)
+        .no_value(no_value)
     )
     for name, color in (colors or {}).items():
         panel.override_by_name(name, _fixed(color))
@@ -221,7 +230,7 @@ def bars(
 
 
 def distribution(spec: PanelSpec, query: Query) -> heatmap.Panel:
-    """A histogram's buckets over time."""
+    """The buckets of a histogram over time, as a heat map."""
     return (
         with_defaults(heatmap.Panel(), spec, _range_queries([query], PromQueryFormat.HEATMAP))
         .calculate(False)
@@ -240,7 +249,7 @@ def distribution(spec: PanelSpec, query: Query) -> heatmap.Panel:
 
 
 def history(spec: PanelSpec, query: Query, mappings: list[models.ValueMapping]) -> statetimeline.Panel:
-    """States over time, a row for each series."""
+    """States over time, with a row for each series."""
     return (
         with_defaults(statetimeline.Panel(), spec, _range_queries([query]))
         .mappings(mappings)
@@ -259,7 +268,7 @@ def history(spec: PanelSpec, query: Query, mappings: list[models.ValueMapping]) 
 
 
 def ranking(spec: PanelSpec, query: Query, color: str) -> bargauge.Panel:
-    """The largest, as bars side by side."""
+    """The series with the largest values, as horizontal bars."""
     return (
         with_defaults(bargauge.Panel(), spec, instant_queries([query], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -273,7 +282,7 @@ def ranking(spec: PanelSpec, query: Query, color: str) -> bargauge.Panel:
 
 
 def _legend(spec: PanelSpec, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
-    """What series are called: beside a wide panel with what they come to, below a narrow one without."""
+    """A table with calculations beside a wide panel, or a list of names below a narrow one."""
     found = common.VizLegendOptions().show_legend(True)
     if not calculations or spec.width < _WIDE:
         return found.display_mode(options.LegendDisplayMode.LIST).placement(options.LegendPlacement.BOTTOM).calcs([])
