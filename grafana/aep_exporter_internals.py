@@ -74,8 +74,8 @@ def ledger() -> list[Panel]:
         panels.lines(
             PanelSpec(
                 title="Ledger position",
-                description="The position of the last ledger entry that the metrics contain. Instances on one ledger show the "
-                "same.",
+                description="The position of the last ledger entry that the metrics contain. Instances on one ledger "
+                "show the same.",
                 width=8,
                 height=6,
             ),

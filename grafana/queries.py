@@ -65,7 +65,7 @@ class Scope:
     chosen: Mapping[str, Sequence[str]]
 
     def select(self, metric: Metric, *matchers: str, suffix: str = "") -> str:
-        """Return a selector with the dashboard's matchers and these, which are such as `status="failed"`.
+        """Return a selector with the dashboard's matchers and `matchers`, such as `status="failed"`.
 
         `suffix` selects samples of a histogram or summary: `_sum`, `_count` or `_bucket`. Raises ValueError if the
         metric does not have such a label or such samples.
