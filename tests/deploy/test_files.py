@@ -252,7 +252,7 @@ def test_the_rules_are_the_rules() -> None:
         "metadata": {"name": "aep-flow-exporter", "labels": {"app.kubernetes.io/name": "aep-flow-exporter"}},
         "spec": {"groups": groups},
     }
-    head = "# Made from prometheus/rules.yml and prometheus/alerts.yml by `UPDATE=1 make test`.\n"
+    head = "# Generated from prometheus/rules.yml and prometheus/alerts.yml by `UPDATE=1 make test`.\n"
     wanted = head + yaml.dump(rule, Dumper=Readable, sort_keys=False, width=120)
     hold(RULE, wanted)
     assert yaml.safe_load(wanted) == rule
