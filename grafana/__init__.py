@@ -1,1 +1,1 @@
-"""Sources of the Grafana dashboards; `python -m grafana.build` writes them as JSON. For development only."""
+"""Sources of the Grafana dashboards. `python -m grafana.build` writes them as JSON. The exporter never imports it."""

@@ -1,4 +1,4 @@
-"""AEP exporter: whether notifications arrive, are believed, are kept and can be scraped."""
+"""The dashboard AEP exporter: whether notifications arrive, are authenticated, are recorded and can be scraped."""
 
 from typing import Final
 
@@ -18,11 +18,11 @@ from exporter.metrics.catalogue import (
     WEBHOOK_DURATION,
     WEBHOOK_REQUESTS,
 )
-from grafana import aep_exporter_inside as inside
+from grafana import aep_exporter_internals as internals
 from grafana import layout, panels
 from grafana.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW
 from grafana.layout import Section
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import EXPORTER_SCOPE as SCOPE
 from grafana.queries import (
     INSTANCES_OF_EXPORTERS,
@@ -49,57 +49,59 @@ _CODE: Final = {
 
 
 def build() -> models.Dashboard:
-    """The dashboard."""
+    """Build the dashboard."""
     return layout.dashboard(
         layout.EXPORTER,
-        "aep-flow-exporter itself: deliveries from Adobe, the ledger, scrapes and the process.",
+        "The exporter itself: deliveries from Adobe, the ledger, scrapes and the process.",
         "now-6h",
         layout.target_variables(JOBS_OF_EXPORTERS, INSTANCES_OF_EXPORTERS),
         [
-            Section(panels=_now()),
+            Section(panels=_state()),
             Section(title="Deliveries", panels=_deliveries()),
-            Section(title="Ledger", panels=inside.ledger()),
-            Section(title="Metrics", panels=inside.metrics()),
-            Section(title="Process", panels=inside.process()),
-            Section(title="Journal and Flow Service", panels=inside.pulled(), is_collapsed=True),
+            Section(title="Ledger", panels=internals.ledger()),
+            Section(title="Metrics", panels=internals.metrics()),
+            Section(title="Process", panels=internals.process()),
+            Section(title="Journal and Flow Service", panels=internals.polling(), is_collapsed=True),
         ],
     )
 
 
-def _now() -> list[Panel]:
+def _state() -> list[Panel]:
     refused = SCOPE.select(WEBHOOK_REQUESTS, 'code!="200"')
     return [
         panels.number(
-            panels.small("Scraped", "Whether Prometheus can scrape every instance that it could in this time."),
-            f"min({SCOPE.ours(SCOPE.select(UP), LAST_NOTIFICATION)})",
+            panels.small_spec(
+                "Scraped", "Whether Prometheus can scrape every instance that it scraped in the time range."
+            ),
+            f"min({SCOPE.only_exporters(SCOPE.select(UP), LAST_NOTIFICATION)})",
             (None, RED),
             (1, GREEN),
             texts={"0": "no", "1": "yes"},
         ),
         panels.number(
-            panels.small("Ledger", "Whether every instance could read its ledger at the last try."),
+            panels.small_spec("Ledger", "Whether every instance could read its ledger at the last attempt."),
             f"min({SCOPE.select(LEDGER_UP)})",
             (None, RED),
             (1, GREEN),
             texts={"0": "down", "1": "up"},
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Last notification",
-                "When a new notification was recorded last, from the webhook or the journal. Nothing here says how "
-                "often there should be one; the alert AEPNotificationsStopped knows.",
+                "When the latest new notification was recorded, from the webhook or the journal. The alert "
+                "AEPNotificationsStopped fires if notifications stop.",
                 "dateTimeFromNow",
             ),
             f"1000 * max({SCOPE.select(LAST_NOTIFICATION, _LIVE)})",
             (None, BLUE),
             coloured_background=False,
-            none="none yet",
+            no_value="none yet",
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Delay, 95th percentile",
-                "Time from a run's completion until its notification was recorded here, of the notifications in this "
-                "time.",
+                "Time from a run's completion until its notification was recorded, for notifications in the time "
+                "range.",
                 "s",
                 1,
             ),
@@ -108,13 +110,13 @@ def _now() -> list[Panel]:
             (3600, ORANGE),
             (21600, RED),
             coloured_background=False,
-            none="none yet",
+            no_value="none yet",
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Requests refused",
-                "Webhook requests in this time that were not answered with 200. Adobe repeats what got 503, and drops "
-                "what got 4xx.",
+                "Webhook requests in the time range that were not answered with 200. Adobe sends a delivery again "
+                "after 503, and drops it after 4xx.",
                 decimals=0,
             ),
             f"round(sum(increase({refused}[{RANGE}])))",
@@ -123,9 +125,9 @@ def _now() -> list[Panel]:
             coloured_background=False,
         ),
         panels.number(
-            panels.small(
-                "Flows, of the limit",
-                "Pairs of flow and sandbox that are shown one by one, of --series.max-flows.",
+            panels.small_spec(
+                "Flows, share of limit",
+                "Pairs of flow and sandbox with series of their own, as a share of --series.max-flows.",
                 "percentunit",
                 1,
             ),
@@ -141,69 +143,70 @@ def _now() -> list[Panel]:
 def _deliveries() -> list[Panel]:
     return [
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Notifications by result",
-                description="What became of the notifications that came. Unsupported and unreadable ones are kept.",
+                description="What became of the notifications that arrived. The ledger keeps unsupported and "
+                "unreadable ones.",
             ),
-            Query(f"{SCOPE.own_counted(RECEIVED, 'source, result')} > 0", "{{result}} ({{source}})"),
+            Query(f"{SCOPE.process_increase(RECEIVED, 'source, result')} > 0", "{{result}} ({{source}})"),
             colors={f"{result} ({source})": color for result, color in _RESULT.items() for source in _SOURCES},
         ),
         panels.bars(
-            Facts(
-                title="Webhook requests by answer",
-                description="After 503 Adobe sends again, for a day; after 4xx it drops it for good. closed: the "
-                "sender left or was too slow.",
+            PanelSpec(
+                title="Webhook requests by response",
+                description="Adobe sends a delivery again after 503, for a day, and drops it after 4xx. The code "
+                "closed means that the sender disconnected or was too slow.",
             ),
-            Query(SCOPE.own_counted(WEBHOOK_REQUESTS, "code"), "{{code}}"),
+            Query(SCOPE.process_increase(WEBHOOK_REQUESTS, "code"), "{{code}}"),
             colors=_CODE,
         ),
         panels.bars(
-            Facts(
-                title="Refused as not Adobe's, by reason",
-                description="Requests without a right signature, client id or token. signature_missing and token are "
-                "what strangers get; the others mean that something is wrong with the keys or the client ids.",
+            PanelSpec(
+                title="Authentication failures by reason",
+                description="Requests without a valid signature, client id or token. Requests of strangers have the "
+                "reasons signature_missing and token. Other reasons mean that the keys or the client ids are wrong.",
                 width=8,
             ),
-            Query(SCOPE.own_counted(AUTHENTICATION_FAILURES, "reason"), "{{reason}}"),
+            Query(SCOPE.process_increase(AUTHENTICATION_FAILURES, "reason"), "{{reason}}"),
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Anomalies by field",
-                description="Values in notifications that made no sense and were left out.",
+                description="Invalid values in notifications. They were left out.",
                 width=8,
             ),
-            Query(f"{SCOPE.own_counted(ANOMALIES, 'field')} > 0", "{{field}}"),
-            none="Everything made sense",
+            Query(f"{SCOPE.process_increase(ANOMALIES, 'field')} > 0", "{{field}}"),
+            no_value="No invalid values",
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Notifications by event code",
-                description="New notifications by Adobe's event code, over all processes.",
+                description="New notifications by Adobe's event code, of all processes together.",
                 width=8,
             ),
-            Query(f"{SCOPE.counted(NOTIFICATIONS, STEP, by='event_code')} > 0", "{{event_code}}"),
+            Query(f"{SCOPE.rounded_increase(NOTIFICATIONS, STEP, by='event_code')} > 0", "{{event_code}}"),
         ),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Delay from completion to record",
-                description="How late notifications are, by sandbox: the 95th percentile, estimated from buckets. What "
-                "Adobe sends again raises it, for up to a day.",
+                description="The 95th percentile of the delay of notifications, by sandbox, estimated from buckets. "
+                "Deliveries that Adobe sends again raise it, for up to a day.",
                 unit="s",
             ),
             Query(
                 "histogram_quantile(0.95, sum by (sandbox, le) "
-                f"({SCOPE.grown(NOTIFICATION_DELAY, STEP, suffix='_bucket')}))",
+                f"({SCOPE.increase(NOTIFICATION_DELAY, STEP, suffix='_bucket')}))",
                 "{{sandbox}}",
             ),
             has_points=True,
         ),
         panels.lines(
-            Facts(
-                title="Time to answer",
-                description="How long webhook requests waited for their answer, estimated from buckets.",
+            PanelSpec(
+                title="Response time",
+                description="Time until webhook requests were answered, estimated from buckets.",
                 unit="s",
             ),
-            *inside.quantiles(WEBHOOK_DURATION),
-            colors=inside.QUANTILES,
+            *internals.quantiles(WEBHOOK_DURATION),
+            colors=internals.QUANTILES,
         ),
     ]

@@ -1,4 +1,4 @@
-"""AEP flow: one flow, how its runs went and how long they took, what they moved and why they failed."""
+"""The dashboard AEP flow: outcomes, durations, errors and amounts of the runs of one flow."""
 
 from typing import Final
 
@@ -28,28 +28,28 @@ from exporter.metrics.catalogue import (
 from grafana import layout, panels
 from grafana.colours import BLUE, GREEN, GREY, ORANGE, OUTCOMES, RED, RESULT, STATUS, YELLOW
 from grafana.layout import EXPORTER_URL, Section
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOW_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
-_GOOD: Final = 'status=~"success|partial_success"'
+_SUCCEEDED: Final = 'status=~"success|partial_success"'
 _FAILED: Final = 'status="failed"'
-_SAID: Final = 'status=~"success|partial_success|failed"'
-_BOTH: Final = 'result=~"input|output"'
+_SUCCEEDED_OR_FAILED: Final = 'status=~"success|partial_success|failed"'
+_READ_OR_WRITTEN: Final = 'result=~"input|output"'
 
 
 def build(exporter_url: str) -> models.Dashboard:
-    """The dashboard; `exporter_url` is where people reach the exporter's pages."""
+    """Build the dashboard. `exporter_url` is the public address of the exporter's pages."""
     return layout.dashboard(
         layout.FLOW,
-        "One flow of Adobe Experience Platform: its runs, how long they take, what they move and why they fail.",
+        "One flow of Adobe Experience Platform: outcomes, durations, errors and amounts of its runs.",
         "now-7d",
         layout.flow_variables(exporter_url, is_one_flow=True),
         [
-            Section(panels=[*_now(), *_history()]),
+            Section(panels=[*_state(), *_history()]),
             Section(title="Durations", panels=_durations()),
             Section(title="Errors", panels=_errors()),
             Section(title="Records, bytes and files", panels=_amounts()),
@@ -57,13 +57,14 @@ def build(exporter_url: str) -> models.Dashboard:
     )
 
 
-def _now() -> list[Panel]:
+def _state() -> list[Panel]:
     return [
         panels.outcome(
-            panels.small("Latest outcome", "How the latest run ended."), f"max({SCOPE.latest_outcome(list(STATUS))})"
+            panels.small_spec("Latest outcome", "How the latest run ended."),
+            f"max({SCOPE.latest_outcome(list(STATUS))})",
         ),
         panels.number(
-            panels.small("Failures in a row", "Failed runs since the last one that succeeded, wholly or in part."),
+            panels.small_spec("Failures in a row", "Failed runs since the last run that succeeded, wholly or in part."),
             f"max({SCOPE.select(CONSECUTIVE_FAILURES)})",
             (None, GREEN),
             (1, ORANGE),
@@ -71,47 +72,48 @@ def _now() -> list[Panel]:
             link=f"{EXPORTER_URL}/flows/${{flow:percentencode}}",
         ),
         panels.number(
-            panels.small("Failing since", "When the first of these failures ended.", "dateTimeFromNow"),
+            panels.small_spec("Failing since", "When the first of these failed runs ended.", "dateTimeFromNow"),
             f"1000 * max({SCOPE.select(FAILING_SINCE)})",
             (None, RED),
             coloured_background=False,
-            none="not failing",
+            no_value="not failing",
         ),
         panels.number(
-            panels.small("Latest run", "When the latest run ended, whatever its outcome.", "dateTimeFromNow"),
+            panels.small_spec("Latest run", "When the latest run ended, whatever its outcome.", "dateTimeFromNow"),
             f"1000 * max({SCOPE.select(LAST_RUN)})",
             (None, BLUE),
             coloured_background=False,
         ),
         panels.number(
-            panels.small(
-                "Silence, of allowed",
-                "How long ago the latest run ended, as a share of one and a half times the longest silence that is "
-                "usual for the flow, and a quarter of an hour: above 100 % it is overdue. AEPFlowOverdue waits longer "
-                "for a flow that is new.",
+            panels.small_spec(
+                "Silence, share of limit",
+                "Time since the latest run ended, as a share of the silence limit. The limit is one and a half times "
+                "the longest silence that is usual for the flow, plus 15 minutes. Above 100 % the flow is overdue. "
+                "The alert AEPFlowOverdue waits longer for a new flow.",
                 "percentunit",
                 0,
             ),
-            f"max({SCOPE.lateness()})",
+            f"max({SCOPE.silence_ratio()})",
             (None, GREEN),
             (0.75, ORANGE),
             (1, RED),
             coloured_background=False,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Succeeded",
-                "The share of runs in this time that succeeded, wholly or in part; cancelled and unknown ones say "
-                "nothing about it.",
+                "The share of runs in the time range that succeeded, wholly or in part. Cancelled and unknown runs "
+                "are not counted.",
                 "percentunit",
                 1,
             ),
-            f"{SCOPE.counted(RUNS, RANGE, _GOOD)} / ({SCOPE.counted(RUNS, RANGE, _SAID)} > 0)",
+            f"{SCOPE.rounded_increase(RUNS, RANGE, _SUCCEEDED)}"
+            f" / ({SCOPE.rounded_increase(RUNS, RANGE, _SUCCEEDED_OR_FAILED)} > 0)",
             (None, RED),
             (0.9, ORANGE),
             (0.99, GREEN),
             coloured_background=False,
-            none="no run",
+            no_value="no runs",
         ),
     ]
 
@@ -119,18 +121,20 @@ def _now() -> list[Panel]:
 def _history() -> list[Panel]:
     return [
         panels.history(
-            Facts(title="Status", description="How the latest run had ended at each time.", width=24, height=4),
+            PanelSpec(title="Status", description="The outcome of the latest run at each time.", width=24, height=4),
             Query(f"max by (sandbox) ({SCOPE.latest_outcome(list(STATUS))})", "{{sandbox}}"),
             OUTCOMES,
         ),
         panels.bars(
-            Facts(title="Runs by outcome", description="Runs that ended, by outcome.", width=16),
-            Query(SCOPE.counted(RUNS, STEP, by="status"), "{{status}}"),
+            PanelSpec(title="Runs by outcome", description="Runs that ended, by outcome.", width=16),
+            Query(SCOPE.rounded_increase(RUNS, STEP, by="status"), "{{status}}"),
             colors=STATUS,
         ),
         panels.lines(
-            Facts(title="Runs in progress", description="Runs that were announced and have not ended.", width=8),
-            Query(total(SCOPE.now(IN_PROGRESS)), "in progress"),
+            PanelSpec(
+                title="Runs in progress", description="Runs that Adobe announced and that have not ended.", width=8
+            ),
+            Query(total(SCOPE.gauge(IN_PROGRESS)), "in progress"),
             colors={"in progress": BLUE},
         ),
     ]
@@ -139,7 +143,7 @@ def _history() -> list[Panel]:
 def _durations() -> list[Panel]:
     def of(title: str, matcher: str, description: str) -> Panel:
         return panels.lines(
-            Facts(title=title, description=description, unit="s", width=8),
+            PanelSpec(title=title, description=description, unit="s", width=8),
             Query(SCOPE.mean(RUN_DURATION, STEP, matcher), "mean"),
             Query(SCOPE.quantile(0.95, RUN_DURATION, STEP, matcher), "95th percentile"),
             colors={"mean": BLUE, "95th percentile": YELLOW},
@@ -148,22 +152,30 @@ def _durations() -> list[Panel]:
 
     return [
         panels.distribution(
-            Facts(
+            PanelSpec(
                 title="Duration of runs",
-                description="How many runs took how long, whatever their outcome. A dot leads to the run.",
+                description="How long runs took, whatever their outcome. A dot is a run and leads to its page.",
                 unit="s",
                 width=24,
                 height=9,
             ),
-            Query(total(SCOPE.grown(RUN_DURATION, STEP, suffix="_bucket"), "le"), "{{le}}", has_exemplars=True),
+            Query(total(SCOPE.increase(RUN_DURATION, STEP, suffix="_bucket"), "le"), "{{le}}", has_exemplars=True),
         ),
-        of("Duration of runs that succeeded", _GOOD, "Wholly or in part. The percentile is estimated from buckets."),
-        of("Duration of runs that failed", _FAILED, "A run that fails soon fails otherwise than one that fails late."),
+        of(
+            "Duration of runs that succeeded",
+            _SUCCEEDED,
+            "Runs that succeeded, wholly or in part. The percentile is estimated.",
+        ),
+        of(
+            "Duration of runs that failed",
+            _FAILED,
+            "Runs that fail early often have other causes than runs that fail late.",
+        ),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Latest and typical duration",
-                description="Typical is the median of up to 20 latest runs that did not fail. The alert AEPFlowSlow "
-                "begins ten minutes above twice that.",
+                description="Typical is the median of the latest runs that did not fail, at most 20. The alert "
+                "AEPFlowSlow fires if the latest run takes more than twice that plus ten minutes.",
                 unit="s",
                 width=8,
             ),
@@ -173,9 +185,9 @@ def _durations() -> list[Panel]:
             dashed="typical",
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Time by activity",
-                description="The mean time that each activity of a run took: which step of a slow run is the slow one.",
+                description="The mean time that each activity of a run took. It shows which step makes a run slow.",
                 unit="s",
                 width=24,
             ),
@@ -186,20 +198,22 @@ def _durations() -> list[Panel]:
 
 
 def _errors() -> list[Panel]:
-    counted = SCOPE.counted(ERRORS, RANGE, by="error_code, status")
+    counted = SCOPE.rounded_increase(ERRORS, RANGE, by="error_code, status")
     return [
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Errors by code",
-                description="Runs that reported each error code, partial successes included. A dot is a run: it leads "
+                description="Runs that reported each error code, partial successes included. A dot is a run and leads "
                 "to its page.",
                 width=16,
             ),
-            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
-            none="No error was reported",
+            Query(f"{SCOPE.rounded_increase(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            no_value="No errors reported",
         ),
-        rows(
-            Facts(title="Error codes", description="Runs that reported each error code in this time.", width=8),
+        joined_table(
+            PanelSpec(
+                title="Error codes", description="Runs in the time range that reported each error code.", width=8
+            ),
             [f"{counted} > 0"],
             [
                 Column(field="error_code", title="Code"),
@@ -207,7 +221,7 @@ def _errors() -> list[Panel]:
                 Column(field="A", title="Runs", width=80, decimals=0),
             ],
             sorted_by="Runs",
-            none="No error was reported",
+            no_value="No errors reported",
         ),
     ]
 
@@ -215,43 +229,43 @@ def _errors() -> list[Panel]:
 def _amounts() -> list[Panel]:
     def moved(title: str, metric: Metric, what: str, unit: str) -> Panel:
         return panels.bars(
-            Facts(
+            PanelSpec(
                 title=title,
-                description=f"{what} that runs reported when they ended. Results overlap, so they stand side by side "
-                "and are not to be added up.",
+                description=f"{what} that runs reported when they ended, by result. Results overlap, so they must not "
+                "be added up.",
                 unit=unit,
                 width=8,
             ),
-            Query(SCOPE.counted(metric, STEP, by="result"), "{{result}}"),
+            Query(SCOPE.rounded_increase(metric, STEP, by="result"), "{{result}}"),
             colors=RESULT,
             is_stacked=False,
         )
 
     return [
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Latest and typical records",
-                description="Records that the latest run which did not fail read and wrote, and the median of what up "
-                "to 20 such runs read.",
+                description="Records that were read and written by the latest run that did not fail. Typical input is "
+                "the median of the records read by the latest such runs, at most 20.",
                 width=8,
             ),
-            Query(f"max by (result) ({SCOPE.select(LAST_RECORDS, _BOTH)})", "{{result}}"),
+            Query(f"max by (result) ({SCOPE.select(LAST_RECORDS, _READ_OR_WRITTEN)})", "{{result}}"),
             Query(f"max({SCOPE.select(TYPICAL_RECORDS)})", "typical input"),
             colors={**RESULT, "typical input": GREY},
             dashed="typical input",
         ),
         panels.distribution(
-            Facts(title="Records read per run", description="Of runs that succeeded, wholly or in part.", width=8),
-            Query(total(SCOPE.grown(INPUT_RECORDS, STEP, suffix="_bucket"), "le"), "{{le}}"),
+            PanelSpec(title="Records read per run", description="Runs that succeeded, wholly or in part.", width=8),
+            Query(total(SCOPE.increase(INPUT_RECORDS, STEP, suffix="_bucket"), "le"), "{{le}}"),
         ),
         panels.distribution(
-            Facts(
+            PanelSpec(
                 title="Bytes read per run",
-                description="Of runs that succeeded, wholly or in part.",
+                description="Runs that succeeded, wholly or in part.",
                 unit="decbytes",
                 width=8,
             ),
-            Query(total(SCOPE.grown(INPUT_BYTES, STEP, suffix="_bucket"), "le"), "{{le}}"),
+            Query(total(SCOPE.increase(INPUT_BYTES, STEP, suffix="_bucket"), "le"), "{{le}}"),
         ),
         moved("Records", RECORDS, "Records", "short"),
         moved("Bytes", BYTES, "Bytes", "decbytes"),

@@ -1,4 +1,4 @@
-"""AEP flows: what is broken now, since when, and the way there; and below it what ran."""
+"""The dashboard AEP flows: the current state of all flows, and below it their runs and records over time."""
 
 from typing import Final
 
@@ -11,15 +11,15 @@ from exporter.metrics.catalogue import (
     RECORDS,
     RUNS,
 )
-from grafana import aep_flows_now as now
+from grafana import aep_flows_state as state
 from grafana import layout, panels
-from grafana.aep_flows_now import BY_FLOW, FLOW, ID, SANDBOX, names_of
+from grafana.aep_flows_state import BY_FLOW, FLOW, ID, SANDBOX, names_of
 from grafana.colours import BLUE, GREEN, GREY, RED, STATUS
 from grafana.layout import Section
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
@@ -29,14 +29,14 @@ _REJECTED: Final = 'result="failed"'
 
 
 def build(exporter_url: str) -> models.Dashboard:
-    """The dashboard; `exporter_url` is where people reach the exporter's pages."""
+    """Build the dashboard. `exporter_url` is the public address of the exporter's pages."""
     return layout.dashboard(
         layout.FLOWS,
-        "Which flows of Adobe Experience Platform are broken, since when, and where to look.",
+        "Which flows of Adobe Experience Platform fail or are late, since when, and where to find details.",
         "now-24h",
         layout.flow_variables(exporter_url, is_one_flow=False),
         [
-            Section(panels=[*now.numbers(), *now.failing(), *now.late()]),
+            Section(panels=[*state.counts(), *state.failing(), *state.other_problems()]),
             Section(title="Runs", panels=[*_outcomes(), *_runs()]),
             Section(title="Records", panels=_records()),
         ],
@@ -44,12 +44,17 @@ def build(exporter_url: str) -> models.Dashboard:
 
 
 def _outcomes() -> list[Panel]:
-    """A number for each state."""
+    """The number of runs with each outcome, and of runs in progress."""
     return [
         *(
             panels.number(
-                Facts(title=title, description=f"Runs that ended as {status} in this time.", width=4, height=3),
-                SCOPE.counted(RUNS, RANGE, f'status="{status}"'),
+                PanelSpec(
+                    title=title,
+                    description=f"Runs in the time range that ended with the status {status}.",
+                    width=4,
+                    height=3,
+                ),
+                SCOPE.rounded_increase(RUNS, RANGE, f'status="{status}"'),
                 (None, GREY),
                 (1, STATUS[status]),
                 coloured_background=False,
@@ -63,13 +68,13 @@ def _outcomes() -> list[Panel]:
             )
         ),
         panels.number(
-            Facts(
+            PanelSpec(
                 title="In progress",
-                description="Runs that were announced as in progress and have not ended.",
+                description="Runs that Adobe announced and that have not ended.",
                 width=4,
                 height=3,
             ),
-            total(SCOPE.now(IN_PROGRESS)),
+            total(SCOPE.gauge(IN_PROGRESS)),
             (None, GREY),
             (1, BLUE),
             coloured_background=False,
@@ -80,41 +85,45 @@ def _outcomes() -> list[Panel]:
 def _runs() -> list[Panel]:
     return [
         panels.bars(
-            Facts(title="Runs by outcome", description="Runs that ended, by outcome, when they were recorded."),
-            Query(SCOPE.counted(RUNS, STEP, by="status"), "{{status}}"),
+            PanelSpec(
+                title="Runs by outcome", description="Runs that ended, by outcome, at the time when they were recorded."
+            ),
+            Query(SCOPE.rounded_increase(RUNS, STEP, by="status"), "{{status}}"),
             colors=STATUS,
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Errors by code",
-                description="Runs that reported each error code, partial successes included. A dot is a run: it leads "
+                description="Runs that reported each error code, partial successes included. A dot is a run and leads "
                 "to its page.",
             ),
-            Query(f"{SCOPE.counted(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
-            none="No error was reported",
+            Query(f"{SCOPE.rounded_increase(ERRORS, STEP, by='error_code')} > 0", "{{error_code}}", has_exemplars=True),
+            no_value="No errors reported",
         ),
         panels.ranking(
-            Facts(
+            PanelSpec(
                 title="Most reported error codes",
-                description="How many runs reported each error code in this time: the 12 most frequent.",
+                description="The 12 error codes that were reported by the most runs in the time range.",
                 height=9,
                 decimals=0,
             ),
-            Query(f"sort_desc(topk(12, {SCOPE.counted(ERRORS, RANGE, by='error_code')} > 0))", "{{error_code}}"),
+            Query(
+                f"sort_desc(topk(12, {SCOPE.rounded_increase(ERRORS, RANGE, by='error_code')} > 0))", "{{error_code}}"
+            ),
             RED,
         ),
-        _failed_most(),
+        _most_failed(),
     ]
 
 
-def _failed_most() -> Panel:
-    failed = f"topk(50, round({BY_FLOW} ({SCOPE.grown(RUNS, RANGE, _FAILED)})) > 0)"
-    ended = f"sum by (flow_id, sandbox) ({SCOPE.grown(RUNS, RANGE)})"
-    return rows(
-        Facts(
+def _most_failed() -> Panel:
+    failed = f"topk(50, round({BY_FLOW} ({SCOPE.increase(RUNS, RANGE, _FAILED)})) > 0)"
+    ended = f"sum by (flow_id, sandbox) ({SCOPE.increase(RUNS, RANGE)})"
+    return joined_table(
+        PanelSpec(
             title="Most failed runs",
-            description="Flows with failed runs in this time, whether or not they recovered. flow_id other stands for "
-            "all flows beyond the exporter's limit.",
+            description="Flows with failed runs in the time range, also if they have recovered. The flow_id other "
+            "stands for all flows beyond the exporter's limit.",
             height=9,
         ),
         [
@@ -132,33 +141,33 @@ def _failed_most() -> Panel:
             ID,
         ],
         sorted_by="Failed",
-        none="No run failed",
+        no_value="No runs failed",
     )
 
 
 def _records() -> list[Panel]:
-    rejected = f"round({BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _REJECTED)})) > 0"
-    read = f"{BY_FLOW} ({SCOPE.grown(RECORDS, RANGE, _READ)})"
+    rejected = f"round({BY_FLOW} ({SCOPE.increase(RECORDS, RANGE, _REJECTED)})) > 0"
+    read = f"{BY_FLOW} ({SCOPE.increase(RECORDS, RANGE, _READ)})"
     most = f"topk(50, {rejected})"
     return [
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Records read, written and rejected",
-                description="What runs reported when they ended. The three overlap, so they stand side by side and are "
-                "not to be added up.",
+                description="Records that runs reported when they ended. The three counts overlap, so they must not "
+                "be added up.",
             ),
             *(
-                Query(SCOPE.counted(RECORDS, STEP, f'result="{result}"'), name)
+                Query(SCOPE.rounded_increase(RECORDS, STEP, f'result="{result}"'), name)
                 for result, name in (("input", "read"), ("output", "written"), ("failed", "rejected"))
             ),
             colors={"read": BLUE, "written": GREEN, "rejected": RED},
             is_stacked=False,
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Rejected records",
-                description="Flows whose runs rejected records in this time, and what share that is of the records "
-                "they read. The alert AEPFlowRecordsRejected begins at 5 % of a day.",
+                description="Flows whose runs rejected records in the time range, and the share of the records that "
+                "they read. The alert AEPFlowRecordsRejected fires if more than 5 % of a day's records are rejected.",
             ),
             [most, f"{most} / on (flow_id, sandbox) ({read} > 0)", names_of(most)],
             [
@@ -169,6 +178,6 @@ def _records() -> list[Panel]:
                 ID,
             ],
             sorted_by="Rejected",
-            none="No record was rejected",
+            no_value="No records rejected",
         ),
     ]

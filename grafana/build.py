@@ -1,4 +1,4 @@
-"""Writes the dashboards: `python -m grafana.build [--exporter-url=...] [FOLDER]`, or `make dashboards`."""
+"""Writes the dashboards as JSON: `python -m grafana.build [--exporter-url=...] [FOLDER]`, or `make dashboards`."""
 
 import argparse
 import json
@@ -12,11 +12,11 @@ from grafana import aep_exporter, aep_flow, aep_flows, layout
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
 LOCAL: Final = "http://127.0.0.1:10464"
-"""Where the exporter's pages are, by default."""
+"""The default address of the exporter's pages."""
 
 
 def rendered(exporter_url: str = LOCAL) -> dict[str, str]:
-    """Each dashboard's file name and its JSON; the same at each call."""
+    """The JSON of each dashboard by file name. Every call returns the same."""
     made = {
         layout.FLOWS: aep_flows.build(exporter_url),
         layout.FLOW: aep_flow.build(exporter_url),
@@ -29,25 +29,27 @@ def rendered(exporter_url: str = LOCAL) -> dict[str, str]:
 
 
 def _address(text: str) -> str:
-    """An address that links can begin with."""
+    """Check an address that links begin with, and remove a slash at its end."""
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: write https://host or https://host/path")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address: write https://host or https://host/path")
     return text.rstrip("/")
 
 
 def main() -> None:
-    """Write the files."""
+    """Write a file for each dashboard."""
     parser = argparse.ArgumentParser(prog="python -m grafana.build", description="Write the Grafana dashboards.")
     parser.add_argument(
         "--exporter-url",
         type=_address,
         default=LOCAL,
-        help="where people reach the exporter's pages (default: %(default)s)",
+        help="public address of the exporter's pages (default: %(default)s)",
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where to (default: %(default)s)")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=FOLDER, help="folder to write to (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     if not arguments.folder.is_dir():
-        parser.error(f"{arguments.folder} is no folder: make it first")
+        parser.error(f"{arguments.folder} is not a folder: create it first")
     for name, text in rendered(arguments.exporter_url).items():
         (arguments.folder / name).write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""One colour for each status and each result, wherever it is drawn."""
+"""The colour of each status and each result, the same on every panel."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ STATUS: Final = {
     "cancelled": PURPLE,
     "unknown": GREY,
 }
-"""The outcomes of a run, best known first, and their colours on every panel."""
+"""The outcomes of a run and their colours. Panels of the latest outcome use the order: an index stands for each."""
 
 RESULT: Final = {
     "input": BLUE,
@@ -31,24 +31,24 @@ RESULT: Final = {
     "failed": RED,
     "warning": YELLOW,
 }
-"""What became of records, bytes and files."""
+"""The results of records, bytes and files, and their colours."""
 
 OUTCOMES: Final[list[models.ValueMapping]] = [
     models.ValueMap(
         {
-            str(place): models.ValueMappingResult(text=status, color=color, index=place)
-            for place, (status, color) in enumerate(STATUS.items())
+            str(index): models.ValueMappingResult(text=status, color=color, index=index)
+            for index, (status, color) in enumerate(STATUS.items())
         }
     )
 ]
-"""Words and colours for numbers that are places in STATUS."""
+"""The text and colour for each index into STATUS."""
 
 FAILURES: Final[list[models.ValueMapping]] = [
-    models.ValueMap({"0": models.ValueMappingResult(text="well", color=GREEN, index=0)}),
+    models.ValueMap({"0": models.ValueMappingResult(text="ok", color=GREEN, index=0)}),
     models.RangeMap(
         models.DashboardRangeMapOptions(
             from_val=1, result=models.ValueMappingResult(text="failing", color=RED, index=1)
         )
     ),
 ]
-"""Words and colours for failures in a row."""
+"""The text and colour for numbers of failures in a row."""

@@ -1,4 +1,4 @@
-"""What surrounds the panels of every dashboard: variables, links between dashboards, time, places and ids."""
+"""What all dashboards have besides panels: variables, links to each other, time range, sections and panel ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ FLOWS: Final = "aep-flows"
 FLOW: Final = "aep-flow"
 EXPORTER: Final = "aep-exporter"
 TITLES: Final = {FLOWS: "AEP flows", FLOW: "AEP flow", EXPORTER: "AEP exporter"}
-"""The dashboards by uid, which is also the name of the file and part of its address: links depend on it."""
+"""The dashboards by uid. The uid is also the file's name and part of the dashboard's address, so links depend on it."""
 
 EXPORTER_URL: Final = "${exporter_url:raw}"
-"""Where the exporter's pages are, in links."""
+"""The address of the exporter's pages, as links use it."""
 
 _ANYTHING: Final = ".*"
-"""All sandboxes, all flows: also what Adobe names none of."""
+"""The value of All for sandboxes and flows. It also matches series without this label."""
 _ALL: Final = models.VariableOption(selected=True, text=["All"], value=["$__all"])
-_KEPT: Final = {
+_SHARED_VARIABLES: Final = {
     FLOWS: ("datasource", "job", "instance", "sandbox"),
     FLOW: ("datasource", "job", "instance", "sandbox"),
-    # Its instances are those of processes, not of the flow half.
+    # No instance: here the variable lists processes, elsewhere instances of the flow half.
     EXPORTER: ("datasource", "job"),
 }
-"""Which variables have the same meaning wherever the link leads."""
+"""The variables of each dashboard that have the same meaning on the other dashboards. Links keep them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Panels under a heading, or without one."""
+    """Panels below a heading, or without one."""
 
     panels: Sequence[Builder[models.Panel]]
     title: str = ""
@@ -42,14 +42,14 @@ class Section:
 
 
 def to_flow() -> str:
-    """The address of the dashboard of the flow in a table's row, with the time and variables of this one."""
+    """The address of the AEP flow dashboard for the flow in a table's row. It keeps time range and variables."""
     kept = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance"))
     sandbox, flow = (f"${{__data.fields.{label}:percentencode}}" for label in ("sandbox", "flow_id"))
     return f"/d/{FLOW}?{kept}&var-sandbox={sandbox}&var-flow={flow}&${{__url_time_range}}"
 
 
 def target_variables(jobs: str, instances: str) -> list[Builder[models.VariableModel]]:
-    """Data source, job and instance; the last two as label_values() queries."""
+    """The variables data source, job and instance. `jobs` and `instances` are label_values() queries."""
     return [
         dashboards.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         _choice("job", "Job", jobs).multi(True).include_all(True).all_value(".+").current(_ALL),
@@ -58,7 +58,7 @@ def target_variables(jobs: str, instances: str) -> list[Builder[models.VariableM
 
 
 def flow_variables(exporter_url: str, *, is_one_flow: bool) -> list[Builder[models.VariableModel]]:
-    """All variables of a dashboard on flows; `exporter_url` is where people reach the exporter's pages."""
+    """All variables of a dashboard about flows. `exporter_url` is the public address of the exporter's pages."""
     sandbox = _choice("sandbox", "Sandbox", queries.SANDBOXES).multi(True)
     flow = _choice("flow", "Flow", queries.FLOWS_BY_NAME).regex(queries.FLOW_BY_NAME)
     if not is_one_flow:
@@ -89,7 +89,7 @@ def dashboard(
     variables: list[Builder[models.VariableModel]],
     sections: Sequence[Section],
 ) -> models.Dashboard:
-    """The dashboard of this uid, with everything in its place."""
+    """Build the dashboard with this uid from its sections. `time_from` is the default start of the time range."""
     made = (
         dashboards.Dashboard(TITLES[uid])
         .uid(uid)
@@ -115,13 +115,13 @@ def dashboard(
                 made.with_panel(panel)
     built = made.build()
     for link in built.links or ():
-        # The SDK would put them into a menu; Grafana shows links where nothing is said of their place.
+        # The SDK sets a placement inside a menu. Without one, Grafana shows the links directly.
         link.placement = None  # type: ignore[assignment]
     return _with_ids(built)
 
 
 def _link(here: str, there: str) -> dashboards.DashboardLink:
-    kept = "&".join(f"${{{name}:queryparam}}" for name in _KEPT[there] if name in _KEPT[here])
+    kept = "&".join(f"${{{name}:queryparam}}" for name in _SHARED_VARIABLES[there] if name in _SHARED_VARIABLES[here])
     return (
         dashboards.DashboardLink(TITLES[there])
         .type(models.DashboardLinkType.LINK)
@@ -134,7 +134,7 @@ def _link(here: str, there: str) -> dashboards.DashboardLink:
 
 
 def _with_ids(made: models.Dashboard) -> models.Dashboard:
-    """Ids in order: the SDK leaves them empty, and Grafana would give new ones at each load."""
+    """Number the panels in order. The SDK leaves ids empty, and Grafana would then assign new ones at each load."""
     number = 0
     for panel in made.panels or ():
         for each in (panel, *(panel.panels if isinstance(panel, models.RowPanel) else ())):

@@ -1,4 +1,4 @@
-"""How panels look: one way to draw each kind of thing."""
+"""The panel types that the dashboards use, each with one common look."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,16 @@ from grafana.colours import GREY, OUTCOMES
 
 SUM: Final = (("sum", "Total"),)
 MEAN_AND_MAX: Final = (("mean", "Mean"), ("max", "Max"))
-"""What a legend calculates, and what Grafana calls it there."""
+"""Calculations in a legend: Grafana's id of each, and the name that the legend shows."""
 
 SOURCE: Final = options.DataSourceRef(type_val="prometheus", uid="${datasource}")
 BARS: Final = 100
-"""How many bars a panel has at most: the width of each follows from the time that is looked at."""
+"""The largest number of bars in a panel. The time range divided by it gives the width of a bar."""
 NARROWEST: Final = "5m"
-"""No bar is narrower, or `$__rate_interval`, which is at least four scrapes, would show each run in several bars."""
+"""The smallest width of a bar.
+
+`$__rate_interval` is at least four scrape intervals. If bars were narrower than that, one run would be in several bars.
+"""
 
 _WIDE: Final = 12
 
@@ -32,7 +35,7 @@ _Built = TypeVar("_Built", bound="Panel")
 
 
 class Panel(Protocol):
-    """What every kind of panel has."""
+    """The methods that all panel builders of the SDK have."""
 
     def build(self) -> models.Panel: ...
     def title(self, title: str) -> Self: ...
@@ -46,8 +49,8 @@ class Panel(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is said of a panel; sizes are in Grafana's grid, 24 wide, of rows of 38 pixels."""
+class PanelSpec:
+    """Title, description and size of a panel. Sizes are in Grafana's grid: 24 columns, and rows of 38 pixels."""
 
     title: str
     description: str
@@ -57,30 +60,30 @@ class Facts:
     decimals: int | None = None
 
 
-def small(title: str, description: str, unit: str = "short", decimals: int | None = None) -> Facts:
-    """What is said of one of six numbers in a row."""
-    return Facts(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
+def small_spec(title: str, description: str, unit: str = "short", decimals: int | None = None) -> PanelSpec:
+    """The spec of one of six numbers that share a row."""
+    return PanelSpec(title=title, description=description, unit=unit, decimals=decimals, width=4, height=4)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An expression and what its series are called."""
+    """An expression and the name of its series in the legend."""
 
     expression: str
     legend: str = ""
     has_exemplars: bool = False
 
 
-def dressed(panel: _Built, facts: Facts, queries: list[Builder[Dataquery]]) -> _Built:
-    """The panel with what every panel has."""
-    panel.title(facts.title).description(facts.description).datasource(SOURCE)
-    panel.span(facts.width).height(facts.height).unit(facts.unit).targets(queries)
-    if facts.decimals is not None:
-        panel.decimals(facts.decimals)
+def with_defaults(panel: _Built, spec: PanelSpec, queries: list[Builder[Dataquery]]) -> _Built:
+    """Set what every panel has: title, description, data source, size, unit and queries."""
+    panel.title(spec.title).description(spec.description).datasource(SOURCE)
+    panel.span(spec.width).height(spec.height).unit(spec.unit).targets(queries)
+    if spec.decimals is not None:
+        panel.decimals(spec.decimals)
     return panel
 
 
-def _asked(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheus.Dataquery]:
+def _data_queries(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheus.Dataquery]:
     return [
         prometheus.Dataquery()
         .ref_id(letter)
@@ -93,19 +96,19 @@ def _asked(queries: Sequence[Query], format_: PromQueryFormat) -> list[prometheu
     ]
 
 
-def instants(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
-    """Queries of the end of the time that is looked at."""
-    return [each.instant() for each in _asked(queries, format_)]
+def instant_queries(queries: Sequence[Query], format_: PromQueryFormat) -> list[Builder[Dataquery]]:
+    """Queries at the end of the time range."""
+    return [each.instant() for each in _data_queries(queries, format_)]
 
 
-def _ranges(
+def _range_queries(
     queries: Sequence[Query], format_: PromQueryFormat = PromQueryFormat.TIME_SERIES
 ) -> list[Builder[Dataquery]]:
-    return [each.range() for each in _asked(queries, format_)]
+    return [each.range() for each in _data_queries(queries, format_)]
 
 
-def steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
-    """Colours from these values on; the first has none."""
+def threshold_steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
+    """Each colour applies from its value on. The first value is None: no lower bound."""
     return (
         dashboards.ThresholdsConfig()
         .mode(models.ThresholdsMode.ABSOLUTE)
@@ -114,7 +117,7 @@ def steps(*found: tuple[float | None, str]) -> dashboards.ThresholdsConfig:
 
 
 def setting(id_: str, value: object) -> models.DynamicConfigValue:
-    """One field's own setting."""
+    """A property of a field override."""
     return models.DynamicConfigValue(id_val=id_, value=value)
 
 
@@ -123,25 +126,28 @@ def _fixed(color: str) -> list[models.DynamicConfigValue]:
 
 
 def number(
-    facts: Facts,
+    spec: PanelSpec,
     query: str,
     *thresholds: tuple[float | None, str],
     texts: Mapping[str, str] | None = None,
     link: str = "",
     coloured_background: bool = True,
-    none: str = "unknown",
+    no_value: str = "unknown",
 ) -> stat.Panel:
-    """One number; `texts` names values, `link` leads to another dashboard or address."""
+    """One number.
+
+    `texts` maps values to words. `link` is an address that a click opens. `no_value` is shown if there is no value.
+    """
     panel = (
-        dressed(stat.Panel(), facts, instants([Query(query)], PromQueryFormat.TIME_SERIES))
+        with_defaults(stat.Panel(), spec, instant_queries([Query(query)], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .graph_mode(options.BigValueGraphMode.NONE)
         .color_mode(
             options.BigValueColorMode.BACKGROUND_SOLID if coloured_background else options.BigValueColorMode.VALUE
         )
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps(*thresholds))
-        .no_value(none)
+        .thresholds(threshold_steps(*thresholds))
+        .no_value(no_value)
     )
     if texts:
         panel.mappings([models.ValueMap({key: models.ValueMappingResult(text=text) for key, text in texts.items()})])
@@ -150,22 +156,25 @@ def number(
     return panel
 
 
-def outcome(facts: Facts, query: str) -> stat.Panel:
-    """The latest outcome: a number that is a place in STATUS, as a word on its colour."""
-    return number(facts, query, (None, GREY)).mappings(OUTCOMES)
+def outcome(spec: PanelSpec, query: str) -> stat.Panel:
+    """The latest outcome. The query gives an index into STATUS, and the panel shows the status on its colour."""
+    return number(spec, query, (None, GREY)).mappings(OUTCOMES)
 
 
 def lines(
-    facts: Facts,
+    spec: PanelSpec,
     *queries: Query,
     colors: Mapping[str, str] | None = None,
     dashed: str = "",
     has_points: bool = False,
 ) -> timeseries.Panel:
-    """Values over time; with `has_points`, of what happens now and then: dots, and nothing where nothing happened."""
+    """Values over time.
+
+    `dashed` names a series with a dashed line. With `has_points` values are dots without lines, for rare events.
+    """
     panel = (
-        dressed(timeseries.Panel(), facts, _ranges(queries))
-        .legend(_legend(facts))
+        with_defaults(timeseries.Panel(), spec, _range_queries(queries))
+        .legend(_legend(spec))
         .tooltip(_tooltip())
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .draw_style(options.GraphDrawStyle.POINTS if has_points else options.GraphDrawStyle.LINE)
@@ -187,17 +196,17 @@ def lines(
 
 
 def bars(
-    facts: Facts,
+    spec: PanelSpec,
     *queries: Query,
     colors: Mapping[str, str] | None = None,
     is_stacked: bool = True,
     legend_of: Sequence[tuple[str, str]] = SUM,
-    none: str = "nothing",
+    no_value: str = "nothing",
 ) -> timeseries.Panel:
-    """What happened in each piece of time; `none` is shown where there is nothing."""
+    """The number of events in each interval. `no_value` is shown if there is no series."""
     panel = (
-        dressed(timeseries.Panel(), facts, _ranges(queries))
-        .legend(_legend(facts, legend_of))
+        with_defaults(timeseries.Panel(), spec, _range_queries(queries))
+        .legend(_legend(spec, legend_of))
         .tooltip(_tooltip())
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .draw_style(options.GraphDrawStyle.BARS)
@@ -213,22 +222,22 @@ def bars(
         .min(0)
         .max_data_points(BARS)
         .interval(NARROWEST)
-        .no_value(none)
+        .no_value(no_value)
     )
     for name, color in (colors or {}).items():
         panel.override_by_name(name, _fixed(color))
     return panel
 
 
-def distribution(facts: Facts, query: Query) -> heatmap.Panel:
-    """A histogram's buckets over time."""
+def distribution(spec: PanelSpec, query: Query) -> heatmap.Panel:
+    """The buckets of a histogram over time, as a heat map."""
     return (
-        dressed(heatmap.Panel(), facts, _ranges([query], PromQueryFormat.HEATMAP))
+        with_defaults(heatmap.Panel(), spec, _range_queries([query], PromQueryFormat.HEATMAP))
         .calculate(False)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64).exponent(0.5))
         .filter_values(heatmap.FilterValueRange().le(1e-9))
         .rows_frame(heatmap.RowsHeatmapOptions().layout(options.HeatmapCellLayout.AUTO).value("runs"))
-        .y_axis(heatmap.YAxisConfig().unit(facts.unit).axis_placement(options.AxisPlacement.LEFT))
+        .y_axis(heatmap.YAxisConfig().unit(spec.unit).axis_placement(options.AxisPlacement.LEFT))
         .cell_values(heatmap.CellValues().unit("short").decimals(0))
         .tooltip(heatmap.HeatmapTooltip().mode(options.TooltipDisplayMode.SINGLE).y_histogram(True))
         .exemplars_color("rgba(255, 120, 10, 0.9)")
@@ -239,29 +248,29 @@ def distribution(facts: Facts, query: Query) -> heatmap.Panel:
     )
 
 
-def history(facts: Facts, query: Query, mappings: list[models.ValueMapping]) -> statetimeline.Panel:
-    """States over time, a row for each series."""
+def history(spec: PanelSpec, query: Query, mappings: list[models.ValueMapping]) -> statetimeline.Panel:
+    """States over time, with a row for each series."""
     return (
-        dressed(statetimeline.Panel(), facts, _ranges([query]))
+        with_defaults(statetimeline.Panel(), spec, _range_queries([query]))
         .mappings(mappings)
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps((None, GREY)))
+        .thresholds(threshold_steps((None, GREY)))
         .show_value(options.VisibilityMode.NEVER)
         .merge_values(True)
         .row_height(0.85)
         .fill_opacity(85)
         .line_width(0)
-        .legend(_legend(facts))
+        .legend(_legend(spec))
         .tooltip(_tooltip())
         .max_data_points(BARS * 3)
         .interval("1m")
     )
 
 
-def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
-    """The largest, as bars side by side."""
+def ranking(spec: PanelSpec, query: Query, color: str) -> bargauge.Panel:
+    """The series with the largest values, as horizontal bars."""
     return (
-        dressed(bargauge.Panel(), facts, instants([query], PromQueryFormat.TIME_SERIES))
+        with_defaults(bargauge.Panel(), spec, instant_queries([query], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .orientation(options.VizOrientation.HORIZONTAL)
         .display_mode(options.BarGaugeDisplayMode.BASIC)
@@ -272,10 +281,10 @@ def ranking(facts: Facts, query: Query, color: str) -> bargauge.Panel:
     )
 
 
-def _legend(facts: Facts, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
-    """What series are called: beside a wide panel with what they come to, below a narrow one without."""
+def _legend(spec: PanelSpec, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:
+    """A table with calculations beside a wide panel, or a list of names below a narrow one."""
     found = common.VizLegendOptions().show_legend(True)
-    if not calculations or facts.width < _WIDE:
+    if not calculations or spec.width < _WIDE:
         return found.display_mode(options.LegendDisplayMode.LIST).placement(options.LegendPlacement.BOTTOM).calcs([])
     found.display_mode(options.LegendDisplayMode.TABLE).placement(options.LegendPlacement.RIGHT)
     return found.calcs([calculation for calculation, _ in calculations]).sort_by(calculations[0][1]).sort_desc(True)

@@ -1,11 +1,14 @@
-"""PromQL for panels: every name and every label is the catalogue's, and a wrong one is an error when this runs.
+"""PromQL for panels.
 
-What each function here keeps to, so that no panel has to:
+Metric names and labels come from the catalogue. A name or a label that it does not have raises ValueError when the
+dashboards are built.
 
-- Two instances do not double: each exports every flow, so their copies become one (`max by`) before anything is summed.
-- Runs are rare: they are counted by `increase` over the range that is looked at, or over a bar's width.
-- Two names of one flow break nothing: names are joined from one series of `aep_flow_info` for each flow.
-- Zero is not the same as nothing: `counted` says 0 only where flows are known.
+The functions here follow these rules, so that panels need not:
+
+- Each instance exports every flow. `max by` reduces these copies to one series before anything is summed.
+- Runs are rare. They are counted with `increase` over the dashboard's time range, or over the width of a bar.
+- A renamed flow has two series of `aep_flow_info` for a while. Names are joined from one of them per flow.
+- Zero and no data are different. `rounded_increase` and `count_flows` return 0 only if the exporter exports flows.
 """
 
 import re
@@ -30,15 +33,15 @@ from exporter.metrics.catalogue import (
 )
 
 RANGE: Final = "$__range"
-"""The whole time that is looked at."""
+"""The time range of the dashboard."""
 STEP: Final = "$__rate_interval"
-"""A bar's width and one scrape, so that no increment falls between two bars."""
+"""The width of a bar plus one scrape interval, so that no increment is lost between two bars."""
 
 _TARGET: Final = ("job", "instance")
 _JOB: Final = 'job=~"$job"'
 _INSTANCE: Final = 'instance=~"$instance"'
 _SANDBOX: Final = 'sandbox=~"$sandbox"'
-_ONE_FLOW: Final = "job, flow_id, sandbox"
+_FLOW_LABELS: Final = "job, flow_id, sandbox"
 _MATCHER: Final = re.compile(r'(\w+)(?:=~|!~|!=|=)"[^"]*"')
 
 
@@ -46,7 +49,7 @@ def _of_process(name: str, type_: MetricType) -> Metric:
     return Metric(name=name, type=type_, help="", half=EXPORTER)
 
 
-# What prometheus_client and Prometheus add to the catalogue.
+# Metrics that are not in the catalogue: prometheus_client exports process_*, and Prometheus writes `up`.
 CPU: Final = _of_process("process_cpu_seconds_total", MetricType.COUNTER)
 MEMORY: Final = _of_process("process_resident_memory_bytes", MetricType.GAUGE)
 OPEN_FILES: Final = _of_process("process_open_fds", MetricType.GAUGE)
@@ -57,14 +60,15 @@ UP: Final = _of_process("up", MetricType.GAUGE)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which series a dashboard looks at: for each half, what its variables choose, as matchers."""
+    """The series that a dashboard queries: for each half of /metrics, the matchers of its variables."""
 
     chosen: Mapping[str, Sequence[str]]
 
     def select(self, metric: Metric, *matchers: str, suffix: str = "") -> str:
-        """A selector; `matchers` are such as `status="failed"`, `suffix` a histogram's or summary's.
+        """Return a selector with the dashboard's matchers and `matchers`, such as `status="failed"`.
 
-        Raises ValueError where the metric has no such label or no such samples.
+        `suffix` selects samples of a histogram or summary: `_sum`, `_count` or `_bucket`. Raises ValueError if the
+        metric does not have such a label or such samples.
         """
         labels = {*_TARGET, *metric.all_labels}
         suffixes = {""}
@@ -80,124 +84,132 @@ class Scope:
         own = [matcher for matcher in self.chosen[metric.half] if _label(matcher) in labels]
         return f"{metric.name}{suffix}{{{','.join([*own, *matchers])}}}"
 
-    def now(self, metric: Metric, *matchers: str) -> str:
-        """A gauge of the flow half, once for each flow (or sandbox, or source) and label, whatever exports it."""
-        return f"max by ({self._one(metric)}) ({self.select(metric, *matchers)})"
+    def gauge(self, metric: Metric, *matchers: str) -> str:
+        """A gauge of the flow half: one series per label set, however many instances export it."""
+        return f"max by ({self._series_labels(metric)}) ({self.select(metric, *matchers)})"
 
-    def grown(self, metric: Metric, window: str, *matchers: str, suffix: str = "") -> str:
-        """How much a counter of the flow half grew, once, whatever exports it."""
-        by = self._one(metric) + (", le" if suffix == "_bucket" else "")
+    def increase(self, metric: Metric, window: str, *matchers: str, suffix: str = "") -> str:
+        """The increase of a counter of the flow half: one series per label set, however many instances export it."""
+        by = self._series_labels(metric) + (", le" if suffix == "_bucket" else "")
         return f"max by ({by}) (increase({self.select(metric, *matchers, suffix=suffix)}[{window}]))"
 
-    def counted(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
-        """What grew, added up over flows and rounded: the estimate of `increase` is no whole number."""
-        return f"round({total(self.grown(metric, window, *matchers), by)})"
+    def rounded_increase(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
+        """The increase summed over flows. It is rounded, because `increase` extrapolates to fractions."""
+        return f"round({total(self.increase(metric, window, *matchers), by)})"
 
-    def ours(self, expression: str, *others: Metric) -> str:
-        """What every job has, kept to instances that had `aep_exporter_build_info` or one of the others in this time.
+    def only_exporters(self, expression: str, *others: Metric) -> str:
+        """Restrict a metric that every job has, such as `up`, to instances of exporters.
 
-        So it shows an exporter that is down, and no other program.
+        These are the instances that had `aep_exporter_build_info`, or one of `others`, within the time range. The
+        result contains exporters that are down, and no other programs.
         """
-        seen = " or ".join(f"last_over_time({self.select(metric)}[{RANGE}])" for metric in (BUILD_INFO, *others))
-        return f"({expression} and on ({', '.join(_TARGET)}) ({seen}))"
+        exporters = " or ".join(f"last_over_time({self.select(metric)}[{RANGE}])" for metric in (BUILD_INFO, *others))
+        return f"({expression} and on ({', '.join(_TARGET)}) ({exporters}))"
 
-    def own_counted(self, metric: Metric, by: str = "") -> str:
-        """The same of the processes' own counter: each counts what it did itself, so these are added up."""
+    def process_increase(self, metric: Metric, by: str = "") -> str:
+        """The rounded increase of a counter of the exporter half, summed: each process counts only its own work."""
         return f"round({total(f'increase({self.select(metric)}[{STEP}])', by)})"
 
     def quantile(self, share: float, metric: Metric, window: str, *matchers: str) -> str:
-        """A quantile of a histogram of the flow half."""
-        return f"histogram_quantile({share}, {total(self.grown(metric, window, *matchers, suffix='_bucket'), 'le')})"
+        """The quantile `share` (0 to 1) of a histogram of the flow half."""
+        return f"histogram_quantile({share}, {total(self.increase(metric, window, *matchers, suffix='_bucket'), 'le')})"
 
     def mean(self, metric: Metric, window: str, *matchers: str, by: str = "") -> str:
-        """The mean of a histogram or summary of the flow half, where there was anything."""
-        both = [total(self.grown(metric, window, *matchers, suffix=suffix), by) for suffix in ("_sum", "_count")]
+        """The mean of a histogram or summary of the flow half. It has no value where there were no observations."""
+        both = [total(self.increase(metric, window, *matchers, suffix=suffix), by) for suffix in ("_sum", "_count")]
         return f"{both[0]} / ({both[1]} > 0)"
 
-    def own_rate(self, metric: Metric, *, by: str = "", suffix: str = "") -> str:
-        """How much it grew per second."""
+    def process_rate(self, metric: Metric, *, by: str = "", suffix: str = "") -> str:
+        """The rate per second of a counter of the exporter half, summed over processes."""
         return total(f"rate({self.select(metric, suffix=suffix)}[{STEP}])", by)
 
-    def own_quantile(self, share: float, metric: Metric) -> str:
-        """A quantile of the processes' own histogram."""
-        return f"histogram_quantile({share}, {self.own_rate(metric, by='le', suffix='_bucket')})"
+    def process_quantile(self, share: float, metric: Metric) -> str:
+        """The quantile `share` (0 to 1) of a histogram of the exporter half, over all processes."""
+        return f"histogram_quantile({share}, {self.process_rate(metric, by='le', suffix='_bucket')})"
 
     def names(self) -> str:
-        """One series a flow: its name as the label `name`, or its id where it has none."""
+        """One series per flow. The label `name` holds its name, or its id if it has no name."""
         return f"max by (flow_id, sandbox, name) ({self._info()})"
 
-    def places(self) -> str:
-        """The same with its `kind`, and with `platform`: the way to it in Experience Platform's UI.
+    def platform_links(self) -> str:
+        """The same series with two more labels: `kind`, and `platform`, the path of the flow's page at Adobe.
 
-        Links as in adobe.md D: a source has a page of its own, others stand on the monitoring dashboard.
+        A source has a page of its own. Destinations, profile and identity are on the monitoring dashboard
+        (docs/adobe.md, "Flow Service").
         """
         found = f'label_join({self._info()}, "platform", ";", "org", "sandbox", "kind", "flow_id")'
         base = "@$1/sname:$2/platform"
         monitoring = f"{base}/monitoring/dashboard?pageType=$3&flowId=$4&us_redirect=true"
-        found = _replaced(found, "platform", f"{base}/source/dataflows/$3/activity", "([^;]+);([^;]+);source;(.+)")
-        found = _replaced(found, "platform", monitoring, "([^;]+);([^;]+);(destination|profile|identity);(.+)")
-        # What has no page that is known, and what does not say whose it is: no link, rather than one that is wrong.
-        found = _replaced(found, "platform", "", ".*;.*")
+        found = _label_replace(found, "platform", f"{base}/source/dataflows/$3/activity", "([^;]+);([^;]+);source;(.+)")
+        found = _label_replace(found, "platform", monitoring, "([^;]+);([^;]+);(destination|profile|identity);(.+)")
+        # No link if the page of this kind is not known, or if the organisation is missing: a wrong link is worse.
+        found = _label_replace(found, "platform", "", ".*;.*")
         return f"max by (flow_id, sandbox, name, kind, platform) ({found})"
 
     def _info(self) -> str:
-        """aep_flow_info, once for each flow however often it was renamed, with `name`."""
+        """aep_flow_info with the label `name`: one series per flow, also while it is being renamed."""
         found = f"topk by (flow_id, sandbox) (1, {self.select(INFO)})"
         found = f'label_join({found}, "name", ";", "flow_name", "flow_id")'
-        # First what has no name: a name may begin with a semicolon itself.
-        return _replaced(_replaced(found, "name", "$1", ";([^;]*)"), "name", "$1", "(.+);[^;]*")
+        # Flows without a name first, because a name may itself begin with a semicolon.
+        return _label_replace(_label_replace(found, "name", "$1", ";([^;]*)"), "name", "$1", "(.+);[^;]*")
 
-    def named(self, expression: str) -> str:
-        """The same with the flow's name as the label `name`."""
+    def with_names(self, expression: str) -> str:
+        """Add the flow's name to the expression, as the label `name`."""
         return f"({expression}) * on (flow_id, sandbox) group_left (name) {self.names()}"
 
     def unless_disabled(self, expression: str) -> str:
-        """Without flows that the Flow Service calls disabled: nobody waits for these."""
-        return f"({expression} unless on ({_ONE_FLOW}) {self.now(ENABLED)} == 0)"
+        """Leave out flows that are disabled according to the Flow Service, because they are not expected to run."""
+        return f"({expression} unless on ({_FLOW_LABELS}) {self.gauge(ENABLED)} == 0)"
 
     def silence(self) -> str:
-        """How long ago each flow's latest run ended: seconds."""
-        return f"time() - max by ({_ONE_FLOW}) ({self.select(LAST_RUN)})"
+        """The seconds since each flow's latest run ended."""
+        return f"time() - max by ({_FLOW_LABELS}) ({self.select(LAST_RUN)})"
 
-    def lateness(self) -> str:
-        """That as a share of what is usual for the flow, with AEPFlowOverdue's tolerance: above 1 it is overdue."""
-        limit = f"(1.5 * {self.now(RUN_INTERVAL)} + 900)"
-        return self.unless_disabled(f"({self.silence()}) / on ({_ONE_FLOW}) {limit}")
+    def silence_ratio(self) -> str:
+        """The silence of each flow as a share of its silence limit. A flow is overdue above 1.
 
-    def stuckness(self) -> str:
-        """How long the oldest run in progress has gone on, as a share of what AEPFlowRunStuck allows."""
-        unknown = f"21600 + 0 * {self.now(IN_PROGRESS)}"
-        limit = f"clamp_min(3 * {self.now(TYPICAL_DURATION)} or on ({_ONE_FLOW}) {unknown}, 3600)"
-        oldest = f"min by ({_ONE_FLOW}) ({self.select(OLDEST_IN_PROGRESS)})"
-        return self.unless_disabled(f"(time() - {oldest}) / on ({_ONE_FLOW}) {limit}")
+        The limit is that of AEPFlowOverdue for flows that are not new.
+        """
+        limit = f"(1.5 * {self.gauge(RUN_INTERVAL)} + 900)"
+        return self.unless_disabled(f"({self.silence()}) / on ({_FLOW_LABELS}) {limit}")
+
+    def run_age_ratio(self) -> str:
+        """The age of each flow's oldest run in progress, as a share of the limit of AEPFlowRunStuck."""
+        unknown = f"21600 + 0 * {self.gauge(IN_PROGRESS)}"
+        limit = f"clamp_min(3 * {self.gauge(TYPICAL_DURATION)} or on ({_FLOW_LABELS}) {unknown}, 3600)"
+        oldest = f"min by ({_FLOW_LABELS}) ({self.select(OLDEST_IN_PROGRESS)})"
+        return self.unless_disabled(f"(time() - {oldest}) / on ({_FLOW_LABELS}) {limit}")
 
     def latest_outcome(self, statuses: Sequence[str]) -> str:
-        """The outcome of each flow's latest run, as its place among these; of several at one time the last of these."""
-        latest = f"max by ({_ONE_FLOW}) ({self.select(LAST_RUN)})"
+        """The outcome of each flow's latest run, as an index into `statuses`.
+
+        If several runs ended at the same time, the highest index counts.
+        """
+        latest = f"max by ({_FLOW_LABELS}) ({self.select(LAST_RUN)})"
         found = (
-            f"{place} + 0 * (max by ({_ONE_FLOW}) ({self.select(LAST_RUN, _status(status))})"
-            f" == on ({_ONE_FLOW}) {latest})"
-            for place, status in enumerate(statuses)
+            f"{index} + 0 * (max by ({_FLOW_LABELS}) ({self.select(LAST_RUN, _status(status))})"
+            f" == on ({_FLOW_LABELS}) {latest})"
+            for index, status in enumerate(statuses)
         )
         return " or ".join(reversed(list(found)))
 
     def failing(self) -> str:
-        """Failures in a row of the flows that fail now."""
-        return self.unless_disabled(f"{self.now(CONSECUTIVE_FAILURES)} > 0")
+        """The failures in a row of each flow whose latest run failed."""
+        return self.unless_disabled(f"{self.gauge(CONSECUTIVE_FAILURES)} > 0")
 
-    def how_many(self, expression: str) -> str:
-        """How many flows it holds of; 0 where flows are known, and nothing where none is."""
+    def count_flows(self, expression: str) -> str:
+        """The number of series of the expression. It is 0 if there are none, and has no value without any flow."""
         return f"count({expression}) or 0 * max({self.select(CONSECUTIVE_FAILURES)})"
 
     @staticmethod
-    def _one(metric: Metric) -> str:
+    def _series_labels(metric: Metric) -> str:
         if metric.half != FLOWS:
-            raise ValueError(f"{metric.name} is each process's own: copies of it are none")
+            raise ValueError(f"{metric.name} is in the exporter half: its instances are not copies of each other")
         return ", ".join(("job", *metric.all_labels))
 
 
 def total(expression: str, by: str = "") -> str:
-    """A sum, over everything or by labels."""
+    """The sum over everything, or by labels."""
     return f"sum by ({by}) ({expression})" if by else f"sum({expression})"
 
 
@@ -210,14 +222,15 @@ def _status(status: str) -> str:
     return f'status="{status}"'
 
 
-def _replaced(expression: str, label: str, replacement: str, pattern: str) -> str:
+def _label_replace(expression: str, label: str, replacement: str, pattern: str) -> str:
     return f'label_replace({expression}, "{label}", "{replacement}", "{label}", "{pattern}")'
 
 
 FLOWS_SCOPE: Final = Scope({FLOWS: (_JOB, _INSTANCE, _SANDBOX, 'flow_id=~"$flow"')})
-# One flow is chosen by what it is: Grafana makes an expression of what is chosen only where several can be.
+# Matched with `=`: Grafana writes a value as a regular expression only if several values can be chosen.
 FLOW_SCOPE: Final = Scope({FLOWS: (_JOB, _INSTANCE, _SANDBOX, 'flow_id="$flow"')})
-# The flow half has an instance of its own (prometheus.yml), and every process says the same of it.
+# The instance variable lists processes. The flow half has an instance of its own (prometheus.yml), and is the same
+# from every process.
 EXPORTER_SCOPE: Final = Scope({FLOWS: (_JOB,), EXPORTER: (_JOB, _INSTANCE)})
 
 JOBS_OF_FLOWS: Final = f"label_values({LAST_RUN.name}, job)"

@@ -1,4 +1,4 @@
-"""Tables: rows joined from instant queries, with links where a row leads."""
+"""Tables whose rows are joined from several instant queries, with links in their cells."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.colours import RED
-from grafana.panels import Facts, Query, dressed, instants, setting
+from grafana.panels import PanelSpec, Query, instant_queries, setting, with_defaults
 
 _TEXT: Final = "text"
-"""Grafana's name for the colour that text has."""
+"""Grafana's name for the colour of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column: `field` is a label, or the letter of a query for its values."""
+    """A column. `field` is the name of a label, or the letter of a query whose values it shows."""
 
     field: str
     title: str = ""
@@ -28,38 +28,39 @@ class Column:
     width: int = 0
     decimals: int | None = None
     links: tuple[tuple[str, str], ...] = ()
-    """Titles and addresses; those within Grafana begin with a slash."""
+    """Titles and addresses. An address within Grafana begins with a slash."""
     red_from: float | None = None
+    """The value from which the text is red."""
     shown_as: str = ""
-    """What to show instead of the value, such as the name of a link."""
+    """A text to show instead of the value, such as the name of a link."""
     is_hidden: bool = False
-    """Only there for links to read."""
+    """Whether the column only holds a value for links."""
 
 
-def rows(
-    facts: Facts,
+def joined_table(
+    spec: PanelSpec,
     queries: Sequence[str],
     columns: Sequence[Column],
     *,
     sorted_by: str,
     is_ascending: bool = False,
-    none: str = "none",
+    no_value: str = "none",
 ) -> table.Panel:
-    """A table with a row for each label set; the queries have the same labels, but one that brings more of them.
+    """A table with a row for each label set.
 
-    `none` is shown where there are no rows.
+    All queries must have the same labels. One of them may have more. `no_value` is shown if there are no rows.
     """
     fields = [_field(column, len(queries)) for column in columns]
     values = {_value_of(letter, len(queries)) for letter, _ in zip(ascii_uppercase, queries, strict=False)}
     panel = (
-        dressed(table.Panel(), facts, instants([Query(query) for query in queries], PromQueryFormat.TABLE))
+        with_defaults(table.Panel(), spec, instant_queries([Query(query) for query in queries], PromQueryFormat.TABLE))
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             models.DataTransformerConfig(
                 id_val="organize",
                 options={
                     "excludeByName": dict.fromkeys(("Time", *sorted(values - set(fields))), True),
-                    "indexByName": {name: place for place, name in enumerate(fields)},
+                    "indexByName": {name: index for index, name in enumerate(fields)},
                     "renameByName": {},
                 },
             )
@@ -67,7 +68,7 @@ def rows(
         .sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(not is_ascending)])
         .cell_height(options.TableCellHeight.SM)
         .show_header(True)
-        .no_value(none)
+        .no_value(no_value)
         .color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(_TEXT))
     )
     for column, name in zip(columns, fields, strict=True):
@@ -76,7 +77,7 @@ def rows(
 
 
 def _value_of(letter: str, queries: int) -> str:
-    """What Grafana calls the values of a query, which depends on whether there are others."""
+    """Grafana's name for the values of a query, which depends on whether the table has several queries."""
     return f"Value #{letter}" if queries > 1 else "Value"
 
 
@@ -105,6 +106,6 @@ def _settings(column: Column) -> Iterator[models.DynamicConfigValue]:
         result = {"text": column.shown_as, "index": 0}
         yield setting("mappings", [{"type": "regex", "options": {"pattern": ".+", "result": result}}])
     if column.is_hidden:
-        # By the first name until Grafana 12, by the second from then on; either ignores the other.
+        # Until Grafana 12 the first property hides the column, later the second one. Each version ignores the other.
         yield setting("custom.hidden", True)
         yield setting("custom.hideFrom", {"viz": True, "legend": False, "tooltip": False})

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from exporter.settings import FORGET, REPLAY, SERVE, SIMULATE, declared
 
 from exporter.metrics.catalogue import CATALOGUE, EXPORTER_METRICS, FLOW_METRICS, Metric
-from exporter.settings import FORGET, REPLAY, SERVE, SIMULATE, declared
 from tests.generated import hold
 
 ROOT = Path(__file__).parents[1]

@@ -133,8 +133,8 @@ def load(
 ) -> tuple[_Settings, list[str]]:
     """Read the settings of a command from its flags and the environment; returns them and the words that are no flags.
 
-    The variables of `shared_environment` may be set as well. They must be valid, and are not used. A word that is no flag
-    is a mistake unless `takes_words`.
+    The variables of `shared_environment` may be set as well. They must be valid, and are not used. A word that is no
+    flag is a mistake unless `takes_words`.
 
     Raises SettingsError with one line for each mistake, which states what to do about it.
     """

@@ -1,4 +1,4 @@
-"""The files for containers, systemd and Kubernetes say what the program takes, and expose no more than they should."""
+"""The files for containers, systemd and Kubernetes fit the program and each other, and expose only what they should."""
 
 import re
 import shlex
@@ -29,12 +29,12 @@ LEDGER = "/var/lib/aep-flow-exporter"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    """The documents of one of the files for Kubernetes."""
+    """The documents of a Kubernetes file."""
     return list(yaml.safe_load_all(text(DEPLOY / "kubernetes" / name)))
 
 
 def one(name: str, kind: str) -> Any:
-    """The document of a kind."""
+    """The only document of this kind in a Kubernetes file."""
     (found,) = [each for each in documents(name) if each["kind"] == kind]
     return found
 
@@ -44,7 +44,7 @@ CONTAINER = POD["containers"][0]
 
 
 def commands() -> Iterator[tuple[str, str, list[str], dict[str, str]]]:
-    """Where the program is started: the place, the command, its flags and its variables."""
+    """Each place where the program is started: its name, the command, the flags and the variables."""
     yield "Dockerfile", "serve", [], IMAGE | {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"}
     for name in ("exporter", "simulate"):
         service = SERVICES[name]
@@ -62,25 +62,25 @@ def commands() -> Iterator[tuple[str, str, list[str], dict[str, str]]]:
 
 
 @pytest.mark.parametrize(
-    ("command", "flags", "environment"), [pytest.param(*rest, id=place) for place, *rest in commands()]
+    ("command", "flags", "environment"), [pytest.param(*rest, id=name) for name, *rest in commands()]
 )
-def test_the_program_takes_its_flags(command: str, flags: list[str], environment: dict[str, str]) -> None:
-    """What each file gives the program is what the program takes."""
+def test_the_program_accepts_its_settings(command: str, flags: list[str], environment: dict[str, str]) -> None:
+    """The program accepts the flags and variables of each file, and requires signatures on a public address."""
     values, words = load(command, flags, environment)
     assert not words
     if isinstance(values, ServeSettings) and values.web_listen_address.host != "127.0.0.1":
         assert values.authentication == "adobe"
 
 
-def test_the_unit_believes_nobody_unasked() -> None:
-    """With the example of its settings as it is, the program asks for a client id and does not start."""
-    (given,) = [environment for place, *_, environment in commands() if place == "deploy/systemd"]
+def test_the_unit_requires_a_client_id() -> None:
+    """With the unchanged example of its settings, the program reports that the client id is missing."""
+    (given,) = [environment for name, *_, environment in commands() if name == "deploy/systemd"]
     del given["AEP_EXPORTER_WEBHOOK_CLIENT_ID"]
     with pytest.raises(SettingsError, match=r"needs --webhook\.client-id"):
         load("serve", [], given)
 
 
-def test_the_linter_has_nothing_to_say() -> None:
+def test_the_linter_accepts_the_dockerfile() -> None:
     """Hadolint finds nothing in the Dockerfile."""
     linter = Path(sys.executable).with_name("hadolint")
     ran = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
@@ -88,18 +88,18 @@ def test_the_linter_has_nothing_to_say() -> None:
 
 
 def test_the_image() -> None:
-    """Two stages, a user by number, one volume, exec form throughout, and no program but Python for the probe."""
+    """The image has two stages, a numeric user, one volume, commands in exec form, and a health check in Python."""
     lines = text(ROOT / "Dockerfile").replace("\\\n", "").splitlines()
     words = [line.split(maxsplit=1) for line in lines if line and line[0].isupper()]
-    said = [(word, rest) for word, rest in words if word != "RUN"]
-    assert [word for word, _ in said].count("FROM") == 2
-    assert ("USER", f"{USER}:{USER}") in said
-    assert ("VOLUME", LEDGER) in said
-    assert f"SQLITE_TMPDIR={LEDGER} " in dict(said)["ENV"]
-    for word, rest in said:
+    instructions = [(word, rest) for word, rest in words if word != "RUN"]
+    assert [word for word, _ in instructions].count("FROM") == 2
+    assert ("USER", f"{USER}:{USER}") in instructions
+    assert ("VOLUME", LEDGER) in instructions
+    assert f"SQLITE_TMPDIR={LEDGER} " in dict(instructions)["ENV"]
+    for word, rest in instructions:
         if word in {"ENTRYPOINT", "CMD"}:
             assert rest.startswith("["), word
-    (probe,) = [rest for word, rest in said if word == "HEALTHCHECK"]
+    (probe,) = [rest for word, rest in instructions if word == "HEALTHCHECK"]
     assert probe.endswith('CMD ["python", "-m", "exporter.healthcheck"]')
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', text(ROOT / "Dockerfile")))
     assert labels.keys() == {"title", "version", "description", "source", "licenses"}
@@ -107,7 +107,7 @@ def test_the_image() -> None:
 
 
 def test_compose_listens_on_loopback() -> None:
-    """Every published port is this machine's own and the shared network's, and every image has a version."""
+    """Compose only publishes ports on loopback, restricts all services, and gives every foreign image a version."""
     published = SERVICES["loopback"]["ports"]
     assert len(published) == 4
     assert all(port.startswith("127.0.0.1:") for port in published)
@@ -118,12 +118,12 @@ def test_compose_listens_on_loopback() -> None:
         if name != "loopback":
             assert service["network_mode"] == "service:loopback", name
             assert "ports" not in service, name
-        # What is built here is nowhere to be pulled from.
+        # An image that is built here must not be pulled.
         assert (service["image"] == "aep-flow-exporter") == (service.get("pull_policy") == "never"), name
 
 
-def test_what_compose_mounts_is_there() -> None:
-    """Files that containers are given exist, and are given to be read."""
+def test_the_mounts_of_compose_exist() -> None:
+    """The folders that Compose mounts exist and are mounted read-only, and its volumes are declared."""
     for source, _, *options in (mount for name in SERVICES for mount in mounts(name)):
         if source.startswith("."):
             assert (ROOT / source).is_dir(), source
@@ -132,8 +132,8 @@ def test_what_compose_mounts_is_there() -> None:
             assert source in COMPOSE["volumes"]
 
 
-def test_the_parts_of_compose_know_each_other() -> None:
-    """The exporter believes the client id and the keys of what plays Adobe; both share the exporter's loopback."""
+def test_the_services_of_compose_fit_together() -> None:
+    """The exporter accepts the client id and the key server of `simulate`, which posts to the exporter's address."""
     exporter, simulate = (SERVICES[name] for name in ("exporter", "simulate"))
     given = exporter["environment"]
     values, _ = load("simulate", simulate["command"][1:], {})
@@ -143,8 +143,8 @@ def test_the_parts_of_compose_know_each_other() -> None:
     assert values.url == "http://127.0.0.1:10464/webhook"
 
 
-def test_grafana_finds_what_it_is_given() -> None:
-    """Dashboards are mounted where the provider looks for them, and one of them is Grafana's first page."""
+def test_grafana_finds_its_files() -> None:
+    """Dashboards are mounted where the provider reads them, one is the home page, and the data source is reachable."""
     provisioning = ROOT / "grafana" / "provisioning"
     (provider,) = yaml.safe_load(text(provisioning / "dashboards" / "aep-flow-exporter.yml"))["providers"]
     (source,) = yaml.safe_load(text(provisioning / "datasources" / "prometheus.yml"))["datasources"]
@@ -159,14 +159,14 @@ def test_grafana_finds_what_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("name", ["exporter.yaml", "ingress.yaml"])
-def test_kubernetes_knows_the_words(name: str) -> None:
-    """Each document is valid by Kubernetes's own schema, in which nothing is that it does not know."""
+def test_kubernetes_accepts_the_files(name: str) -> None:
+    """Each document is valid by Kubernetes's schema and has no unknown fields."""
     for document in documents(name):
         kubernetes_validate.validate(document, "1.37", strict=True)
 
 
-def test_the_pod_may_do_nothing() -> None:
-    """The pod runs as nobody who may anything, on a file system that can't be written to but for the ledger."""
+def test_the_pod_has_no_privileges() -> None:
+    """The pod runs as an unprivileged user without capabilities, and can only write to the ledger's volume."""
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["runAsUser"] == USER
     assert POD["automountServiceAccountToken"] is False
@@ -179,8 +179,8 @@ def test_the_pod_may_do_nothing() -> None:
     assert mount["mountPath"] == LEDGER
 
 
-def test_the_parts_of_kubernetes_know_each_other() -> None:
-    """Ports and labels lead from the ingress and the monitors over the Service to the container."""
+def test_the_parts_of_kubernetes_fit_together() -> None:
+    """Ports and labels connect the ingress, the Service, the probes and the container."""
     values, _ = load("serve", CONTAINER["args"][1:], {"AEP_EXPORTER_WEBHOOK_CLIENT_ID": "given"})
     assert isinstance(values, ServeSettings)
     ports = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
@@ -199,16 +199,16 @@ def test_the_parts_of_kubernetes_know_each_other() -> None:
     assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": "webhook"}}
 
 
-def test_what_the_exporter_takes_gets_past_the_ingress() -> None:
-    """A delivery that the exporter would take is not refused before it; what is refused with 413 is lost."""
+def test_the_ingress_has_the_body_limit_of_the_exporter() -> None:
+    """The ingress does not refuse deliveries that the exporter accepts, because Adobe drops them after a 413."""
     limit = one("ingress.yaml", "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
     values, _ = load("serve", [], {})
     assert isinstance(values, ServeSettings)
     assert size(limit.replace("m", "MiB")) == values.webhook_max_body
 
 
-def test_no_secret_is_made_up() -> None:
-    """The pod waits for a Secret that its user makes: its name and key are in the command that the file begins with."""
+def test_no_secret_is_in_the_files() -> None:
+    """The pod needs a Secret that its user creates with the command at the top of the file."""
     assert not [each for each in documents("exporter.yaml") if each["kind"] == "Secret"]
     (variable,) = CONTAINER["env"]
     reference = variable["valueFrom"]["secretKeyRef"]
@@ -217,7 +217,7 @@ def test_no_secret_is_made_up() -> None:
 
 
 def test_flows_are_one_target() -> None:
-    """Flows are scraped by the Service's name under one instance; processes pod by pod; both halves are one job."""
+    """The flow half is one target with a fixed instance, the exporter half is one per pod, and both have one job."""
     flows = one("scrape.yaml", "ScrapeConfig")["spec"]
     (process,) = one("scrape.yaml", "ServiceMonitor")["spec"]["endpoints"]
     service = one("exporter.yaml", "Service")
@@ -236,7 +236,7 @@ def test_flows_are_one_target() -> None:
 
 
 class Readable(yaml.SafeDumper):
-    """YAML in which an expression of several lines is one."""
+    """Writes texts of several lines as YAML block scalars."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
@@ -246,8 +246,8 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 Readable.add_representer(str, _text)
 
 
-def test_the_rules_are_the_rules() -> None:
-    """The PrometheusRule holds the groups of prometheus/rules.yml and prometheus/alerts.yml, and nothing else."""
+def test_the_prometheusrule_is_up_to_date() -> None:
+    """The PrometheusRule has exactly the groups of prometheus/rules.yml and prometheus/alerts.yml."""
     groups = [
         group
         for name in ("rules.yml", "alerts.yml")
@@ -259,7 +259,7 @@ def test_the_rules_are_the_rules() -> None:
         "metadata": {"name": "aep-flow-exporter", "labels": {"app.kubernetes.io/name": "aep-flow-exporter"}},
         "spec": {"groups": groups},
     }
-    head = "# Made from prometheus/rules.yml and prometheus/alerts.yml by `UPDATE=1 make test`.\n"
+    head = "# Generated from prometheus/rules.yml and prometheus/alerts.yml by `UPDATE=1 make test`.\n"
     wanted = head + yaml.dump(rule, Dumper=Readable, sort_keys=False, width=120)
     hold(RULE, wanted)
     assert yaml.safe_load(wanted) == rule

@@ -1,4 +1,4 @@
-"""The committed dashboards as the tests look at them, and queries as Grafana would send them."""
+"""Reads the committed dashboards for tests, and fills in their variables as Grafana does."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from grafana.build import FOLDER
 
 FILES: Final = sorted(FOLDER.glob("*.json"))
 SHORTEST: Final = 4
-"""Grafana's `$__rate_interval` is never less than this many scrapes."""
+"""Grafana's `$__rate_interval` is at least this many scrape intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +33,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The time that is looked at, in seconds since 1970, and how often Prometheus scrapes, in seconds."""
+    """The time range of a dashboard in seconds since 1970, and the scrape interval in seconds."""
 
     start: float
     end: float
     scrape: float
 
     def step(self, max_data_points: int) -> int:
-        """A point's width in whole seconds: as many points as the panel has room for."""
+        """The width of a point in whole seconds, so that there are at most `max_data_points`."""
         return max(math.ceil((self.end - self.start) / max_data_points), math.ceil(self.scrape))
 
     def fill(self, expression: str, variables: Mapping[str, str], step: int) -> str:
-        """The query with everything in place of its variables.
+        """Replace the variables in a query.
 
-        As in Grafana's pkg/promlib/models/query.go, for a panel without a step of its own in the query.
+        This follows Grafana's pkg/promlib/models/query.go for a panel whose query has no step of its own.
         """
         rate = max(step + self.scrape, SHORTEST * self.scrape)
         times = {
@@ -54,22 +54,22 @@ class Window:
             "__rate_interval": f"{math.ceil(rate)}s",
             "__interval": f"{step}s",
         }
-        # $1 and the like are of label_replace.
+        # $1 and the like belong to label_replace.
         return re.sub(r"\$([a-z_]\w*)", lambda found: {**variables, **times}[found[1]], expression)
 
 
 LOOKED_AT: Final = Window(start=0, end=86400, scrape=30)
-"""Any time, for tests that only read queries."""
+"""An arbitrary time range, for tests that do not send queries."""
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A dashboard."""
+    """Load a dashboard."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every panel but the rows, also those of closed rows."""
+    """All panels except rows, including the panels in collapsed rows."""
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
             yield from panel["panels"]
@@ -78,7 +78,7 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def targets() -> list[Target]:
-    """Every query of every panel."""
+    """All queries of all panels."""
     return [
         Target(
             dashboard=dashboard["title"],
@@ -101,9 +101,9 @@ def variables(dashboard: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def option(variable: Mapping[str, Any], series: Mapping[str, Any]) -> re.Match[str] | None:
-    """The `value` and `text` that Grafana's query_result reads, by the variable's expression, of a series of an answer.
+    """Match a series of a query result with the variable's regular expression, as Grafana's query_result does.
 
-    It writes the series as text first, and escapes nothing in it.
+    The groups `value` and `text` are the option. Grafana first writes the series as text without escaping anything.
     """
     labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
     moment, value = series["value"]
@@ -112,5 +112,5 @@ def option(variable: Mapping[str, Any], series: Mapping[str, Any]) -> re.Match[s
 
 
 def everything(dashboard: Mapping[str, Any]) -> dict[str, str]:
-    """What Grafana puts for each variable when all is chosen; for one that has no All, something that it never is."""
+    """The value of each variable if All is chosen. Variables without All have a value that does not occur."""
     return {name: variable.get("allValue", "x") for name, variable in variables(dashboard).items()}

@@ -1,4 +1,4 @@
-"""Promtool evaluates a panel's expression on made-up series."""
+"""Evaluates the expression of a panel with promtool on given series."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ def check(
     expression: str,
     expected: Sequence[tuple[Mapping[str, str], float]],
 ) -> None:
-    """At the end of an hour the expression finds these label sets with these values.
+    """Check that the expression gives the expected label sets and values at the end of an hour.
 
-    `series` have values once a minute in promtool's notation, or 1 all the time.
+    `series` maps series to one value per minute in promtool's notation. Without values they are always 1.
     """
     values = series if isinstance(series, Mapping) else dict.fromkeys(series, "1x60")
     tests = {

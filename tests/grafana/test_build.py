@@ -1,4 +1,4 @@
-"""The committed dashboards are those that the sources make."""
+"""The committed dashboards are built from their sources, and the build reports wrong arguments."""
 
 import subprocess
 import sys
@@ -17,14 +17,14 @@ from tests.grafana.dashboards import FILES, load, option
 PROVISIONING = FOLDER.parent / "provisioning"
 
 
-def test_what_is_committed_is_what_is_built() -> None:
-    """grafana/dashboards holds what grafana.build makes, and nothing else."""
+def test_the_committed_dashboards_are_up_to_date() -> None:
+    """grafana/dashboards has exactly the files that grafana.build writes."""
     committed = {path.name: path.read_text(encoding="utf-8") for path in FILES}
     assert committed == rendered(), "run make dashboards, and read the difference"
 
 
-def test_links_lead_to_the_exporter_that_was_named(tmp_path: Path) -> None:
-    """With an address of the exporter's pages the same dashboards are written, but for that address."""
+def test_links_lead_to_the_given_exporter(tmp_path: Path) -> None:
+    """With --exporter-url the build writes the same dashboards with another address."""
     command = [sys.executable, "-m", "grafana.build", "--exporter-url=https://aep.example.com/x/", str(tmp_path)]
     subprocess.run(command, check=True, cwd=FOLDER.parents[1], timeout=60)
     for path in FILES:
@@ -34,28 +34,28 @@ def test_links_lead_to_the_exporter_that_was_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("argument", "message"),
     [
-        ("--exporter-url=aep.example.com", "'aep.example.com' is no address: write https://host"),
-        ("--exporter-url=https://aep.example.com/?a=b", "is no address: write https://host"),
-        ("no/such/folder", "no/such/folder is no folder: make it first"),
+        ("--exporter-url=aep.example.com", "'aep.example.com' is not an address: write https://host"),
+        ("--exporter-url=https://aep.example.com/?a=b", "is not an address: write https://host"),
+        ("no/such/folder", "no/such/folder is not a folder: create it first"),
     ],
 )
-def test_what_is_wrong_is_said(word: str, said: str) -> None:
-    """A bad address and a folder that is not there are told in one sentence, and nothing is written."""
-    command = [sys.executable, "-m", "grafana.build", word]
+def test_a_wrong_argument_is_reported(argument: str, message: str) -> None:
+    """The build reports a wrong address or a missing folder in one sentence, and exits with status 2."""
+    command = [sys.executable, "-m", "grafana.build", argument]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=FOLDER.parents[1], timeout=60)
     assert ran.returncode == 2
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_sdk_reads_what_it_wrote(path: Path) -> None:
-    """Read as a dashboard and written again, nothing is lost: there is nothing in it that the schema does not have."""
+def test_dashboards_match_the_schema(path: Path) -> None:
+    """A dashboard that the SDK reads and writes again is unchanged, so it has no fields that the schema lacks."""
     again = Dashboard.from_json(load(path))
     for link in again.links or ():
-        # What the SDK thinks where nothing is said.
+        # The SDK sets a default that the file does not have.
         link.placement = None  # type: ignore[assignment]
     assert JSONEncoder(sort_keys=True, indent=2).encode(again) + "\n" == path.read_text(encoding="utf-8")
 
@@ -64,7 +64,7 @@ def test_the_sdk_reads_what_it_wrote(path: Path) -> None:
     ("metric", "matchers", "suffix"),
     [
         pytest.param(RUNS, ('state="failed"',), "", id="no such label"),
-        pytest.param(RUNS, ("status=failed",), "", id="no matcher"),
+        pytest.param(RUNS, ("status=failed",), "", id="not a matcher"),
         pytest.param(RUNS, (), "_sum", id="no such samples of a counter"),
         pytest.param(RUN_DURATION, (), "", id="no such samples of a histogram"),
         pytest.param(NOTIFICATION_DELAY, ('flow_id="x"',), "_sum", id="not by flow"),
@@ -72,10 +72,8 @@ def test_the_sdk_reads_what_it_wrote(path: Path) -> None:
         pytest.param(TYPICAL_DURATION, ('status="success"',), "", id="not by status"),
     ],
 )
-def test_a_query_that_asks_for_what_is_not_exported_is_refused(
-    metric: Metric, matchers: tuple[str, ...], suffix: str
-) -> None:
-    """A name or a label that the catalogue does not have is an error when dashboards are built."""
+def test_unknown_labels_and_samples_are_refused(metric: Metric, matchers: tuple[str, ...], suffix: str) -> None:
+    """A label or a sample name that the catalogue does not have raises ValueError when dashboards are built."""
     with pytest.raises(ValueError, match=metric.name):
         FLOWS_SCOPE.select(metric, *matchers, suffix=suffix)
 
@@ -85,29 +83,29 @@ def test_a_query_that_asks_for_what_is_not_exported_is_refused(
     [("f", "Orders"), ("f+2", 'say "x"'), ('say "f"', "Orders"), ("f", 'a",b="c'), ("f", "{Orders}")],
 )
 def test_flows_are_chosen_by_name(flow_id: str, name: str) -> None:
-    """A flow's id and name are read from what Grafana makes of a series, which is not escaped."""
+    """The flow variable finds id and name in Grafana's text of a series, although Grafana does not escape it."""
     series = {"metric": {"flow_id": flow_id, "name": name}, "value": [1764000000, "1"]}
     found = option({"regex": FLOW_BY_NAME}, series)
     assert found is not None
     assert (found["value"], found["text"]) == (flow_id, name)
 
 
-def test_the_data_source_leads_from_an_exemplar_to_its_run() -> None:
-    """The label of exemplars is that of the data source's link, and Grafana's own variable survives provisioning."""
+def test_the_data_source_links_exemplars_to_runs() -> None:
+    """The data source links the exemplar label flow_run_id to the run's page, and escapes Grafana's variable."""
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text("utf-8"))["datasources"]
     (link,) = source["jsonData"]["exemplarTraceIdDestinations"]
     assert (source["type"], link["name"]) == ("prometheus", "flow_run_id")
     assert link["url"].endswith("/runs/$${__value.raw}")
 
 
-def test_the_data_source_is_scraped_as_often_as_the_example_says() -> None:
-    """Grafana is told the scrape interval of prometheus.yml: else a bar's width is not what Prometheus makes of it."""
+def test_the_data_source_has_the_scrape_interval_of_the_example() -> None:
+    """The data source has the scrape interval of prometheus.yml, from which Grafana derives the width of bars."""
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text("utf-8"))["datasources"]
     example = yaml.safe_load((FOLDER.parents[1] / "prometheus" / "prometheus.yml").read_text("utf-8"))
     assert source["jsonData"]["timeInterval"] == example["global"]["scrape_interval"]
 
 
-def test_dashboards_are_provisioned_as_they_are() -> None:
-    """What the provider loads can't be changed in Grafana, where nobody would find the change again."""
+def test_provisioned_dashboards_are_read_only() -> None:
+    """Provisioned dashboards can't be changed in Grafana, because the next update would overwrite the changes."""
     (found,) = yaml.safe_load((PROVISIONING / "dashboards" / "aep-flow-exporter.yml").read_text("utf-8"))["providers"]
     assert (found["type"], found["allowUiUpdates"]) == ("file", False)

@@ -1,4 +1,4 @@
-"""Which jobs AEP exporter looks at where all are chosen: those of exporters, also while they are down, and no other."""
+"""The dashboard AEP exporter shows the jobs of exporters, also while they are down, and no other jobs."""
 
 import re
 from pathlib import Path
@@ -38,25 +38,25 @@ DOWN_LATELY = "1x40 0x20"
 def test_scraped_is_about_exporters(
     tmp_path: Path, series: dict[str, str], scraped: list[tuple[dict[str, str], float]]
 ) -> None:
-    """The panel says whether exporters are scraped, each half of them, whatever else the Prometheus scrapes."""
+    """The panel shows whether both halves of all exporters are scraped, whatever else Prometheus scrapes."""
     (target,) = [each for each in targets() if (each.dashboard, each.panel) == ("AEP exporter", "Scraped")]
     check(tmp_path, series, target.expression, scraped)
 
 
-def test_processes_are_those_of_exporters(tmp_path: Path) -> None:
-    """Memory and the like are not those of other programs."""
+def test_process_metrics_are_those_of_exporters(tmp_path: Path) -> None:
+    """Process metrics such as memory are only read from exporters, not from other programs."""
     series = [
         BUILD,
         'process_resident_memory_bytes{job="aep",instance="a"}',
         'process_resident_memory_bytes{job="node",instance="a"}',
         'process_resident_memory_bytes{job="aep",instance="b"}',
     ]
-    expression = f"max by (job, instance) ({EXPORTER_SCOPE.ours(EXPORTER_SCOPE.select(MEMORY))})"
+    expression = f"max by (job, instance) ({EXPORTER_SCOPE.only_exporters(EXPORTER_SCOPE.select(MEMORY))})"
     check(tmp_path, series, expression, [({"instance": "a", "job": "aep"}, 1)])
 
 
-def test_what_other_jobs_have_is_always_kept_to_exporters() -> None:
-    """No panel looks at `up` or at a process without saying whose."""
+def test_metrics_that_other_jobs_have_are_restricted_to_exporters() -> None:
+    """Every query of `up` or of process metrics is restricted to exporters."""
     for target in targets():
         if re.search(r"\b(up|process_\w+)\{", target.expression):
             assert "and on (job, instance) (last_over_time(aep_exporter_build_info{" in target.expression, str(target)

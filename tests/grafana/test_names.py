@@ -1,4 +1,4 @@
-"""What Prometheus itself makes of names: promtool, on series as they are while a flow is being renamed."""
+"""Prometheus evaluates the queries for flow names and links, also while a flow is being renamed."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ ADOBE = f"@{ORG}/sname:dev emea/platform"
 
 
 def info(flow_id: str, instance: str = "a", **labels: str) -> str:
-    """A series of aep_flow_info; without the labels that are empty, as Prometheus has them."""
+    """A series of aep_flow_info with these labels."""
     both = {"flow_id": flow_id, "sandbox": "dev emea", "job": "x", "instance": instance, **labels}
     return f"aep_flow_info{{{','.join(f'{name}={json.dumps(value)}' for name, value in both.items())}}}"
 
 
 def test_a_rename_breaks_no_panel(tmp_path: Path) -> None:
-    """While two instances give a flow two names, and two copies of its series, a join gives one row with one name."""
+    """A join with names gives one row per flow, even if two instances export two names and two copies of it."""
     series = [
         info("f", flow_name="Orders", kind="source", org=ORG),
         info("f", "b", flow_name="Orders", kind="source", org=ORG),
@@ -32,9 +32,9 @@ def test_a_rename_breaks_no_panel(tmp_path: Path) -> None:
         ),
     ]
     expected = [({"flow_id": "f", "name": "Orders", "sandbox": "dev emea"}, 1)]
-    check(tmp_path, series, FLOWS_SCOPE.named(FAILURES), expected)
+    check(tmp_path, series, FLOWS_SCOPE.with_names(FAILURES), expected)
     renamed = [*series[:1], info("f", "b", flow_name="Orders by hour", kind="source", org=ORG), *series[2:]]
-    check(tmp_path, renamed, f"count by (flow_id) ({FLOWS_SCOPE.named(FAILURES)})", [({"flow_id": "f"}, 1)])
+    check(tmp_path, renamed, f"count by (flow_id) ({FLOWS_SCOPE.with_names(FAILURES)})", [({"flow_id": "f"}, 1)])
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_a_rename_breaks_no_panel(tmp_path: Path) -> None:
         ('say "x"', 'say "x"'),
     ],
 )
-def test_a_flow_without_a_name_goes_by_its_id(tmp_path: Path, given: str, shown: str) -> None:
-    """The label `name` is the flow's name, whatever stands in it, and its id where it has none."""
+def test_a_flow_without_a_name_has_its_id_as_name(tmp_path: Path, given: str, shown: str) -> None:
+    """The label `name` is the flow's name, whatever characters it has, or the flow's id if it has no name."""
     expected = [({"flow_id": "f", "name": shown, "sandbox": "dev emea"}, 1)]
     check(tmp_path, [info("f", **({"flow_name": given} if given else {}))], FLOWS_SCOPE.names(), expected)
 
@@ -65,8 +65,13 @@ def test_a_flow_without_a_name_goes_by_its_id(tmp_path: Path, given: str, shown:
         ("source", "", ""),
     ],
 )
-def test_the_way_to_experience_platform(tmp_path: Path, kind: str, org: str, platform: str) -> None:
-    """Each kind of flow that has a page there leads to it; where none is known there is no link."""
+def test_links_to_experience_platform(tmp_path: Path, kind: str, org: str, platform: str) -> None:
+    """A flow links to its page in Experience Platform if its kind has a known page and its organisation is known."""
     expected = {"flow_id": "f", "kind": kind, "name": "Orders", "platform": platform, "sandbox": "dev emea"}
     series = [info("f", flow_name="Orders", kind=kind, **({"org": org} if org else {}))]
-    check(tmp_path, series, FLOWS_SCOPE.places(), [({name: value for name, value in expected.items() if value}, 1)])
+    check(
+        tmp_path,
+        series,
+        FLOWS_SCOPE.platform_links(),
+        [({name: value for name, value in expected.items() if value}, 1)],
+    )

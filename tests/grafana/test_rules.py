@@ -1,4 +1,4 @@
-"""The rules of grafana/dashboard-linter (its docs/index.md and lint/), in our own words, and some of ours."""
+"""Dashboards follow the rules of grafana/dashboard-linter (its docs/index.md and lint/) and some rules of ours."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 import yaml
-from promql_parser import Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector
+from promql_parser import AggregateExpr, Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector
 
 from exporter.metrics.catalogue import CATALOGUE, MetricType
 from grafana.build import FOLDER
 from tests.grafana.dashboards import FILES, LOOKED_AT, Target, everything, load, panels, targets, variables
-from tests.prometheus.promql import copies, name_of, nodes, parse, parts, selectors, unknown
+from tests.prometheus.promql import copies, name_of, named_labels, nodes, operator, parse, parts, selectors, unknown
 
 Dashboard = dict[str, Any]
 
 DASHBOARDS = {path.stem: load(path) for path in FILES}
+TARGETS = targets()
 UNITS = {"short", "s", "percentunit", "bytes", "decbytes", "dateTimeAsLocal", "dateTimeFromNow"}
-"""Those that are used, all from Grafana's list of units."""
+"""The units that the dashboards use. All of them are in Grafana's list of units."""
 COUNTERS = {metric.name for metric in CATALOGUE if metric.type is MetricType.COUNTER} | {
     metric.name + suffix
     for metric in CATALOGUE
@@ -28,14 +29,23 @@ COUNTERS = {metric.name for metric in CATALOGUE if metric.type is MetricType.COU
 of_each = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 
 
+def dashboard_of(target: Target) -> Dashboard:
+    """The dashboard of a query."""
+    return next(each for each in DASHBOARDS.values() if each["title"] == target.dashboard)
+
+
+def filled(target: Target) -> str:
+    """The query with a value for each variable."""
+    return LOOKED_AT.fill(target.expression, everything(dashboard_of(target)), 60)
+
+
 def parsed(target: Target) -> Expr:
-    """The query with something in place of each variable."""
-    dashboard = next(each for each in DASHBOARDS.values() if each["title"] == target.dashboard)
-    return parse(LOOKED_AT.fill(target.expression, everything(dashboard), 60))
+    """The parsed query, with a value for each variable."""
+    return parse(filled(target))
 
 
 def calls_around(node: Expr, kind: type[Expr], around: str = "") -> Iterator[tuple[str, Expr]]:
-    """Each part of a kind, and the function it is an argument of."""
+    """Each subexpression of this kind, with the function of which it is an argument."""
     if isinstance(node, kind):
         yield around, node
     inner = node.func.name if isinstance(node, Call) else around if isinstance(node, MatrixSelector) else ""
@@ -43,21 +53,21 @@ def calls_around(node: Expr, kind: type[Expr], around: str = "") -> Iterator[tup
         yield from calls_around(part, kind, inner)
 
 
-# Rules of targets: what is wrong with one, or nothing.
+# Rules for queries. Each function returns what is wrong with a query, or an empty text.
 
 
 def job_matcher(target: Target) -> str:
-    """Each selector chooses the job."""
+    """Each selector matches the job variable."""
     return missing_matcher(target, "job")
 
 
 def instance_matcher(target: Target) -> str:
-    """Each selector chooses the instance."""
+    """Each selector matches the instance variable."""
     return missing_matcher(target, "instance")
 
 
 def missing_matcher(target: Target, label: str) -> str:
-    """The first selector without the matcher."""
+    """The first selector without a matcher of this variable."""
     matcher = f'{label}=~"${label}"'
     for found in re.findall(r"\b(?:aep|process|up)\w*\{[^}]*\}", target.expression):
         if matcher not in found:
@@ -66,7 +76,7 @@ def missing_matcher(target: Target, label: str) -> str:
 
 
 def rate_interval(target: Target) -> str:
-    """What grows is looked at over `$__rate_interval`."""
+    """The range of rates and increases is `$__rate_interval`."""
     for found in re.findall(r"\b(?:rate|irate|increase)\(\w+\{[^}]*\}\[([^\]]*)\]", target.expression):
         if found != "$__rate_interval":
             return f"a range of {found}"
@@ -74,7 +84,7 @@ def rate_interval(target: Target) -> str:
 
 
 def counter(target: Target) -> str:
-    """Counters are only looked at as what they grew by."""
+    """Counters are only read with rate() or increase()."""
     for around, found in calls_around(parsed(target), VectorSelector):
         assert isinstance(found, VectorSelector)
         if name_of(found) in COUNTERS and around not in {"rate", "increase"}:
@@ -91,22 +101,22 @@ RULES: dict[str, Callable[[Target], str]] = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_queries_keep_the_linters_rules(name: str) -> None:
-    """Every query keeps the rule, but for those that .lint excludes, each for a reason that still holds."""
+def test_queries_follow_the_linters_rules(name: str) -> None:
+    """Every query follows the rule, except the ones in .lint, and every exception in .lint is still needed."""
     exclusions = yaml.safe_load((FOLDER / ".lint").read_text(encoding="utf-8"))["exclusions"].get(name, {})
     excluded = {(entry["dashboard"], entry["panel"]) for entry in exclusions.get("entries", ())}
-    broken = {(target.dashboard, target.panel): RULES[name](target) for target in targets() if RULES[name](target)}
+    broken = {(target.dashboard, target.panel): RULES[name](target) for target in TARGETS if RULES[name](target)}
     assert set(broken) == excluded, broken
     assert not excluded or exclusions["reason"]
 
 
-def test_lint_names_rules_that_there_are() -> None:
-    """Nothing is excluded from a rule that nobody looks at."""
+def test_lint_only_names_rules_that_are_checked() -> None:
+    """.lint only has exceptions from rules that are checked here."""
     assert set(yaml.safe_load((FOLDER / ".lint").read_text(encoding="utf-8"))["exclusions"]) <= set(RULES)
 
 
 @pytest.mark.parametrize(
-    ("name", "expression", "said"),
+    ("name", "expression", "fault"),
     [
         ("target-job-rule", 'sum(up{instance=~"$instance"})', 'has no job=~"$job"'),
         ("target-job-rule", 'sum(aep_flow_enabled{job="x"})', 'has no job=~"$job"'),
@@ -119,8 +129,8 @@ def test_lint_names_rules_that_there_are() -> None:
         ("target-counter-agg-rule", "max(increase(aep_flow_runs_total[1h]))", ""),
     ],
 )
-def test_the_rules_see_what_is_wrong(name: str, expression: str, said: str) -> None:
-    """A rule of the table above finds fault with a query that breaks it."""
+def test_the_rules_find_faults(name: str, expression: str, fault: str) -> None:
+    """A rule returns the fault of a query that breaks it, and nothing for a query that follows it."""
     target = Target(
         dashboard="AEP flows",
         panel="made up",
@@ -131,43 +141,61 @@ def test_the_rules_see_what_is_wrong(name: str, expression: str, said: str) -> N
         max_data_points=100,
     )
     found = RULES[name](target)
-    assert said in found
-    assert bool(said) == bool(found)
+    assert fault in found
+    assert bool(fault) == bool(found)
 
 
-@pytest.mark.parametrize("target", targets(), ids=str)
-def test_queries_ask_for_what_the_catalogue_has(target: Target) -> None:
-    """Each query is PromQL, and each metric and label in it is exported."""
-    dashboard = next(each for each in DASHBOARDS.values() if each["title"] == target.dashboard)
-    assert unknown(LOOKED_AT.fill(target.expression, everything(dashboard), 60), {}) == []
+def offenders(check: Callable[[Target], object]) -> dict[str, object]:
+    """What a check finds in the queries of all panels, by query. Queries without a finding are left out."""
+    return {str(target): found for target in TARGETS if (found := check(target))}
 
 
-@pytest.mark.parametrize("target", targets(), ids=str)
-def test_two_instances_do_not_double(target: Target) -> None:
-    """Copies of a flow's series become one before anything is added up or counted."""
-    for around in copies(parsed(target), (MatrixSelector, VectorSelector)):
-        assert around in {"max", "min", "topk"}, f"{around} of all instances' copies"
+def test_queries_only_use_metrics_and_labels_that_exist() -> None:
+    """Every query is valid PromQL, and each of its metrics and labels is exported."""
+    assert offenders(lambda target: unknown(filled(target), {})) == {}
 
 
-@pytest.mark.parametrize("target", targets(), ids=str)
-def test_results_are_not_summed(target: Target) -> None:
-    """Results of records, bytes and files overlap: no sum mixes them."""
-    for node in nodes(parsed(target)):
-        if str(node).startswith("sum") and {name_of(each) for each in selectors(node)} & OVERLAPPING:
-            for each in selectors(node):
-                named = "by (result)" in str(node) or 'result="' in str(each)
-                assert named, str(node)
+def test_two_instances_do_not_double() -> None:
+    """Queries reduce the copies of a flow's series to one before they sum or count them."""
+
+    def wrong_aggregations(target: Target) -> set[str]:
+        return set(copies(parsed(target), (MatrixSelector, VectorSelector))) - {"max", "min", "topk"}
+
+    assert offenders(wrong_aggregations) == {}
 
 
 OVERLAPPING = {
     metric.name for metric in CATALOGUE if "result" in metric.all_labels and metric.name.startswith("aep_flow")
 }
-"""Those whose results overlap."""
+"""Metrics whose results overlap, so that their sum has no meaning."""
+
+
+def sums_of_results(expression: Expr) -> list[str]:
+    """The sums in an expression that mix several results of an overlapping metric."""
+    return [
+        str(node)
+        for node in nodes(expression)
+        if isinstance(node, AggregateExpr) and operator(node) == "sum" and "result" not in named_labels(node)
+        for each in selectors(node)
+        if name_of(each) in OVERLAPPING and 'result="' not in str(each)
+    ]
+
+
+def test_results_are_not_summed() -> None:
+    """No query sums different results of records, bytes or files, because results overlap."""
+    assert offenders(lambda target: sums_of_results(parsed(target))) == {}
+
+
+def test_sums_of_results_are_found() -> None:
+    """The check of sums finds a sum over results, and accepts a sum by result and a sum of one result."""
+    assert sums_of_results(parse("sum(max by (result) (aep_flow_records_total))"))
+    assert not sums_of_results(parse("sum by (result) (aep_flow_records_total)"))
+    assert not sums_of_results(parse('sum(aep_flow_records_total{result="input"})'))
 
 
 @of_each
-def test_variables_are_those_of_every_good_dashboard(dashboard: Dashboard) -> None:
-    """A data source, job and instance, as the linter wants them; all are asked anew when the time changes."""
+def test_dashboards_have_the_usual_variables(dashboard: Dashboard) -> None:
+    """Each dashboard has the variables that the linter requires, and updates them when the time range changes."""
     found = variables(dashboard)
     source = found["datasource"]
     assert (source["type"], source["query"], source["label"]) == ("datasource", "prometheus", "Data source")
@@ -185,8 +213,8 @@ def test_variables_are_those_of_every_good_dashboard(dashboard: Dashboard) -> No
 
 
 @of_each
-def test_variables_ask_for_what_the_catalogue_has(dashboard: Dashboard) -> None:
-    """The expression in each variable's query is PromQL, with metrics and labels that are exported."""
+def test_variables_only_use_metrics_and_labels_that_exist(dashboard: Dashboard) -> None:
+    """The query of each variable is valid PromQL, and each of its metrics and labels is exported."""
     for variable in variables(dashboard).values():
         if variable["type"] == "query":
             query = LOOKED_AT.fill(variable["query"], everything(dashboard), 60)
@@ -196,8 +224,8 @@ def test_variables_ask_for_what_the_catalogue_has(dashboard: Dashboard) -> None:
 
 
 @of_each
-def test_panels_say_what_they_show(dashboard: Dashboard) -> None:
-    """Each has a title of its own, a description that is a sentence, a unit, a query, and the chosen data source."""
+def test_panels_are_complete(dashboard: Dashboard) -> None:
+    """Each panel has a unique title, a description in sentences, a unit, a query and the chosen data source."""
     found = list(panels(dashboard))
     assert len({panel["title"] for panel in found}) == len(found)
     for panel in found:
@@ -215,8 +243,8 @@ def test_panels_say_what_they_show(dashboard: Dashboard) -> None:
 
 
 @of_each
-def test_a_dashboard_is_where_links_expect_it(dashboard: Dashboard) -> None:
-    """Its uid is its file's name; it is not editable, shares its crosshair, and its links keep time and variables."""
+def test_dashboards_link_to_each_other(dashboard: Dashboard) -> None:
+    """Each dashboard has its file's name as uid, is read-only, and has links that keep time range and variables."""
     assert DASHBOARDS[dashboard["uid"]] is dashboard
     assert (dashboard["editable"], dashboard["graphTooltip"], dashboard["timezone"]) == (False, 1, "browser")
     assert dashboard["title"]
@@ -234,7 +262,7 @@ def test_a_dashboard_is_where_links_expect_it(dashboard: Dashboard) -> None:
 
 @of_each
 def test_links_of_rows_keep_time_and_variables(dashboard: Dashboard) -> None:
-    """A link to a flow's dashboard names variables that it has, and fields that the row has."""
+    """Links in rows only use fields of the row, and set all variables of the dashboard to which they lead."""
     text = [
         (panel, link["url"])
         for panel in panels(dashboard)
@@ -258,7 +286,7 @@ def test_links_of_rows_keep_time_and_variables(dashboard: Dashboard) -> None:
 
 @of_each
 def test_panels_fill_the_grid(dashboard: Dashboard) -> None:
-    """Ids are 1, 2, 3 and so on; panels lie side by side over the whole width and do not overlap."""
+    """Panel ids are consecutive from 1, and panels fill the whole width without overlapping."""
     ids = [each["id"] for panel in dashboard["panels"] for each in (panel, *panel.get("panels", ()))]
     assert ids == list(range(1, len(ids) + 1))
     for group in ([*dashboard["panels"]], *(panel["panels"] for panel in dashboard["panels"] if panel.get("panels"))):
@@ -274,7 +302,7 @@ def test_panels_fill_the_grid(dashboard: Dashboard) -> None:
 
 
 def test_a_status_has_one_colour() -> None:
-    """Wherever a status is drawn by its name, it is drawn in the same colour."""
+    """Each status has the same colour in all panels."""
     colours: dict[str, set[str]] = {}
     for dashboard in DASHBOARDS.values():
         for panel in panels(dashboard):
@@ -286,18 +314,22 @@ def test_a_status_has_one_colour() -> None:
     assert {name: found for name, found in colours.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("target", targets(), ids=str)
-def test_what_is_chosen_is_matched_as_grafana_writes_it(target: Target) -> None:
-    """A variable is matched as an expression where several values can be chosen, which Grafana escapes, else as is."""
-    dashboard = next(each for each in DASHBOARDS.values() if each["title"] == target.dashboard)
+def wrong_operators(target: Target) -> list[str]:
+    """The variables that a query matches with the wrong operator."""
+    chosen = variables(dashboard_of(target))
     found = re.findall(r'(=~|!~|!=|=)"\$(\w+)"', target.expression)
-    assert found
-    for operator, name in found:
-        assert operator == ("=~" if variables(dashboard)[name].get("multi") else "="), name
+    if not found:
+        return ["no variable"]
+    return [name for operator, name in found if operator != ("=~" if chosen[name].get("multi") else "=")]
 
 
-def test_no_range_is_a_fixed_one() -> None:
-    """Nothing looks at a span that the reader has not chosen."""
-    for target in targets():
+def test_variables_are_matched_as_grafana_writes_them() -> None:
+    """Queries match a variable with `=~` if several values can be chosen, and with `=` otherwise."""
+    assert offenders(wrong_operators) == {}
+
+
+def test_no_range_is_fixed() -> None:
+    """All ranges in queries depend on the time range of the dashboard."""
+    for target in TARGETS:
         assert re.findall(r"\}\[(?!\$__range\]|\$__rate_interval\])", target.expression) == [], str(target)
         assert not [node for node in nodes(parsed(target)) if isinstance(node, SubqueryExpr)]

@@ -1,4 +1,4 @@
-"""The files of prometheus/ as the tests look at them."""
+"""Reads the files of prometheus/ for tests."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _SECTION = re.compile(r"^## (\w+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Rule:
-    """A recording or an alerting rule; `name` is what it records or the alert's."""
+    """A recording or an alerting rule. `name` is the recorded series or the alert."""
 
     name: str
     is_alert: bool
@@ -33,17 +33,17 @@ class Rule:
 
 
 def load(name: str) -> Any:
-    """A file's content."""
+    """The content of a YAML file."""
     return yaml.safe_load(text(name))
 
 
 def text(name: str) -> str:
-    """A file's text."""
+    """The text of a file."""
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def rules() -> list[Rule]:
-    """Every rule of both files, in their order."""
+    """All rules of both files, in order."""
     return [
         Rule(
             rule.get("alert") or rule["record"],
@@ -64,12 +64,12 @@ def alerts() -> list[Rule]:
 
 
 def actions(template: str) -> list[str]:
-    """What stands between the braces of a template, with the braces."""
+    """The actions of a template, with their braces."""
     return _ACTION.findall(template)
 
 
 def template_queries(template: str) -> Iterator[tuple[str, int]]:
-    """The expressions a template asks, with something in each gap, and how many labels it has for these gaps."""
+    """The expressions that a template queries, with "x" for each placeholder, and the number of placeholders."""
     for action in actions(template):
         if re.search(r"\bquery\b", action):
             literal = _LITERAL.search(action)
@@ -86,6 +86,6 @@ def sections() -> dict[str, str]:
 
 
 def runbook_queries(section: str) -> Iterator[str]:
-    """The expressions of a section: one begins at each line that is not indented."""
+    """The expressions of a section. Each line that is not indented begins a new one."""
     for block in _BLOCK.findall(section):
         yield from re.split(r"\n(?=\S)", block.strip())

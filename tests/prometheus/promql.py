@@ -1,4 +1,4 @@
-"""What an expression asks for, and whether the catalogue has it."""
+"""Analyses PromQL: which metrics and labels an expression uses, and whether they exist."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from exporter.metrics.catalogue import CATALOGUE, FLOWS, MetricType
 from tests.prometheus.files import rules
 
 TARGET: Final = frozenset({"job", "instance"})
-"""Labels that Prometheus adds to everything it scrapes."""
+"""The labels that Prometheus adds to every scraped series."""
 ALERT: Final = frozenset({"alertname", "alertstate", "severity"})
 
 
@@ -39,35 +39,35 @@ def _samples() -> Iterator[tuple[str, frozenset[str]]]:
                 yield metric.name + "_bucket", labels | {"le"}
         else:
             yield metric.name, labels
-    # What prometheus_client says of the process, by the names it gives on this system.
+    # The process metrics of prometheus_client. Which ones exist depends on the system.
     for family in ProcessCollector(registry=CollectorRegistry()).collect():
         yield from ((sample.name, TARGET) for sample in family.samples)
 
 
 SAMPLES: Final = {**dict(_samples()), "up": TARGET}
-"""The labels of every name that a scrape brings."""
+"""The labels of each sample name that a scrape has."""
 LABELS: Final = frozenset().union(*SAMPLES.values(), ALERT)
 OF_FLOWS: Final = frozenset(
     name for name in SAMPLES for metric in CATALOGUE if metric.half == FLOWS and name.startswith(metric.name)
 )
-"""Names of the flow half: each instance on one ledger exports the same."""
+"""Sample names of the flow half. Each instance on one ledger exports the same."""
 
 
 def nodes(expression: Expr) -> list[Expr]:
-    """An expression and all its parts."""
+    """An expression and all its subexpressions."""
     found: list[Expr] = []
     promql_parser.walk(expression, found.append)
     return found
 
 
 def parse(text: str) -> Expr:
-    """An expression; text that is none fails."""
+    """Parse an expression. Raises ValueError if the text is not PromQL."""
     parsed: Expr = promql_parser.parse(text)
     return parsed
 
 
 def name_of(selector: VectorSelector) -> str:
-    """The metric that a selector selects; it has to be one."""
+    """The metric that a selector selects. It must be exactly one."""
     if selector.name:
         return selector.name
     return next(
@@ -76,14 +76,14 @@ def name_of(selector: VectorSelector) -> str:
 
 
 def selectors(expression: Expr) -> list[VectorSelector]:
-    """Every selector in an expression."""
+    """All selectors in an expression."""
     return [node for node in nodes(expression) if isinstance(node, VectorSelector)]
 
 
 def named_labels(node: Expr) -> list[str]:
-    """The labels that an aggregation or a match names itself."""
+    """The labels that an aggregation or a vector matching names."""
     if isinstance(node, AggregateExpr) and node.modifier is not None:
-        assert node.modifier.type == AggModifierType.By, "without() keeps labels that nobody thought of"
+        assert node.modifier.type == AggModifierType.By, "use by(): without() keeps labels that the rule does not name"
         return node.modifier.labels
     if isinstance(node, BinaryExpr) and node.modifier is not None:
         matching = node.modifier.matching
@@ -107,13 +107,13 @@ def parts(node: Expr) -> list[Expr]:
 
 
 def made_labels(node: Expr) -> set[str]:
-    """The labels that label_replace and label_join make within an expression: their second argument each."""
+    """The labels that label_replace and label_join create within an expression (their second argument)."""
     calls = [each for each in nodes(node) if isinstance(each, Call) and each.func.name.startswith("label_")]
     return {each.args[1].val for each in calls if isinstance(each.args[1], StringLiteral)}
 
 
 def copies(node: Expr, kinds: tuple[type[Expr], ...], around: str = "nothing") -> list[str]:
-    """The innermost aggregation around each selector of the flow half's samples that is of one of these kinds."""
+    """The innermost aggregation around each selector of these kinds that selects samples of the flow half."""
     if isinstance(node, kinds):
         selector = node.vector_selector if isinstance(node, MatrixSelector) else node
         assert isinstance(selector, VectorSelector)
@@ -124,12 +124,12 @@ def copies(node: Expr, kinds: tuple[type[Expr], ...], around: str = "nothing") -
 
 
 def operator(node: AggregateExpr) -> str:
-    """What an aggregation does, such as "sum"."""
+    """The operator of an aggregation, such as "sum"."""
     return re.split(r"\W", str(node), maxsplit=1)[0]
 
 
 def result_labels(node: Expr, recorded: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The labels that an expression's result can have; `recorded` has those of names that rules record."""
+    """The labels that the result of an expression can have. `recorded` has the labels of recorded series."""
     if isinstance(node, VectorSelector):
         equal = {each.name for each in node.matchers.matchers if each.op == MatchOp.Equal}
         return {**SAMPLES, **recorded}.get(name_of(node), frozenset()) | equal - {"__name__"}
@@ -145,7 +145,7 @@ def result_labels(node: Expr, recorded: Mapping[str, frozenset[str]]) -> frozens
 
 
 def recorded() -> dict[str, frozenset[str]]:
-    """The labels of each name that a rule records."""
+    """The labels of each recorded series."""
     found: dict[str, frozenset[str]] = {}
     for rule in rules():
         if not rule.is_alert:
@@ -154,7 +154,7 @@ def recorded() -> dict[str, frozenset[str]]:
 
 
 def unknown(text: str, recorded: Mapping[str, frozenset[str]]) -> list[str]:
-    """What an expression asks for that there is not."""
+    """The metrics and labels in an expression that do not exist."""
     known = {**SAMPLES, **recorded, "ALERTS": LABELS}
     found: list[str] = []
     for node in nodes(parse(text)):

@@ -1,12 +1,12 @@
-"""What every alert has, and how every rule is written; contract 5."""
+"""Conventions that every alert, every recording rule and every section of the runbook follows."""
 
 import re
 
 import pytest
-from promql_parser import MatrixSelector, VectorSelector
+from promql_parser import Expr, MatrixSelector, VectorSelector
 
 from tests.prometheus.files import Rule, alerts, load, rules, sections, template_queries
-from tests.prometheus.promql import OF_FLOWS, copies, name_of, nodes, parse, recorded, result_labels, selectors
+from tests.prometheus.promql import OF_FLOWS, copies, name_of, parse, parts, recorded, result_labels, selectors
 
 RECORDED = recorded()
 SEVERITIES = {
@@ -38,37 +38,43 @@ NAME = (
     " $labels.job $labels.flow_id $labels.sandbox | query }}"
     '{{ . | first | label "flow_name" }}{{ else }}{{ $labels.flow_id }}{{ end }}'
 )
-LOOKS_AT_NOW = "AEPExporterDown"
-"""The one that asks whether there are samples now, and must not remember them."""
+READS_LATEST_SCRAPE = "AEPExporterDown"
+"""The only alert that must detect missing samples, so it reads them without a range."""
 
 
-def test_the_alerts_are_those_of_the_contract() -> None:
-    """Each alert exists once, as severe as it should be."""
+def test_each_alert_exists_once_with_its_severity() -> None:
+    """Each alert exists exactly once, and has its severity."""
     assert sorted((alert.name, alert.labels["severity"]) for alert in alerts()) == sorted(SEVERITIES.items())
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=str)
-def test_an_alert_says_what_people_need(alert: Rule) -> None:
-    """A summary of one sentence without values, a description, the way to the page, the way to the runbook."""
-    assert set(alert.annotations) == {"summary", "description", "runbook_url"}
-    assert re.fullmatch(r"[A-Z][^.{}]*\.", alert.annotations["summary"])
-    description = alert.annotations["description"]
+def missing_parts(alert: Rule) -> list[str]:
+    """The parts that an alert's annotations should have, but do not have."""
     labels = result_labels(parse(alert.expression), RECORDED)
-    _, base, path = description.partition(BASE)
-    assert base
-    if "flow_id" in labels:
-        assert NAME in description
-        assert PAGE in path
-    if "sandbox" in labels:
-        assert "andbox {{ $labels.sandbox }}:" in description
-        assert path.endswith(SANDBOX)
-    else:
-        assert path == "status"
-    assert alert.annotations["runbook_url"] == f"{RUNBOOK}#{alert.name.lower()}"
+    description = alert.annotations["description"]
+    text, base, path = description.partition(BASE)
+    wanted = {
+        "exactly summary, description and runbook_url": set(alert.annotations)
+        == {"summary", "description", "runbook_url"},
+        "a summary of one sentence without values": re.fullmatch(r"[A-Z][^.{}]*\.", alert.annotations["summary"]),
+        "a link to the exporter": base,
+        "what to do first": re.search(r"\. First |\.\{\{ end \}\} First ", text),
+        "the flow's name": "flow_id" not in labels or NAME in text,
+        "the flow's page": "flow_id" not in labels or PAGE in path,
+        "the sandbox": "sandbox" not in labels or "andbox {{ $labels.sandbox }}:" in text,
+        "the sandbox in the link": "sandbox" not in labels or path.endswith(SANDBOX),
+        "a link to /status": "sandbox" in labels or path == "status",
+        "a link to the runbook": alert.annotations["runbook_url"] == f"{RUNBOOK}#{alert.name.lower()}",
+    }
+    return [part for part, has_it in wanted.items() if not has_it]
+
+
+def test_annotations_are_complete() -> None:
+    """Each alert has a static summary, a description with flow, sandbox, first step and link, and a runbook link."""
+    assert {alert.name: missing_parts(alert) for alert in alerts() if missing_parts(alert)} == {}
 
 
 def test_the_runbook_has_a_section_for_each_alert() -> None:
-    """Every section is an alert's, in whichever order, and says what to do at night and when not to."""
+    """The runbook has one section for each alert, and each section has the same five parts."""
     found = sections()
     assert sorted(found) == sorted(SEVERITIES)
     for name, section in found.items():
@@ -76,33 +82,38 @@ def test_the_runbook_has_a_section_for_each_alert() -> None:
             assert section.count(f"\n**{part}") == 1, f"{name}: {part}"
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=str)
-def test_each_alert_is_seen_to_fire_and_to_be_silent(alert: Rule) -> None:
-    """There is a case for promtool in which it fires, and one in which it does not."""
-    cases = [
-        bool(case.get("exp_alerts"))
+def test_each_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
+    """alerts.test.yml has a case in which each alert fires, and one in which it does not."""
+    cases = {
+        (case["alertname"], bool(case.get("exp_alerts")))
         for test in load("alerts.test.yml")["tests"]
         for case in test.get("alert_rule_test", ())
-        if case["alertname"] == alert.name
-    ]
-    assert set(cases) == {True, False}
+    }
+    assert cases == {(alert.name, fires) for alert in alerts() for fires in (True, False)}
 
 
-@pytest.mark.parametrize("rule", rules(), ids=str)
-def test_a_failed_scrape_changes_nothing(rule: Rule) -> None:
-    """What flows are like is read over a range, so that the last sample stands while a scrape is missing."""
-    expression = parse(rule.expression)
-    ranged = {name_of(node.vector_selector) for node in nodes(expression) if isinstance(node, MatrixSelector)}
-    instant = {name_of(each) for each in selectors(expression)} - ranged
-    if rule.name != LOOKS_AT_NOW:
-        assert not instant & OF_FLOWS
+def metrics_without_range(node: Expr) -> set[str]:
+    """The metrics of the flow half that an expression reads without a range."""
+    if isinstance(node, MatrixSelector):
+        return set()
+    if isinstance(node, VectorSelector):
+        return {name_of(node)} & OF_FLOWS
+    return set().union(*map(metrics_without_range, parts(node)))
 
 
-@pytest.mark.parametrize("rule", rules(), ids=str)
-def test_two_instances_do_not_double(rule: Rule) -> None:
-    """Copies of a flow's series become one, by max or min, before they are added up, counted or compared."""
-    for around in copies(parse(rule.expression), (MatrixSelector,)):
-        assert around in {"max", "min", "group"}, f"{around} of all instances' copies"
+def test_a_failed_scrape_changes_nothing() -> None:
+    """Rules read metrics of the flow half over a range, so that one failed scrape does not change their results."""
+    found = {rule.name: metrics_without_range(parse(rule.expression)) for rule in rules()}
+    assert {name: metrics for name, metrics in found.items() if metrics} == {
+        READS_LATEST_SCRAPE: {"aep_last_notification_timestamp_seconds"}
+    }
+
+
+def test_two_instances_do_not_double() -> None:
+    """Rules reduce the copies of a flow's series with max or min before they sum, count or compare them."""
+    found = {rule.name: set(copies(parse(rule.expression), (MatrixSelector,))) for rule in rules()}
+    assert set().union(*found.values()) >= {"max", "min", "group"}
+    assert {name: around for name, around in found.items() if not around <= {"max", "min", "group"}} == {}
 
 
 @pytest.mark.parametrize(
@@ -115,31 +126,33 @@ def test_two_instances_do_not_double(rule: Rule) -> None:
         ("sum(aep_exporter_ledger_up)", []),
     ],
 )
-def test_copies_that_are_added_up_are_found(expression: str, found: list[str]) -> None:
-    """The test above, and that of the dashboards, see what copies are taken together by."""
+def test_the_aggregation_of_copies_is_found(expression: str, found: list[str]) -> None:
+    """The check for copies, here and for dashboards, returns the aggregation around each metric of the flow half."""
     assert copies(parse(expression), (MatrixSelector, VectorSelector)) == found
 
 
-@pytest.mark.parametrize("rule", rules(), ids=str)
-def test_a_rename_breaks_no_rule(rule: Rule) -> None:
-    """Names are not in expressions, where two of them would end the rule; descriptions ask for them."""
-    assert "aep_flow_info" not in {name_of(each) for each in selectors(parse(rule.expression))}
+def test_a_rename_breaks_no_rule() -> None:
+    """No rule reads aep_flow_info, because a flow that is being renamed has two such series."""
+    named = [rule.name for rule in rules() if "aep_flow_info" in map(name_of, selectors(parse(rule.expression)))]
+    assert named == []
 
 
-@pytest.mark.parametrize("rule", [rule for rule in rules() if not rule.is_alert], ids=str)
-def test_recorded_names_say_level_metric_and_operation(rule: Rule) -> None:
-    """What is recorded is called level:metric:operations, by the labels it has."""
-    assert re.fullmatch(r"(flow|sandbox|sandbox_error_code):aep_[a-z_]+:[a-z0-9_]+", rule.name)
+def test_recorded_names_have_level_metric_and_operation() -> None:
+    """Each recorded series is named level:metric:operation."""
+    pattern = r"(flow|sandbox|sandbox_error_code):aep_[a-z_]+:[a-z0-9_]+"
+    recording = [rule.name for rule in rules() if not rule.is_alert]
+    assert recording
+    assert [name for name in recording if not re.fullmatch(pattern, name)] == []
 
 
-def test_everything_recorded_is_used_or_explained() -> None:
-    """No recording rule is there for nothing: an alert stands on it, or it is one that people ask for."""
-    asked = {name_of(each) for rule in rules() for each in selectors(parse(rule.expression))}
-    asked |= {
+def test_every_recording_rule_is_used() -> None:
+    """Each recorded series is used by another rule or a description, or is listed here as one for people."""
+    used = {name_of(each) for rule in rules() for each in selectors(parse(rule.expression))}
+    used |= {
         name_of(each)
         for alert in alerts()
         for query, _ in template_queries(alert.annotations["description"])
         for each in selectors(parse(query))
     }
     for_people = {"sandbox:aep_flow_runs_failed:ratio1d"}
-    assert {rule.name for rule in rules() if not rule.is_alert} - asked == for_people
+    assert {rule.name for rule in rules() if not rule.is_alert} - used == for_people

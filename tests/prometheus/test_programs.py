@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager themselves read the files, in each version there is."""
+"""Prometheus and Alertmanager accept the files, in the installed and in the newest version."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ Tool = Callable[[str], str]
 
 @pytest.fixture(params=["installed", "newest"])
 def tool(request: pytest.FixtureRequest) -> Tool:
-    """The path of a program: as the system has it, or the newest one."""
+    """Returns the path of a program: the installed one, or the newest one."""
     return program if request.param == "installed" else newest_program
 
 
@@ -31,7 +31,7 @@ def tool(request: pytest.FixtureRequest) -> Tool:
     ids=" ".join,
 )
 def test_the_programs_accept_the_files(tool: Tool, command: tuple[str, ...]) -> None:
-    """Rules, their tests and both examples are right in the words of the programs that they are for."""
+    """The programs accept the rules and both example configurations, and the tests of the rules pass."""
     name, *arguments = command
     run(tool(name), *arguments, cwd=FOLDER)
 
@@ -55,8 +55,8 @@ tests:
 
 
 def test_a_flow_is_no_longer_new_after_two_weeks(tool: Tool, tmp_path: Path) -> None:
-    """A flow of few runs that Prometheus has known for two weeks is overdue by its interval, not by a weekend."""
-    # Evaluated every six hours: every thirty seconds would take a minute.
+    """A flow with few runs is overdue by its interval alone after Prometheus has known it for two weeks."""
+    # Evaluated every six hours, because every 30 seconds would take a minute.
     rules = text("rules.yml").replace("interval: 30s", "interval: 6h")
     (tmp_path / "rules.yml").write_text(rules, encoding="utf-8")
     (tmp_path / "test.yml").write_text(_KNOWN_FLOW, encoding="utf-8")
@@ -64,14 +64,14 @@ def test_a_flow_is_no_longer_new_after_two_weeks(tool: Tool, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("severity", "receiver"), [("critical", "pager"), ("warning", "team"), ("info", "team")])
-def test_a_page_is_for_what_is_critical(tool: Tool, severity: str, receiver: str) -> None:
-    """Alertmanager pages for what is critical and tells the team the rest."""
+def test_only_critical_alerts_page(tool: Tool, severity: str, receiver: str) -> None:
+    """Alertmanager sends critical alerts to the pager, and all others to the team."""
     routes = ("config", "routes", "test", "--config.file=alertmanager.yml", f"--verify.receivers={receiver}")
     run(tool("amtool"), *routes, f"severity={severity}", "alertname=AEPFlowRunFailed", "sandbox=prod", cwd=FOLDER)
 
 
-def test_the_example_makes_series_that_the_rules_know(tool: Tool, tmp_path: Path) -> None:
-    """Scraped as in the example, both halves have the job that alerts name, and flows an instance that stays."""
+def test_the_example_scrape_has_the_labels_that_the_rules_need(tool: Tool, tmp_path: Path) -> None:
+    """With the example prometheus.yml both halves have the job that alerts name, and flows have a fixed instance."""
     config = text("prometheus.yml")
     with Exporter(tmp_path / "exporter", "--series.hold=0s") as exporter:
         assert exporter.post(delivery(1)[1]) == 200
@@ -87,17 +87,17 @@ def test_the_example_makes_series_that_the_rules_know(tool: Tool, tmp_path: Path
 
 
 class Example(Prometheus):
-    """A Prometheus with the example's configuration, for an exporter that listens elsewhere, and in a hurry."""
+    """A Prometheus with the example configuration, but with the exporter's real port and intervals of one second."""
 
     def __init__(self, folder: Path, path: str, config: str, exporter: Exporter) -> None:
         Process.__init__(self, folder, "prometheus")
         self.port = free_port()
         for name in RULE_FILES:
             (folder / name).write_text(text(name).replace("interval: 30s", "interval: 1s"), encoding="utf-8")
-        hurried = config.replace("127.0.0.1:10464", f"127.0.0.1:{exporter.port}").replace(
+        faster = config.replace("127.0.0.1:10464", f"127.0.0.1:{exporter.port}").replace(
             "_interval: 30s", "_interval: 1s"
         )
-        (folder / "prometheus.yml").write_text(hurried, encoding="utf-8")
+        (folder / "prometheus.yml").write_text(faster, encoding="utf-8")
         self.start(
             path,
             f"--config.file={folder / 'prometheus.yml'}",
@@ -107,5 +107,5 @@ class Example(Prometheus):
         )
 
     def labels(self, expression: str, label: str) -> set[str]:
-        """The values of a label in an instant query's result."""
+        """The values of a label in the result of an instant query."""
         return {each["metric"][label] for each in self.query(expression)}

@@ -164,7 +164,7 @@ def test_numbers_say_what_tables_show(week: Week) -> None:
     assert values("Overdue") == [sum(each > 1 for each in late)]
     assert values("Stuck") == [sum(each > 1 for each in in_progress)]
     assert values("Failing") == [len(values("Failing now"))]
-    assert values("Empty") == [len(values("Green but empty"))]
+    assert values("Empty") == [len(values("Runs without records"))]
     assert values("Adobe's alerts") == [len(values("Adobe's alerts firing"))]
     assert values("Flows") == [FLOWS]
 

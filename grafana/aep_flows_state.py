@@ -1,4 +1,4 @@
-"""The upper half of AEP flows: what is so at the end of the time that is looked at."""
+"""The panels of the dashboard AEP flows that show the state of flows at the end of the time range."""
 
 from typing import Final
 
@@ -20,21 +20,21 @@ from exporter.metrics.catalogue import (
 from grafana import panels
 from grafana.colours import BLUE, FAILURES, GREEN, ORANGE, RED
 from grafana.layout import EXPORTER_URL, to_flow
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
 BY_FLOW: Final = "max by (flow_id, sandbox)"
-"""What makes rows of tables: one for each flow, whatever job exports it."""
+"""The aggregation for rows of tables: one row per flow, whichever jobs export it."""
 _READ: Final = 'result="input"'
-_NONE_IS_GOOD: Final = ((None, GREEN), (1, RED))
-_NONE_IS_BETTER: Final = ((None, GREEN), (1, ORANGE))
+_RED_ABOVE_ZERO: Final = ((None, GREEN), (1, RED))
+_ORANGE_ABOVE_ZERO: Final = ((None, GREEN), (1, ORANGE))
 
 _PAGE: Final = (
-    "Exporter's page",
+    "The exporter's page",
     f"{EXPORTER_URL}/flows/${{__data.fields.flow_id:percentencode}}?sandbox=${{__data.fields.sandbox:percentencode}}",
 )
 FLOW: Final = Column(field="name", title="Flow", links=(("The flow's dashboard", to_flow()), _PAGE))
@@ -43,58 +43,58 @@ ID: Final = Column(field="flow_id", is_hidden=True)
 
 
 def names_of(expression: str) -> str:
-    """The names of the flows that an expression holds of."""
+    """The names of the flows for which an expression has a series."""
     return f"{SCOPE.names()} and on (flow_id, sandbox) ({expression})"
 
 
-def numbers() -> list[Panel]:
-    """What is so at the end of the time that is looked at: one number each."""
+def counts() -> list[Panel]:
+    """The number of flows in each state."""
     empty = _empty()
     return [
         panels.number(
-            panels.small(
-                "Failing", "Flows whose latest run failed. Flows that the Flow Service calls disabled are left out."
+            panels.small_spec(
+                "Failing", "Flows whose latest run failed. Flows that are disabled in the Flow Service are left out."
             ),
-            SCOPE.how_many(SCOPE.failing()),
-            *_NONE_IS_GOOD,
+            SCOPE.count_flows(SCOPE.failing()),
+            *_RED_ABOVE_ZERO,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Overdue",
-                "Flows that have been silent for longer than one and a half times the longest silence that "
-                "is usual for them, and a quarter of an hour. Flows of which that is not known yet are not counted; "
-                "the alert AEPFlowOverdue waits longer for flows that are new.",
+                "Flows that have been silent for longer than their limit. The limit is one and a half times the "
+                "longest silence that is usual for the flow, plus 15 minutes. Flows whose usual silence is not known "
+                "yet are not counted. The alert AEPFlowOverdue waits longer for new flows.",
             ),
-            SCOPE.how_many(f"{SCOPE.lateness()} > 1"),
-            *_NONE_IS_GOOD,
+            SCOPE.count_flows(f"{SCOPE.silence_ratio()} > 1"),
+            *_RED_ABOVE_ZERO,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Stuck",
-                "Flows with a run that has been in progress for three times as long as is typical, and for "
-                "at least an hour; for six hours where nothing is typical yet.",
+                "Flows with a run that has been in progress for three times its typical duration, and for at least an "
+                "hour. If no typical duration is known yet, the limit is six hours.",
             ),
-            SCOPE.how_many(f"{SCOPE.stuckness()} > 1"),
-            *_NONE_IS_BETTER,
+            SCOPE.count_flows(f"{SCOPE.run_age_ratio()} > 1"),
+            *_ORANGE_ABOVE_ZERO,
         ),
         panels.number(
-            panels.small(
-                "Empty", "Flows whose latest run did not fail, but read no record, which is unusual for them."
+            panels.small_spec(
+                "Empty", "Flows whose latest run did not fail but read no records, although their runs typically do."
             ),
-            SCOPE.how_many(empty),
-            *_NONE_IS_BETTER,
+            SCOPE.count_flows(empty),
+            *_ORANGE_ABOVE_ZERO,
         ),
         panels.number(
-            panels.small(
+            panels.small_spec(
                 "Adobe's alerts",
-                "Alerts that Experience Platform watches itself and that are firing, by sandbox and flow.",
+                "Experience Platform's own alerts that are firing, by sandbox and flow.",
             ),
-            f"count({SCOPE.now(ALERT_FIRING)} == 1) or 0 * max({SCOPE.select(CONSECUTIVE_FAILURES)})",
-            *_NONE_IS_BETTER,
+            f"count({SCOPE.gauge(ALERT_FIRING)} == 1) or 0 * max({SCOPE.select(CONSECUTIVE_FAILURES)})",
+            *_ORANGE_ABOVE_ZERO,
         ),
         panels.number(
-            panels.small("Flows", "Flows that have run and that the exporter shows one by one."),
-            f"count({SCOPE.now(CONSECUTIVE_FAILURES)})",
+            panels.small_spec("Flows", "Flows that have run and that have series of their own."),
+            f"count({SCOPE.gauge(CONSECUTIVE_FAILURES)})",
             (None, BLUE),
             coloured_background=False,
         ),
@@ -105,21 +105,21 @@ def _empty() -> str:
     key = "on (job, flow_id, sandbox)"
     read = f"max by (job, flow_id, sandbox) ({SCOPE.select(LAST_RECORDS, _READ)})"
     return SCOPE.unless_disabled(
-        f"{read} == 0 and {key} {SCOPE.now(TYPICAL_RECORDS)} > 0 and {key} {SCOPE.now(CONSECUTIVE_FAILURES)} == 0"
+        f"{read} == 0 and {key} {SCOPE.gauge(TYPICAL_RECORDS)} > 0 and {key} {SCOPE.gauge(CONSECUTIVE_FAILURES)} == 0"
     )
 
 
 def failing() -> list[Panel]:
-    """What fails, since when, and the ways there."""
+    """The flows that fail, since when, and links to details."""
     failing = SCOPE.failing()
     good = SCOPE.select(LAST_RUN, 'status=~"success|partial_success"')
     return [
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Failing now",
-                description="Every flow whose latest run failed, with the time of the first of its failures in a row. "
-                "A flow's name leads to its dashboard and to the exporter's page, which names the errors; the last "
-                "column leads to Experience Platform.",
+                description="Every flow whose latest run failed, and when the first of its failures in a row ended. A "
+                "flow's name leads to its dashboard and to the exporter's page with its errors. The last column leads "
+                "to Experience Platform.",
                 width=24,
                 height=9,
             ),
@@ -127,7 +127,7 @@ def failing() -> list[Panel]:
                 f"{BY_FLOW} ({failing})",
                 f"1000 * {BY_FLOW} ({SCOPE.select(FAILING_SINCE)} and on (job, flow_id, sandbox) ({failing}))",
                 f"1000 * {BY_FLOW} ({good} and on (job, flow_id, sandbox) ({failing}))",
-                f"{SCOPE.places()} and on (flow_id, sandbox) ({failing})",
+                f"{SCOPE.platform_links()} and on (flow_id, sandbox) ({failing})",
             ],
             [
                 FLOW,
@@ -146,18 +146,18 @@ def failing() -> list[Panel]:
                 ID,
             ],
             sorted_by="Failing since",
-            none="No flow is failing",
+            no_value="No flows are failing",
         ),
         panels.history(
-            Facts(
+            PanelSpec(
                 title="When flows were failing",
-                description="The 20 flows that failed most often in a row in this time: red while the latest run is a "
-                "failed one.",
+                description="The 20 flows with the most failures in a row in the time range. A flow is red while its "
+                "latest run is a failed one.",
                 width=24,
                 height=9,
             ),
             Query(
-                SCOPE.named(
+                SCOPE.with_names(
                     f"{BY_FLOW} ({SCOPE.select(CONSECUTIVE_FAILURES)}) and on (flow_id, sandbox) topk(20, {BY_FLOW} "
                     f"(max_over_time({SCOPE.select(CONSECUTIVE_FAILURES)}[{RANGE}] @ end())) > 0)"
                 ),
@@ -168,19 +168,20 @@ def failing() -> list[Panel]:
     ]
 
 
-def late() -> list[Panel]:
-    """What does not fail and is not well either."""
-    lateness, stuckness, empty = SCOPE.lateness(), SCOPE.stuckness(), _empty()
+def other_problems() -> list[Panel]:
+    """The flows that do not fail but have another problem: late, stuck, empty, or with an alert of Adobe's."""
+    lateness, stuckness, empty = SCOPE.silence_ratio(), SCOPE.run_age_ratio(), _empty()
     firing = f"max by (flow_id, sandbox, alert) ({SCOPE.select(ALERT_FIRING)}) == 1"
-    # Some name no flow, and so no flow's name can be found.
-    alerts = f"{SCOPE.named(firing)} or on (alert, flow_id, sandbox) {firing}"
+    # Some of these alerts name no flow, so they have no flow name to join.
+    alerts = f"{SCOPE.with_names(firing)} or on (alert, flow_id, sandbox) {firing}"
     stalest = f"topk(50, {BY_FLOW} ({lateness}))"
     return [
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Freshness",
-                description="How long ago the latest run of each flow ended, as a share of the silence that is allowed "
-                "for it: above 100 % it is overdue, though AEPFlowOverdue waits longer for new flows. The 50 stalest.",
+                description="Time since the latest run of each flow ended, as a share of its silence limit. Above 100 "
+                "% a flow is overdue. The alert AEPFlowOverdue waits longer for new flows. The table has the 50 "
+                "stalest flows.",
             ),
             [
                 stalest,
@@ -191,19 +192,19 @@ def late() -> list[Panel]:
             [
                 FLOW,
                 SANDBOX,
-                Column(field="A", title="Of allowed", width=100, unit="percentunit", decimals=0, red_from=1),
+                Column(field="A", title="Of limit", width=100, unit="percentunit", decimals=0, red_from=1),
                 Column(field="B", title="Silent for", width=100, unit="s", decimals=1),
-                Column(field="C", title="Usually at most", width=120, unit="s", decimals=1),
+                Column(field="C", title="Usual maximum", width=120, unit="s", decimals=1),
                 ID,
             ],
-            sorted_by="Of allowed",
-            none="No flow's usual silence is known yet",
+            sorted_by="Of limit",
+            no_value="The usual silence of flows is not known yet",
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Runs in progress",
-                description="Runs that were announced and have not ended, the oldest of each flow; above 100 % of what "
-                "is allowed a run is stuck.",
+                description="The oldest run of each flow that Adobe announced and that has not ended. Above 100 % of "
+                "the limit it is stuck.",
             ),
             [
                 f"{BY_FLOW} ({stuckness})",
@@ -215,20 +216,20 @@ def late() -> list[Panel]:
             [
                 FLOW,
                 SANDBOX,
-                Column(field="A", title="Of allowed", width=100, unit="percentunit", decimals=0, red_from=1),
-                Column(field="B", title="Began", width=120, unit="dateTimeFromNow"),
+                Column(field="A", title="Of limit", width=100, unit="percentunit", decimals=0, red_from=1),
+                Column(field="B", title="Started", width=120, unit="dateTimeFromNow"),
                 Column(field="C", title="Runs", width=60, decimals=0),
                 Column(field="D", title="Typical", width=90, unit="s", decimals=1),
                 ID,
             ],
-            sorted_by="Of allowed",
-            none="No run is in progress",
+            sorted_by="Of limit",
+            no_value="No runs in progress",
         ),
-        rows(
-            Facts(
-                title="Green but empty",
-                description="Flows whose latest run did not fail, but read no record, and what their runs typically "
-                "read.",
+        joined_table(
+            PanelSpec(
+                title="Runs without records",
+                description="Flows whose latest run did not fail but read no records, and how many their runs "
+                "typically read.",
                 height=7,
             ),
             [
@@ -244,18 +245,18 @@ def late() -> list[Panel]:
                 ID,
             ],
             sorted_by="Typically read",
-            none="Every flow read what it usually reads",
+            no_value="Every flow read records, or usually reads none",
         ),
-        rows(
-            Facts(
+        joined_table(
+            PanelSpec(
                 title="Adobe's alerts firing",
-                description="Alerts that Experience Platform watches itself. Some name no flow.",
+                description="Experience Platform's own alerts that are firing. Some name no flow.",
                 height=7,
             ),
             [alerts],
             [Column(field="alert", title="Alert"), FLOW, SANDBOX, ID],
             sorted_by="Alert",
             is_ascending=True,
-            none="No alert of Adobe's is firing",
+            no_value="No alerts are firing",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The lower half of AEP exporter: the ledger, the metrics, the process, and what it fetches itself."""
+"""The panels of the dashboard AEP exporter about ledger, metrics, process and polling."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ from exporter.metrics.catalogue import (
 )
 from grafana import panels
 from grafana.colours import BLUE, GREY, RED, YELLOW
-from grafana.panels import Facts, Query
+from grafana.panels import PanelSpec, Query
 from grafana.queries import (
     CPU,
     MAX_FILES,
@@ -34,55 +34,57 @@ from grafana.queries import (
     STEP,
 )
 from grafana.queries import EXPORTER_SCOPE as SCOPE
-from grafana.tables import Column, rows
+from grafana.tables import Column, joined_table
 
 Panel = Builder[models.Panel]
 
 QUANTILES: Final = {"median": BLUE, "95th percentile": YELLOW, "99th percentile": RED}
-"""Their names and colours."""
+"""The names and colours of the quantiles."""
 
 
 def quantiles(metric: Metric) -> list[Query]:
-    """Quantiles of one of the processes' histograms."""
+    """Queries for the quantiles of a histogram of the exporter half."""
     return [
-        Query(SCOPE.own_quantile(share, metric), name) for share, name in zip((0.5, 0.95, 0.99), QUANTILES, strict=True)
+        Query(SCOPE.process_quantile(share, metric), name)
+        for share, name in zip((0.5, 0.95, 0.99), QUANTILES, strict=True)
     ]
 
 
 def ledger() -> list[Panel]:
-    """Whether what is acknowledged is kept, and how fast."""
+    """How fast deliveries are written to the ledger, its errors, position and size."""
     by_instance = "max by (instance)"
     return [
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Time until a delivery is on disk",
-                description="How long deliveries waited for their commit, estimated from buckets. At 8 s the answer is "
-                "503.",
+                description="Time that deliveries waited for their commit, estimated from buckets. After 8 s the "
+                "response is 503.",
                 unit="s",
             ),
             *quantiles(LEDGER_APPEND_DURATION),
             colors=QUANTILES,
         ),
         panels.bars(
-            Facts(
-                title="Errors by operation",
+            PanelSpec(
+                title="Ledger errors by operation",
                 description="Operations on the ledger that failed.",
             ),
-            Query(SCOPE.own_counted(LEDGER_ERRORS, "operation"), "{{operation}}"),
+            Query(SCOPE.process_increase(LEDGER_ERRORS, "operation"), "{{operation}}"),
         ),
         panels.lines(
-            Facts(
-                title="Entries that the metrics contain",
-                description="The ledger's position. Instances on one ledger show the same.",
+            PanelSpec(
+                title="Ledger position",
+                description="The position of the last ledger entry that the metrics contain. Instances on one ledger "
+                "show the same.",
                 width=8,
                 height=6,
             ),
             Query(f"{by_instance} ({SCOPE.select(LEDGER_POSITION)})", "{{instance}}"),
         ),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Entries since the last checkpoint",
-                description="What a start would have to read again. It falls to nearly 0 every five minutes.",
+                description="Entries that a restart would read again. It falls to nearly 0 every five minutes.",
                 width=8,
                 height=6,
             ),
@@ -92,44 +94,44 @@ def ledger() -> list[Panel]:
             ),
         ),
         panels.lines(
-            Facts(title="Size", description="Bytes the ledger takes.", unit="bytes", width=8, height=6),
+            PanelSpec(title="Ledger size", description="Size of the ledger on disk.", unit="bytes", width=8, height=6),
             Query(f"{by_instance} ({SCOPE.select(LEDGER_BYTES)})", "{{instance}}"),
         ),
     ]
 
 
 def metrics() -> list[Panel]:
-    """How much is shown, and what that takes."""
+    """How many series and flows are exported, and how long a scrape takes."""
     return [
         panels.lines(
-            Facts(title="Series", description="Series on the flow half.", width=8, height=6),
+            PanelSpec(title="Series", description="Series in the flow half of /metrics.", width=8, height=6),
             Query(f"max by (instance) ({SCOPE.select(EXPORTED_SERIES)})", "{{instance}}"),
         ),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Flows and their limit",
-                description="Pairs of flow and sandbox that are shown one by one. Beyond the limit flows are counted "
-                "together, as flow_id other.",
+                description="Pairs of flow and sandbox with series of their own. Flows beyond the limit are counted "
+                "together as flow_id other.",
                 width=8,
                 height=6,
             ),
             Query(f"max({SCOPE.select(EXPORTED_FLOWS)})", "flows"),
             Query(f"min({SCOPE.select(FLOWS_LIMIT)})", "limit"),
-            Query(SCOPE.own_counted(FLOWS_OVERFLOWED), "new beyond the limit"),
+            Query(SCOPE.process_increase(FLOWS_OVERFLOWED), "new beyond the limit"),
             colors={"flows": BLUE, "limit": GREY, "new beyond the limit": RED},
             dashed="limit",
         ),
         panels.lines(
-            Facts(
-                title="Time of a scrape",
-                description="Mean time to catch up with the ledger and render a scrape, by format.",
+            PanelSpec(
+                title="Scrape duration",
+                description="Mean time to catch up with the ledger and to render a scrape, by format.",
                 unit="s",
                 width=8,
                 height=6,
             ),
             Query(
-                f"{SCOPE.own_rate(SCRAPE_DURATION, by='format', suffix='_sum')} / "
-                f"({SCOPE.own_rate(SCRAPE_DURATION, by='format', suffix='_count')} > 0)",
+                f"{SCOPE.process_rate(SCRAPE_DURATION, by='format', suffix='_sum')} / "
+                f"({SCOPE.process_rate(SCRAPE_DURATION, by='format', suffix='_count')} > 0)",
                 "{{format}}",
             ),
         ),
@@ -137,37 +139,37 @@ def metrics() -> list[Panel]:
 
 
 def process() -> list[Panel]:
-    """What the process takes."""
+    """CPU, memory and files of the process."""
     by_instance = "max by (instance)"
     return [
         panels.lines(
-            Facts(title="CPU", description="Share of one processor.", unit="percentunit", width=6, height=6),
-            Query(f"{by_instance} ({SCOPE.ours(f'rate({SCOPE.select(CPU)}[{STEP}])')})", "{{instance}}"),
+            PanelSpec(title="CPU", description="Share of one processor core.", unit="percentunit", width=6, height=6),
+            Query(f"{by_instance} ({SCOPE.only_exporters(f'rate({SCOPE.select(CPU)}[{STEP}])')})", "{{instance}}"),
         ),
         panels.lines(
-            Facts(title="Memory", description="Resident memory.", unit="bytes", width=6, height=6),
-            Query(f"{by_instance} ({SCOPE.ours(SCOPE.select(MEMORY))})", "{{instance}}"),
+            PanelSpec(title="Memory", description="Resident memory.", unit="bytes", width=6, height=6),
+            Query(f"{by_instance} ({SCOPE.only_exporters(SCOPE.select(MEMORY))})", "{{instance}}"),
         ),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Open files",
-                description="File descriptors, of those allowed.",
+                description="Open file descriptors, as a share of those allowed.",
                 unit="percentunit",
                 width=6,
                 height=6,
             ),
             Query(
-                f"{by_instance} ({SCOPE.ours(f'{SCOPE.select(OPEN_FILES)} / {SCOPE.select(MAX_FILES)}')})",
+                f"{by_instance} ({SCOPE.only_exporters(f'{SCOPE.select(OPEN_FILES)} / {SCOPE.select(MAX_FILES)}')})",
                 "{{instance}}",
             ),
         ),
-        rows(
-            Facts(
-                title="Instances", description="Each instance, its version and when it was started.", width=6, height=6
+        joined_table(
+            PanelSpec(
+                title="Instances", description="Each instance, its version and its start time.", width=6, height=6
             ),
             [
                 f"max by (instance, version) ({SCOPE.select(BUILD_INFO)})",
-                f"1000 * {by_instance} ({SCOPE.ours(SCOPE.select(STARTED))})",
+                f"1000 * {by_instance} ({SCOPE.only_exporters(SCOPE.select(STARTED))})",
             ],
             [
                 Column(field="instance", title="Instance"),
@@ -180,17 +182,19 @@ def process() -> list[Panel]:
     ]
 
 
-def pulled() -> list[Panel]:
-    """What the exporter fetches itself, where it is configured to."""
+def polling() -> list[Panel]:
+    """Requests that the exporter sends to Adobe itself, if it is configured to."""
     return [
         panels.bars(
-            Facts(title="Polls of the journal", description="Polls of Adobe's journal by outcome.", width=8, height=6),
-            Query(SCOPE.own_counted(JOURNAL_POLLS, "outcome"), "{{outcome}}"),
+            PanelSpec(
+                title="Polls of the journal", description="Polls of Adobe's journal, by outcome.", width=8, height=6
+            ),
+            Query(SCOPE.process_increase(JOURNAL_POLLS, "outcome"), "{{outcome}}"),
         ),
         panels.lines(
-            Facts(
+            PanelSpec(
                 title="Age of the journal's last entry",
-                description="How old the journal entry was that was read last. It rises where the poller falls behind.",
+                description="Age of the journal entry that was read last. It rises if polling falls behind.",
                 unit="s",
                 width=8,
                 height=6,
@@ -198,12 +202,12 @@ def pulled() -> list[Panel]:
             Query(f"max by (instance) ({SCOPE.select(JOURNAL_LAG)})", "{{instance}}"),
         ),
         panels.bars(
-            Facts(
+            PanelSpec(
                 title="Refreshes from the Flow Service",
-                description="Refreshes of flows' names and states by outcome.",
+                description="Refreshes of flow names and states, by outcome.",
                 width=8,
                 height=6,
             ),
-            Query(SCOPE.own_counted(FLOW_NAMES_REFRESH, "outcome"), "{{outcome}}"),
+            Query(SCOPE.process_increase(FLOW_NAMES_REFRESH, "outcome"), "{{outcome}}"),
         ),
     ]
