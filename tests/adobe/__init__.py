@@ -86,9 +86,9 @@ trees: Final = st.recursive(
 def failing(cases: Mapping[str, Any] | Iterable[Any], check: Callable[[Any], object]) -> dict[str, str]:
     """The cases for which a check raises, with what it raised. A test of a whole table asserts that there is none.
 
-    The keys are the names of the cases, or their texts if they have no names.
+    The keys are the names of the cases, or their numbers and texts if they have no names.
     """
-    named = cases if isinstance(cases, Mapping) else {repr(case)[:60]: case for case in cases}
+    named = cases if isinstance(cases, Mapping) else {f"{at}: {case!r}"[:80]: case for at, case in enumerate(cases)}
     found: dict[str, str] = {}
     for name, case in named.items():
         try:

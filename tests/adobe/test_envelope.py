@@ -3,58 +3,71 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.adobe.envelope import Metadata, Unwrapped, looks_like_alert, looks_like_run, member, unwrap
-from tests.adobe import ORG, a_run
+from tests.adobe import ORG, a_run, failing
 
 RUN = a_run()
 ALERT: dict[str, object] = {"id": "a", "status": "FIRING", "name": "sources_flow_run_delay"}
 OTHER: dict[str, object] = {"hello": "sailor"}
 
 
-@pytest.mark.parametrize("inner", [RUN, ALERT, OTHER], ids=["run", "alert", "another topic"])
 @pytest.mark.parametrize(
-    ("before", "path"),
+    "path",
     [
-        pytest.param([], (), id="bare"),
-        pytest.param(["event"], ("event",), id="adobe_io"),
-        pytest.param(["data"], ("data",), id="CloudEvents"),
-        pytest.param(["value"], ("value",), id="message"),
-        pytest.param(["event", "event"], ("event", "event"), id="journal entry of adobe_io"),
-        pytest.param(["event", "data"], ("event", "data"), id="journal entry of CloudEvents"),
-        pytest.param(["event", "data", "value"], ("event", "data", "value"), id="three deep"),
+        pytest.param((), id="bare"),
+        pytest.param(("event",), id="adobe_io"),
+        pytest.param(("data",), id="CloudEvents"),
+        pytest.param(("value",), id="message"),
+        pytest.param(("event", "event"), id="journal entry of adobe_io"),
+        pytest.param(("event", "data"), id="journal entry of CloudEvents"),
+        pytest.param(("event", "data", "value"), id="three deep"),
     ],
 )
-def test_one_object(inner: dict[str, object], before: list[str], path: tuple[str, ...]) -> None:
-    """An object is found in any nesting of wrappers."""
-    node = inner
-    for key in reversed(before):
-        node = {key: node, "beside": 1}
-    assert unwrap(node, Metadata()) == Unwrapped(metadata=Metadata(), content=inner, path=path)
+def test_one_object(path: tuple[str, ...]) -> None:
+    """A run, an alert or another object is found in any nesting of wrappers."""
+
+    def check(content: dict[str, object]) -> None:
+        node = content
+        for key in reversed(path):
+            node = {key: node, "beside": 1}
+        assert unwrap(node, Metadata()) == Unwrapped(metadata=Metadata(), content=content, path=path)
+
+    assert failing({"run": RUN, "alert": ALERT, "another topic": OTHER}, check) == {}
 
 
 @pytest.mark.parametrize("key", ["messages", "items", "event", "data"])
-@pytest.mark.parametrize("before", [(), ("event",), ("event", "data")], ids=" ".join)
-def test_a_list(key: str, before: tuple[str, ...]) -> None:
-    """A list of objects within wrappers is found with the path to it."""
-    node: dict[str, object] = {key: [RUN, None, ALERT]}
-    for outer in reversed(before):
-        node = {outer: node}
-    assert unwrap(node, Metadata()) == Unwrapped(metadata=Metadata(), content=[RUN, None, ALERT], path=(*before, key))
+def test_a_list(key: str) -> None:
+    """A list of objects is found with the path that leads to it."""
+
+    def check(before: tuple[str, ...]) -> None:
+        node: dict[str, object] = {key: [RUN, None, ALERT]}
+        for outer in reversed(before):
+            node = {outer: node}
+        expected = Unwrapped(metadata=Metadata(), content=[RUN, None, ALERT], path=(*before, key))
+        assert unwrap(node, Metadata()) == expected
+
+    assert failing([(), ("event",), ("event", "data")], check) == {}
 
 
 @pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
-@pytest.mark.parametrize("inside", [None, 1, "text", [], [1, "a"]], ids=repr)
-def test_what_wraps_nothing(key: str, inside: object) -> None:
-    """A wrapper that holds no object is the object itself."""
-    node = {key: inside}
-    assert unwrap(node, Metadata()).content == node
+def test_an_object_that_wraps_nothing(key: str) -> None:
+    """An object whose member holds no object is not a wrapper."""
 
-
-@pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
-@pytest.mark.parametrize("inside", [{"a": 1}, [{"a": 1}]], ids=repr)
-def test_a_run_is_no_wrapper(key: str, inside: object) -> None:
-    """A run or an alert is taken as it is, whatever else it holds."""
-    for node in (RUN | {key: inside}, ALERT | {key: inside}):
+    def check(inside: object) -> None:
+        node = {key: inside}
         assert unwrap(node, Metadata()).content == node
+
+    assert failing([None, 1, "text", [], [1, "a"]], check) == {}
+
+
+@pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
+def test_a_run_is_no_wrapper(key: str) -> None:
+    """A run or an alert is not unwrapped, whatever else it holds."""
+
+    def check(inside: object) -> None:
+        for node in (RUN | {key: inside}, ALERT | {key: inside}):
+            assert unwrap(node, Metadata()).content == node
+
+    assert failing([{"a": 1}, [{"a": 1}]], check) == {}
 
 
 @pytest.mark.parametrize(
@@ -97,17 +110,17 @@ def test_a_run_is_no_wrapper(key: str, inside: object) -> None:
         pytest.param(
             {"event_id": "outer", "imsOrgId": "outer", "event": RUN | {"event_id": "inner"}},
             Metadata(event_id="inner", org="outer"),
-            id="innermost believed",
+            id="the innermost counts",
         ),
     ],
 )
-def test_what_wrappers_say(node: dict[str, object], metadata: Metadata) -> None:
-    """A wrapper says what its content does not; where both speak, the innermost is believed."""
+def test_the_metadata_of_wrappers(node: dict[str, object], metadata: Metadata) -> None:
+    """The metadata of all wrappers is collected. The innermost counts if several state the same."""
     assert unwrap(node, Metadata()).metadata == metadata
 
 
-def test_the_request_speaks_last() -> None:
-    """What the request says stands where no wrapper says it."""
+def test_the_metadata_of_the_request() -> None:
+    """The metadata of the request is used if no wrapper states the same."""
     request = Metadata(event_id="request", event_code="request")
     assert unwrap(RUN, request).metadata == request
     assert unwrap({"event_id": "e", "event": RUN}, request).metadata == Metadata(event_id="e", event_code="request")
@@ -131,7 +144,7 @@ def test_the_request_speaks_last() -> None:
     ids=repr,
 )
 def test_signs(node: dict[str, object], is_run: bool, is_alert: bool) -> None:
-    """Only runs have metrics; only alerts are firing or inactive, under a name or with a severity."""
+    """An object with metrics is a run. One that is firing or inactive and has a name or a severity is an alert."""
     assert (looks_like_run(node), looks_like_alert(node)) == (is_run, is_alert)
 
 
@@ -141,13 +154,13 @@ def test_signs(node: dict[str, object], is_run: bool, is_alert: bool) -> None:
     ids=repr,
 )
 def test_member(node: dict[str, object], found: object) -> None:
-    """A member is found with and without the prefix of Experience Data Model fields."""
+    """A member is found with and without the XDM prefix."""
     assert member(node, "flowId") == found
 
 
 @given(st.lists(st.sampled_from(["event", "data", "value"]), max_size=6))
 def test_any_nesting(keys: list[str]) -> None:
-    """A run is found under any wrappers in any order."""
+    """A run is found in any wrappers in any order."""
     node = RUN
     for key in reversed(keys):
         node = {key: node}
@@ -156,7 +169,7 @@ def test_any_nesting(keys: list[str]) -> None:
 
 @pytest.mark.parametrize("depth", [20, 400])
 def test_no_nesting_is_endless(depth: int) -> None:
-    """Far more wrappers than Adobe has ever used end at an object that is none of ours."""
+    """In more nested wrappers than there can be, no run is found."""
     node = RUN
     for _ in range(depth):
         node = {"event": node}
