@@ -11,10 +11,11 @@ from exporter.follower import Follower, FollowerStatus
 from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.checkpoint import encode
-from exporter.metrics.exposition import Format, render
+from exporter.metrics.exposition import Format
 from exporter.metrics.fold import Fold
 from exporter.model import EntryKind, RecordedFact, Source
 from tests.metrics.facts import DAY, MINUTE, T0, limits
+from tests.metrics.reference import render
 
 RUN = b'{"id": "run-%d", "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}}'
 

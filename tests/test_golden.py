@@ -10,11 +10,12 @@ from exporter.adobe.payloads import read
 from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.metrics.exposition import Format, render
+from exporter.metrics.exposition import Format
 from exporter.metrics.fold import Fold
 from exporter.model import Source
 from tests.generated import hold
 from tests.metrics.facts import limits
+from tests.metrics.reference import render
 
 SAMPLES = Path(__file__).parent / "samples"
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.history import LATEST, MAX_FAILURES, Cadence, Outcome, RunHistory
+from exporter.metrics.cadence import Cadence
+from exporter.metrics.run_history import LATEST, MAX_FAILURES, Outcome, RunHistory
 from exporter.model import Status
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0
 
