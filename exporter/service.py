@@ -315,7 +315,7 @@ async def simulate(settings: Settings, url: str, progress: Callable[[str], None]
     plan = Plan(
         seed=settings.seed if settings.seed is not None else secrets.randbelow(_SEEDS),
         flows=settings.flows,
-        history=_milliseconds(settings.since) if settings.since is not None else 0,
+        past=_milliseconds(settings.since) if settings.since is not None else 0,
         duration=_milliseconds(settings.duration) if settings.duration is not None else None,
         speed=settings.speed,
         client_id=settings.client_id,

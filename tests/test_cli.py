@@ -482,7 +482,7 @@ def test_simulate(said: Any) -> None:
     assert (told.status, told.err) == (0, "")
     rows = {word.strip(): int(number) for word, _, number in (line.rpartition(" ") for line in told.out.splitlines())}
     assert rows["notifications"] >= rows["deliveries"] == rows["recorded"] > 10
-    assert rows["told success"] > 0
+    assert rows["sent success"] > 0
     assert rows["undelivered"] == 0
 
 
