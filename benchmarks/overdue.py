@@ -20,7 +20,7 @@ from random import Random
 from typing import Final
 
 from benchmarks.cadences import DAY, HOUR, MINUTE, OTHERS, TEN, THREE_WEEKS, Schedule
-from exporter.metrics.history import Cadence
+from exporter.metrics.cadence import Cadence
 
 SEEDS: Final = 14
 """Each weekday is a flow's first one twice."""

@@ -1,12 +1,12 @@
-"""The one read path: follow the ledger to its head, then render; and checkpoints, so that a start is short.
+"""The read path: applies the ledger's entries to the fold, up to the ledger's head, and writes checkpoints.
 
-Every scrape catches up before it renders; reading to the head first is what keeps counters from falling when scrapes go
-to one process and then to another. Between scrapes a beat keeps the distance short. The fold belongs to one thread: all
-of this module's blocking work runs there, so that nothing of it needs a lock and the event loop never waits for it.
+Every scrape catches up with the ledger before it renders. Counters therefore do not fall when one scrape goes to one
+process and the next to another. Between scrapes a catch-up every CATCH_UP_INTERVAL keeps the distance short. All work
+on the fold runs in one thread, so that it needs no lock and the event loop does not wait for it.
 
-A checkpoint is the fold's whole state with its position. A start takes the newest one that can be read and follows from
-there; which one it was, and whether there was one at all, nobody can tell from the metrics. Where entries were pruned
-and no checkpoint that holds them can be read, nothing is shown: lower counters would be worse.
+A checkpoint is the fold's whole state with its position. A start restores the newest checkpoint that can be read and
+follows the ledger from there. The metrics are the same from any checkpoint, or from none. If entries were pruned and no
+checkpoint that includes them can be read, nothing is shown, because counters would fall.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from exporter.metrics.series import SeriesStore
 from exporter.model import EntryKind, Fact, FlowRun, Forgotten, Reader, RecordedFact, Unreadable, Unsupported
 
 _PAGE: Final = 1000
-"""Entries read at a time: a bound on memory, not on how far a catch-up goes."""
+"""The number of entries read at a time. It limits memory, not how far a catch-up goes."""
 
 CATCH_UP_INTERVAL: Final = 1.0
-"""Seconds between catch-ups that nobody asked for."""
+"""Seconds between catch-ups when there is no scrape."""
 
 CHECKPOINT_INTERVAL: Final = 300.0
-"""Seconds between checkpoints: what a start after a crash may have to read again."""
+"""Seconds between checkpoints. A start after a crash may have to read the entries of so long again."""
 
 _Result = TypeVar("_Result")
 
@@ -41,24 +41,24 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("follow")
 
 @dataclass(frozen=True, slots=True)
 class FollowerStatus:
-    """How far the metrics are."""
+    """The fold's position and size at a scrape."""
 
     position: int
     checkpoint_position: int
-    """That of the last checkpoint read or kept; 0 without one."""
+    """The position of the last checkpoint that was read or written. 0 without one."""
     flows: int
     overflowed: int
     series: int
     ledger_bytes: int
     failures: Mapping[str, int]
-    """How often an entry could not be folded ("fold"), and a checkpoint not be kept or read ("checkpoint")."""
+    """Counts of entries that could not be applied ("fold"), and of checkpoints not written or read ("checkpoint")."""
 
 
 class Follower:
-    """Keeps a fold at the ledger's head."""
+    """Applies the entries of a ledger to a fold."""
 
     def __init__(self, ledger: Ledger, fold: Fold, read: Reader) -> None:
-        """`read` is given the bodies that the ledger keeps."""
+        """`read` turns the body of an entry into a fact."""
         self._ledger = ledger
         self._fold = fold
         self._read = read
@@ -74,14 +74,14 @@ class Follower:
         self._failures: Counter[str] = Counter()
 
     def check(self) -> None:
-        """Raise what keeps the metrics from the ledger's head: NotCaughtUpError or LedgerUnavailableError."""
+        """Raise NotCaughtUpError or LedgerUnavailableError if the fold is not at the ledger's head."""
         if self._error is not None:
             raise self._error
         if not self._is_caught_up:
             raise NotCaughtUpError("the metrics are being brought to the ledger's head")
 
     async def render_at_head(self, use: Callable[[SeriesStore, FollowerStatus], _Result]) -> _Result:
-        """Catch up, then do something with the series before they move again.
+        """Catch up, then call `use` with the series before they can change again, and return its result.
 
         Raises LedgerUnavailableError or DefectError.
         """
@@ -106,78 +106,78 @@ class Follower:
         except ExporterError:
             raise
         except Exception as error:
-            _log.exception("the metrics could not be worked out")
-            raise DefectError("the metrics could not be worked out") from error
+            _log.exception("the metrics could not be computed")
+            raise DefectError("the metrics could not be computed") from error
 
     async def run(self) -> None:
-        """Catch up at once and then at every beat, until cancelled; a ledger that can't be read is tried again."""
+        """Catch up now and then every CATCH_UP_INTERVAL seconds, until cancelled. Errors are logged and tried again."""
         while True:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self.catch_up)
             except LedgerUnavailableError:
-                _log.debug("the ledger can't be read; trying again", seconds=CATCH_UP_INTERVAL)
-            except Exception:  # noqa: BLE001 - a defect of ours must be seen, and must not end the following
-                _log.exception("catching up failed in a way nobody foresaw; trying again")
+                _log.debug("the ledger can't be read, trying again", seconds=CATCH_UP_INTERVAL)
+            except Exception:  # noqa: BLE001 - a defect of ours is logged, and must not end the loop
+                _log.exception("catching up failed, trying again")
             await asyncio.sleep(CATCH_UP_INTERVAL)
 
     async def run_checkpoints(self) -> None:
-        """Keep a checkpoint every CHECKPOINT_INTERVAL seconds, until cancelled."""
+        """Write a checkpoint every CHECKPOINT_INTERVAL seconds, until cancelled."""
         while True:
             await asyncio.sleep(CHECKPOINT_INTERVAL)
-            await self._save(least_age=CHECKPOINT_INTERVAL / 2)
+            await self._save_checkpoint(min_age=CHECKPOINT_INTERVAL / 2)
 
     async def finish(self) -> None:
-        """Follow no more, and keep a checkpoint of what was reached."""
+        """Stop following, and write a checkpoint of the entries applied so far."""
         self._is_closing = True
-        await self._save(least_age=0)
+        await self._save_checkpoint(min_age=0)
 
     async def prunable(self) -> int:
-        """The position up to which entries can be deleted: two checkpoints that can be read contain them; 0 if none.
+        """The position up to which two readable checkpoints include every entry, so that it can be deleted. Or 0.
 
         Raises LedgerUnavailableError.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._contained_twice)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._prunable)
 
-    async def _save(self, least_age: float) -> None:
-        """Keep a checkpoint, unless the ledger has a newer one, or one that is younger than so many seconds."""
+    async def _save_checkpoint(self, min_age: float) -> None:
+        """Write a checkpoint, unless the ledger has a newer one, or one that is younger than `min_age` seconds."""
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._encoded, least_age)
-            if found is not None:
-                position, state, unreadable = found
+            encoded = await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, min_age)
+            if encoded is not None:
+                position, state, unreadable = encoded
                 await asyncio.to_thread(self._ledger.save_checkpoint, position, state, unreadable)
                 self._checkpoint_position = position
-                # What could not be read is gone, also where this one took its position.
+                # The ledger has deleted the unreadable ones, also one at the position of this checkpoint.
                 self._unreadable -= unreadable
                 self._readable.add(position)
         except ExporterError as error:
             self._failures["checkpoint"] += 1
-            _log.error("a checkpoint could not be kept", reason=error.reason, detail=str(error))
-        except Exception:  # noqa: BLE001 - a defect of ours must be seen, and must not end the following
+            _log.error("a checkpoint could not be written", reason=error.reason, detail=str(error))
+        except Exception:  # noqa: BLE001 - a defect of ours is logged and counted, and must not end the loop
             self._failures["checkpoint"] += 1
-            _log.exception("a checkpoint could not be kept, in a way nobody foresaw")
+            _log.exception("a checkpoint could not be written")
 
-    def _encoded(self, least_age: float) -> tuple[int, bytes, frozenset[int]] | None:
-        """The position and the state, where they are worth keeping, and the checkpoints that can't be read."""
+    def _encode(self, min_age: float) -> tuple[int, bytes, frozenset[int]] | None:
+        """The position, the encoded state and the positions of unreadable checkpoints. None if none is due."""
         if not self._has_begun or not self._position:
             return None
         kept = [each for each in self._ledger.checkpoints() if each.position not in self._unreadable]
         if kept:
             age = self._ledger.now() - kept[0].written_at
-            # One from the future was written by a clock that was wrong.
-            if kept[0].position > self._position or 0 <= age < least_age * 1000:
+            # A negative age is that of a checkpoint written by a wrong clock, which must not stop later ones.
+            if kept[0].position > self._position or 0 <= age < min_age * 1000:
                 return None
         return self._position, encode(self._fold.state()), frozenset(self._unreadable)
 
     def _begin(self) -> None:
-        """Take up the newest checkpoint that can be read."""
+        """Restore the newest checkpoint that can be read. Raises LedgerUnavailableError if one is needed and missing."""
         kept = self._ledger.checkpoints()
         for checkpoint in kept:
             raw = self._ledger.checkpoint(checkpoint.position)
             if raw is None:
-                # Another process has replaced it since; there are newer ones.
+                # Another process has replaced it since, so there are newer ones.
                 self._begin()
                 return
-            state = self._decoded(checkpoint.position, raw)
+            state = self._decode(checkpoint.position, raw)
             if state is not None:
                 self._fold.restore(state)
                 self._position = self._checkpoint_position = checkpoint.position
@@ -185,13 +185,13 @@ class Follower:
         else:
             if self._ledger.pruned():
                 raise LedgerUnavailableError(
-                    "no checkpoint can be read, and the entries behind them were pruned: start the version that wrote "
-                    "them, or take the ledger from a backup"
+                    "no checkpoint can be read, and the entries before them were pruned: start the version that wrote "
+                    "them, or restore the ledger from a backup"
                 )
         self._has_begun = True
 
-    def _decoded(self, position: int, raw: bytes) -> FoldState | None:
-        """The state of a checkpoint; None where it can't be read, which is told once."""
+    def _decode(self, position: int, raw: bytes) -> FoldState | None:
+        """Decode a checkpoint. Return None if it can't be read, which is logged and counted once."""
         try:
             state = decode(raw)
         except ValueError as error:
@@ -203,18 +203,18 @@ class Follower:
         self._readable.add(position)
         return state
 
-    def _contained_twice(self) -> int:
+    def _prunable(self) -> int:
         kept = self._ledger.checkpoints()
         self._readable.intersection_update(each.position for each in kept)
         for checkpoint in kept:
             if checkpoint.position not in self._readable:
                 raw = self._ledger.checkpoint(checkpoint.position)
-                if raw is None or self._decoded(checkpoint.position, raw) is None:
+                if raw is None or self._decode(checkpoint.position, raw) is None:
                     return 0
         return kept[-1].position if len(kept) > 1 else 0
 
     def catch_up(self) -> int:
-        """Fold every entry up to the head as it is now; how many there were. Blocking."""
+        """Apply every entry up to the current head and return their number. Blocks. Raises LedgerUnavailableError."""
         count = 0
         try:
             if not self._has_begun:
@@ -239,24 +239,25 @@ class Follower:
         return count
 
     def _check_pruned(self) -> None:
-        """Refuse to go on where entries are gone that were never followed; they must not be skipped in silence."""
+        """Raise LedgerUnavailableError if entries were pruned before they were applied, instead of skipping them."""
         if self._position < self._ledger.pruned():
-            raise LedgerUnavailableError("entries that this process has not followed were pruned: start it again")
+            raise LedgerUnavailableError("entries were pruned that this process had not read: restart it")
 
     def close(self) -> None:
-        """End the fold's thread, in the middle of a catch-up if need be. Blocking."""
+        """End the fold's thread, also during a catch-up. Blocking."""
         self._is_closing = True
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _apply(self, entry: Entry) -> None:
-        """Fold one entry; one that fails is told and left out, because status still would hide all that follow."""
+        """Apply one entry. If that raises, log it and skip the entry, because stopping would hide every later entry."""
         try:
-            self._fold.apply(self._recorded(entry))
-        except Exception:  # noqa: BLE001 - a defect of ours: seen in the log and in aep_exporter_ledger_errors_total
+            self._fold.apply(self._fact(entry))
+        except Exception:  # noqa: BLE001 - a defect of ours, counted in aep_exporter_ledger_errors_total
             self._failures["fold"] += 1
-            _log.exception("an entry could not be folded, and is left out of the metrics", position=entry.position)
+            _log.exception("an entry could not be applied, the metrics do not include it", position=entry.position)
 
-    def _recorded(self, entry: Entry) -> RecordedFact:
+    def _fact(self, entry: Entry) -> RecordedFact:
+        """The fact of an entry, with what the ledger recorded about it."""
         fact: Fact
         match entry.kind:
             case EntryKind.UNREADABLE:

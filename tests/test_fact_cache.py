@@ -1,4 +1,4 @@
-"""Facts that need not be read again are what reading them again would give."""
+"""Cached facts equal those that parsing the body again gives."""
 
 import json
 from typing import Any
@@ -17,19 +17,19 @@ from tests.samples import NAMES, sample
 
 
 class Reader:
-    """The reader of bodies, and which bodies it was given."""
+    """A reader of bodies that keeps which bodies it was given."""
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.bodies: list[bytes] = []
 
     def __call__(self, body: bytes, recorded_at: int, event_code: str) -> Fact:
-        """Read it."""
-        self.asked.append(body)
+        """Parse a body."""
+        self.bodies.append(body)
         return read(body, recorded_at, event_code)
 
 
 def a_run(**members: Any) -> bytes:
-    """A run that reads without anything left out."""
+    """A run whose values are all valid."""
     status = {"statusSummary": {"status": "failed"}}
     return json.dumps({"id": "r", "flowId": "f", "metrics": status} | members).encode()
 
@@ -46,65 +46,68 @@ def only_event(body: bytes, read_at: int = NOW) -> Event:
     st.sampled_from([{}, {b"x-adobe-event-code": b"query_service_run_info"}]),
     st.integers(-3_600_000, 3_600_000),
 )
-def test_what_is_handed_out_is_what_would_be_read(
+def test_a_cached_fact_equals_a_parsed_one(
     body: bytes, cuts: list[tuple[int, int, bytes]], headers: dict[bytes, bytes], later: int
 ) -> None:
-    """Whatever was delivered, and recorded at whatever time, the fact is the one that reading the body gives."""
+    """For any body, recorded at any time, the cache returns the fact that parsing the body gives."""
     for start, length, piece in cuts:
         at = start % len(body) if body else 0
         body = body[:at] + piece + body[at + length :]
-    kept = FactCache(read)
+    cache = FactCache(read)
     events = open_delivery(headers, body, NOW).events
     for event in events:
-        kept.put(event, NOW)
+        cache.put(event, NOW)
     for event in events:
-        asked = (event.body, NOW + later, event.event_code or "")
-        assert kept.read(*asked) == read(*asked)
+        arguments = (event.body, NOW + later, event.event_code or "")
+        assert cache.read(*arguments) == read(*arguments)
 
 
-def test_a_run_is_not_read_again() -> None:
-    """A run that was just recorded is handed out as it was read, once."""
+def test_a_run_is_not_parsed_again() -> None:
+    """A run that was just recorded is returned from the cache once."""
     reader = Reader()
-    kept = FactCache(reader)
+    cache = FactCache(reader)
     event = only_event(a_run())
-    kept.put(event, NOW)
-    assert kept.read(event.body, NOW, "") is event.fact
-    assert not reader.asked
-    assert kept.read(event.body, NOW, "") == event.fact
-    assert reader.asked == [event.body]
+    cache.put(event, NOW)
+    assert cache.read(event.body, NOW, "") is event.fact
+    assert not reader.bodies
+    assert cache.read(event.body, NOW, "") == event.fact
+    assert reader.bodies == [event.body]
 
 
 @pytest.mark.parametrize(
     ("body", "recorded_at", "code"),
     [
-        pytest.param(a_run(createdAt=NOW + 3_600_000), NOW + 3_600_000, "", id="a time that came true meanwhile"),
+        pytest.param(a_run(createdAt=NOW + 3_600_000), NOW + 3_600_000, "", id="a time that became valid"),
         pytest.param(a_run(createdAt=NOW + 500_000), NOW - 300_000, "", id="a clock that was put back"),
-        pytest.param(a_run(flowName=7), NOW, "", id="a value that made no sense"),
+        pytest.param(a_run(flowName=7), NOW, "", id="an invalid value"),
         pytest.param(a_run(), NOW, "query_service_run_info", id="another event code"),
-        pytest.param(a_run(activities=[{}] * 51), NOW, "", id="more than is worth its memory"),
-        pytest.param(json.dumps({"name": "a", "status": "firing", "id": "i"}).encode(), NOW, "", id="no run"),
+        pytest.param(a_run(activities=[{}] * 51), NOW, "", id="too many activities"),
+        pytest.param(json.dumps({"name": "a", "status": "firing", "id": "i"}).encode(), NOW, "", id="not a run"),
         pytest.param(
-            json.dumps({"timestamp": NOW, "messages": [json.loads(a_run())]}).encode(), NOW, "", id="more around it"
+            json.dumps({"timestamp": NOW, "messages": [json.loads(a_run())]}).encode(),
+            NOW,
+            "",
+            id="an envelope that adds to it",
         ),
     ],
 )
-def test_what_may_read_otherwise_is_read_again(body: bytes, recorded_at: int, code: str) -> None:
-    """Where reading the body again could tell something else, it is read again."""
+def test_what_may_be_parsed_otherwise_is_parsed_again(body: bytes, recorded_at: int, code: str) -> None:
+    """A fact is not cached if parsing its body again could give another one."""
     reader = Reader()
-    kept = FactCache(reader)
+    cache = FactCache(reader)
     event = only_event(body)
-    kept.put(event, NOW)
-    assert kept.read(event.body, recorded_at, code) == read(event.body, recorded_at, code)
-    assert reader.asked == [event.body]
+    cache.put(event, NOW)
+    assert cache.read(event.body, recorded_at, code) == read(event.body, recorded_at, code)
+    assert reader.bodies == [event.body]
 
 
 @pytest.mark.parametrize(("bound", "value"), [("_MAX_FACTS", 3), ("_MAX_BYTES", 3 * len(a_run()))])
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
-    """While nobody follows, no more than so many facts are held; those that went are read again."""
+    """Without a follower the cache holds a limited number of facts, and the others are parsed again."""
     monkeypatch.setattr(fact_cache, bound, value)
-    kept = FactCache(lambda _body, _at, _code: Unreadable())
+    cache = FactCache(lambda _body, _at, _code: Unreadable())
     bodies = [a_run(id=str(number)) for number in range(8)]
     for body in bodies:
-        kept.put(only_event(body), NOW)
-    held = [body for body in bodies if isinstance(kept.read(body, NOW, ""), FlowRun)]
-    assert held == bodies[6:]
+        cache.put(only_event(body), NOW)
+    cached = [body for body in bodies if isinstance(cache.read(body, NOW, ""), FlowRun)]
+    assert cached == bodies[6:]

@@ -11,16 +11,17 @@ from exporter.follower import Follower, FollowerStatus
 from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.checkpoint import encode
-from exporter.metrics.exposition import Format, render
+from exporter.metrics.exposition import Format
 from exporter.metrics.fold import Fold
 from exporter.model import EntryKind, RecordedFact, Source
 from tests.metrics.facts import DAY, MINUTE, T0, limits
+from tests.metrics.reference import render
 
 RUN = b'{"id": "run-%d", "flowId": "f", "metrics": {"statusSummary": {"status": "failed"}}}'
 
 
 async def append(ledger: SqliteLedger, first: int, count: int) -> None:
-    """So many runs, one after the other."""
+    """Append this many runs, one after the other."""
     for number in range(first, first + count):
         body = RUN % number
         await ledger.append(
@@ -38,7 +39,7 @@ async def append(ledger: SqliteLedger, first: int, count: int) -> None:
 
 
 def test_a_catch_up_goes_to_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many entries there are, one catch-up folds them all, page by page, each once."""
+    """One catch-up applies every entry once, however many pages they fill."""
     monkeypatch.setattr("exporter.follower._PAGE", 7)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     fold = Fold(limits(0))
@@ -56,7 +57,7 @@ def test_a_catch_up_goes_to_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_it_is_ready_once_it_has_caught_up(tmp_path: Path) -> None:
-    """Before the first catch-up the check says why it is not ready."""
+    """The check raises NotCaughtUpError before the first catch-up and passes after it."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
     follower = Follower(ledger, Fold(limits(0)), read)
     try:
@@ -70,8 +71,8 @@ def test_it_is_ready_once_it_has_caught_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [LedgerUnavailableError("away"), RuntimeError("a defect")])
-def test_following_survives_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
-    """Following goes on after a ledger that could not be read, and after a defect of ours."""
+def test_following_goes_on_after_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """Following goes on after the ledger could not be read, and after a defect."""
     monkeypatch.setattr("exporter.follower.CATCH_UP_INTERVAL", 0.01)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     follower = Follower(ledger, Fold(limits(0)), read)
@@ -87,43 +88,43 @@ def test_following_survives_what_fails(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ledger, "head", flaky)
 
-    async def story() -> None:
+    async def scenario() -> None:
         following = asyncio.create_task(follower.run())
         assert await asyncio.to_thread(caught_up.wait, 10)
-        await follower.render_at_head(lambda _series, _standing: None)
+        await follower.render_at_head(lambda _series, _status: None)
         follower.check()
         following.cancel()
 
     try:
-        asyncio.run(story())
+        asyncio.run(scenario())
     finally:
         follower.close()
         ledger.close()
 
 
-def test_two_looks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
-    """Scrapes at the same moment each see a whole fold."""
+def test_scrapes_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
+    """Scrapes at the same time each render the fold at the ledger's head."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
     follower = Follower(ledger, Fold(limits(0)), read)
 
-    async def story() -> list[int]:
+    async def scenario() -> list[int]:
         await append(ledger, 0, 3)
         return [
-            standing.position
-            for standing in await asyncio.gather(
-                *(follower.render_at_head(lambda _series, standing: standing) for _ in range(5))
+            status.position
+            for status in await asyncio.gather(
+                *(follower.render_at_head(lambda _series, status: status) for _ in range(5))
             )
         ]
 
     try:
-        assert asyncio.run(story()) == [3] * 5
+        assert asyncio.run(scenario()) == [3] * 5
     finally:
         follower.close()
         ledger.close()
 
 
 def test_one_entry_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry that can't be folded is left out, counted and told of; those behind it are in the metrics."""
+    """An entry that can't be applied is skipped and counted, and the metrics include the later ones."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
     fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
@@ -137,15 +138,15 @@ def test_one_entry_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(fold, "apply", failing)
     try:
         asyncio.run(append(ledger, 0, 3))
-        standing = asyncio.run(follower.render_at_head(lambda _series, standing: standing))
+        status = asyncio.run(follower.render_at_head(lambda _series, status: status))
     finally:
         follower.close()
         ledger.close()
-    assert (standing.position, standing.failures) == (3, {"fold": 1})
+    assert (status.position, status.failures) == (3, {"fold": 1})
 
 
-def test_gauges_that_fail_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the metrics can't be worked out, those who ask get an error that is known."""
+def test_a_failing_gauge_raises_a_known_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the metrics can't be computed, render_at_head raises DefectError."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
     fold = Fold(limits(0))
     follower = Follower(ledger, fold, read)
@@ -156,14 +157,14 @@ def test_gauges_that_fail_are_told_of(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fold, "advance", failing)
     try:
         with pytest.raises(DefectError):
-            asyncio.run(follower.render_at_head(lambda _series, standing: standing))
+            asyncio.run(follower.render_at_head(lambda _series, status: status))
     finally:
         follower.close()
         ledger.close()
 
 
 class Following:
-    """A follower on a ledger, as one process after another has it."""
+    """A ledger with a follower that can be restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.now = T0
@@ -171,23 +172,23 @@ class Following:
         self.begin()
 
     def begin(self) -> None:
-        """A process starts."""
+        """Start a process."""
         self.fold = Fold(limits())
         self.follower = Follower(self.ledger, self.fold, read)
 
     def end(self) -> None:
-        """It ends as it should."""
+        """End the process in an orderly way."""
         asyncio.run(self.follower.finish())
         self.follower.close()
 
-    def standing(self) -> FollowerStatus:
-        """How far it is."""
-        return asyncio.run(self.follower.render_at_head(lambda _series, standing: standing))
+    def status(self) -> FollowerStatus:
+        """The follower's status at the head."""
+        return asyncio.run(self.follower.render_at_head(lambda _series, status: status))
 
     def text(self) -> str:
-        """What it shows."""
+        """The flow half of a scrape."""
         return asyncio.run(
-            self.follower.render_at_head(lambda series, _standing: render(series, None, Format.OPENMETRICS))
+            self.follower.render_at_head(lambda series, _status: render(series, None, Format.OPENMETRICS))
         ).decode()
 
 
@@ -201,19 +202,19 @@ def following(tmp_path: Path) -> Iterator[Following]:
     made.ledger.close()
 
 
-def test_an_end_leaves_a_checkpoint(following: Following) -> None:
-    """After an orderly end the next start begins where the last one ended, and shows the same."""
+def test_an_orderly_end_writes_a_checkpoint(following: Following) -> None:
+    """After an orderly end the next start reads no entry again and shows the same."""
     before = following.text()
     following.end()
     assert [each.position for each in following.ledger.checkpoints()] == [3]
     following.begin()
     assert following.follower.catch_up() == 0
     assert following.text() == before
-    assert following.standing().checkpoint_position == 3
+    assert following.status().checkpoint_position == 3
 
 
 def test_a_start_without_a_checkpoint_reads_everything(following: Following) -> None:
-    """A process that was killed before it kept a checkpoint costs only time."""
+    """After a process was killed before its first checkpoint, the next start reads every entry and shows the same."""
     before = following.text()
     following.follower.close()
     following.begin()
@@ -222,18 +223,18 @@ def test_a_start_without_a_checkpoint_reads_everything(following: Following) -> 
 
 
 def test_a_start_reads_only_the_tail(following: Following) -> None:
-    """What came after the checkpoint is read, and nothing before it."""
+    """A start reads the entries after the checkpoint, and none before it."""
     following.follower.catch_up()
     following.end()
     asyncio.run(append(following.ledger, 3, 2))
     following.begin()
     assert following.follower.catch_up() == 2
-    assert following.standing().position == 5
+    assert following.status().position == 5
     assert 'aep_flow_runs_total{flow_id="f",sandbox="",status="failed"} 5.0' in following.text()
 
 
 def test_pruned_entries_stay_in_the_metrics(following: Following) -> None:
-    """What only the checkpoint holds any more is shown all the same."""
+    """Pruned entries that a checkpoint includes are still in the metrics."""
     before = following.text()
     following.ledger.save_checkpoint(3, encode(following.fold.state()))
     following.ledger.save_checkpoint(4, b"one that can't be read")
@@ -241,23 +242,23 @@ def test_pruned_entries_stay_in_the_metrics(following: Following) -> None:
     following.follower.close()
     following.begin()
     assert following.text() == before
-    assert following.standing().failures == {"checkpoint": 1}
+    assert following.status().failures == {"checkpoint": 1}
 
 
 def test_without_a_readable_checkpoint_everything_is_read(following: Following) -> None:
-    """When no checkpoint can be read and all entries are there, they are followed, and the checkpoints replaced."""
+    """If no checkpoint can be read and no entry is pruned, all entries are read and the checkpoints replaced."""
     following.ledger.save_checkpoint(2, b"junk")
     following.ledger.save_checkpoint(3, b"")
     assert following.follower.catch_up() == 3
-    assert following.standing().failures == {"checkpoint": 2}
+    assert following.status().failures == {"checkpoint": 2}
     following.end()
     assert [each.position for each in following.ledger.checkpoints()] == [3]
     following.begin()
     assert following.follower.catch_up() == 0
 
 
-def test_without_a_readable_checkpoint_pruned_entries_are_missed(following: Following) -> None:
-    """When no checkpoint can be read and entries were pruned, nothing is shown, and no checkpoint is touched."""
+def test_without_a_readable_checkpoint_after_pruning_nothing_is_shown(following: Following) -> None:
+    """If no checkpoint can be read and entries were pruned, nothing is shown and no checkpoint is changed."""
     before = following.text()
     good = encode(following.fold.state())
     for position in (3, 4):
@@ -278,14 +279,14 @@ def test_without_a_readable_checkpoint_pruned_entries_are_missed(following: Foll
     assert following.text() == before
 
 
-def test_a_process_that_fell_behind_what_was_pruned_shows_nothing(following: Following) -> None:
-    """Entries that were pruned before a process came to them are not skipped in silence."""
+def test_entries_pruned_before_they_were_read_are_an_error(following: Following) -> None:
+    """A process raises LedgerUnavailableError if entries that it has not read were pruned."""
     following.follower.catch_up()
     asyncio.run(append(following.ledger, 3, 3))
     for position in (5, 6):
         following.ledger.save_checkpoint(position, b"another's")
     assert following.ledger.prune(T0 + 1, 4, 100) == 4
-    with pytest.raises(LedgerUnavailableError, match="start it again"):
+    with pytest.raises(LedgerUnavailableError, match="restart it"):
         following.follower.catch_up()
 
 
@@ -302,15 +303,15 @@ def test_a_process_that_fell_behind_what_was_pruned_shows_nothing(following: Fol
 def test_only_what_two_readable_checkpoints_hold_is_prunable(
     following: Following, states: list[bool], expected: int
 ) -> None:
-    """Entries may go when both checkpoints that hold them have been read, and not otherwise."""
+    """Entries are prunable if both checkpoints that include them can be read, and not otherwise."""
     following.follower.catch_up()
     for position, is_good in enumerate(states, start=3):
         following.ledger.save_checkpoint(position, encode(following.fold.state()) if is_good else b"junk")
     assert asyncio.run(following.follower.prunable()) == expected
 
 
-def test_a_damaged_checkpoint_makes_room(following: Following) -> None:
-    """A checkpoint that can't be read is replaced by the next, and does not push a good one out."""
+def test_a_damaged_checkpoint_is_replaced_first(following: Following) -> None:
+    """The next checkpoint replaces one that can't be read, and not a good one."""
     following.follower.catch_up()
     following.ledger.save_checkpoint(1, encode(Fold(limits()).state()))
     following.ledger.save_checkpoint(2, b"junk")
@@ -321,34 +322,34 @@ def test_a_damaged_checkpoint_makes_room(following: Following) -> None:
     assert [each.position for each in following.ledger.checkpoints()] == [3, 1]
 
 
-def test_a_checkpoint_that_took_a_damaged_ones_place_is_a_good_one(following: Following) -> None:
-    """What was written over a checkpoint that could not be read is kept like any other, beside the next one."""
+def test_a_checkpoint_written_over_a_damaged_one_is_kept(following: Following) -> None:
+    """A checkpoint written at the position of an unreadable one is kept beside the next one."""
     following.ledger.save_checkpoint(3, b"junk")
     following.follower.catch_up()
-    asyncio.run(following.follower._save(least_age=0))
+    asyncio.run(following.follower._save_checkpoint(min_age=0))
     asyncio.run(append(following.ledger, 3, 1))
     following.follower.catch_up()
     following.end()
     assert [each.position for each in following.ledger.checkpoints()] == [4, 3]
 
 
-def test_a_checkpoint_from_the_future_stops_none(following: Following) -> None:
-    """A checkpoint that was written by a clock that was far ahead does not keep later ones from being written."""
+def test_a_checkpoint_from_the_future_does_not_stop_others(following: Following) -> None:
+    """Checkpoints are written after one whose clock was far ahead."""
     following.now = T0 + DAY
     following.ledger.save_checkpoint(1, encode(Fold(limits()).state()))
     following.now = T0
     following.follower.catch_up()
-    asyncio.run(following.follower._save(least_age=150))
+    asyncio.run(following.follower._save_checkpoint(min_age=150))
     assert [each.position for each in following.ledger.checkpoints()] == [3, 1]
 
 
 def test_now_does_not_fall_over_a_restart(tmp_path: Path) -> None:
-    """What was shown because time had passed is shown after a restart by a clock that went back."""
+    """A series whose hold has ended stays so after a restart with a clock that went back."""
     following = Following(tmp_path)
     following.fold = Fold(limits(hold=MINUTE))
     following.follower = Follower(following.ledger, following.fold, read)
     asyncio.run(append(following.ledger, 0, 1))
-    asyncio.run(following.follower._save(least_age=0))
+    asyncio.run(following.follower._save_checkpoint(min_age=0))
     following.now += 2 * MINUTE
     assert 'status="failed"} 1.0' in following.text()
     following.end()
@@ -361,7 +362,7 @@ def test_now_does_not_fall_over_a_restart(tmp_path: Path) -> None:
 
 
 def test_an_empty_ledger_has_no_checkpoint(tmp_path: Path) -> None:
-    """Where nothing was recorded nothing is kept."""
+    """No checkpoint is written for an empty ledger."""
     following = Following(tmp_path)
     following.follower.catch_up()
     following.end()
@@ -369,8 +370,8 @@ def test_an_empty_ledger_has_no_checkpoint(tmp_path: Path) -> None:
     following.ledger.close()
 
 
-def test_an_end_in_the_middle_keeps_how_far_it_came(following: Following) -> None:
-    """A process that is told to end while it catches up leaves what it has, and the next one goes on from there."""
+def test_an_end_during_a_catch_up_writes_a_checkpoint(following: Following) -> None:
+    """A process that ends while it catches up writes a checkpoint, and the next one goes on from there."""
     apply = following.fold.apply
 
     def applied(fact: RecordedFact) -> None:
@@ -386,8 +387,8 @@ def test_an_end_in_the_middle_keeps_how_far_it_came(following: Following) -> Non
     assert following.follower.catch_up() == 1
 
 
-def test_checkpoints_are_kept_from_time_to_time(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a process runs it keeps checkpoints, unless another process has kept one a moment ago."""
+def test_checkpoints_are_written_regularly(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process writes checkpoints while it runs, unless the newest one is younger than the interval."""
     monkeypatch.setattr("exporter.follower.CHECKPOINT_INTERVAL", 0.01)
     kept = threading.Event()
     save = following.ledger.save_checkpoint
@@ -398,13 +399,13 @@ def test_checkpoints_are_kept_from_time_to_time(following: Following, monkeypatc
 
     monkeypatch.setattr(following.ledger, "save_checkpoint", saved)
 
-    async def story() -> list[int]:
-        await following.follower.render_at_head(lambda _series, _standing: None)
+    async def scenario() -> list[int]:
+        await following.follower.render_at_head(lambda _series, _status: None)
         keeping = asyncio.create_task(following.follower.run_checkpoints())
         assert await asyncio.to_thread(kept.wait, 10)
         await append(following.ledger, 3, 1)
-        await following.follower.render_at_head(lambda _series, _standing: None)
-        # By the ledger's clock the last one was written now.
+        await following.follower.render_at_head(lambda _series, _status: None)
+        # The ledger's clock stands still, so the last checkpoint has no age.
         await asyncio.sleep(0.05)
         early = [each.position for each in following.ledger.checkpoints()]
         kept.clear()
@@ -413,15 +414,15 @@ def test_checkpoints_are_kept_from_time_to_time(following: Following, monkeypatc
         keeping.cancel()
         return early
 
-    assert asyncio.run(story()) == [3]
+    assert asyncio.run(scenario()) == [3]
     assert [each.position for each in following.ledger.checkpoints()] == [4, 3]
 
 
 @pytest.mark.parametrize("failure", [LedgerUnavailableError("away"), RuntimeError("a defect")])
-def test_a_checkpoint_that_can_not_be_kept_is_counted(
+def test_a_checkpoint_that_can_not_be_written_is_counted(
     following: Following, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    """A checkpoint that fails is told of and counted, and ends nothing."""
+    """A checkpoint that can't be written is counted, and following goes on."""
 
     def failing(position: int, state: bytes, discard: Collection[int]) -> None:
         raise failure
@@ -429,4 +430,4 @@ def test_a_checkpoint_that_can_not_be_kept_is_counted(
     monkeypatch.setattr(following.ledger, "save_checkpoint", failing)
     following.follower.catch_up()
     asyncio.run(following.follower.finish())
-    assert following.standing().failures == {"checkpoint": 1}
+    assert following.status().failures == {"checkpoint": 1}

@@ -1,8 +1,9 @@
-"""Ledgers that earlier versions left behind.
+"""Ledgers that earlier versions wrote.
 
 Each folder of `tests/samples/ledgers` holds the ledger of one version with two checkpoints and entries after them, and
-the exposition which that version made of it. To add one: record made-up notifications, checkpoint twice, record a few
-more, and save what a scrape shows a minute after the last.
+the exposition that this version made of it. To add one: record made-up notifications, write two checkpoints, record a
+few more, and save the scrape of a minute after the last. Help texts are not compared, because a ledger does not contain
+them.
 """
 
 import asyncio
@@ -17,9 +18,11 @@ from exporter.adobe.payloads import read
 from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.metrics.exposition import Format, render
+from exporter.metrics.checkpoint import decode
+from exporter.metrics.exposition import Format
 from exporter.metrics.fold import Fold
 from tests.metrics.facts import MINUTE, limits
+from tests.metrics.reference import render
 
 LEDGERS = Path(__file__).parent / "samples" / "ledgers"
 VERSIONS = sorted(path.name for path in LEDGERS.iterdir())
@@ -32,25 +35,35 @@ def copy_of(version: str, folder: Path) -> Path:
 
 
 def last_recorded(ledger: SqliteLedger) -> int:
-    """When the newest entry was recorded."""
+    """The time at which the newest entry was recorded."""
     return ledger.read(ledger.head() - 1, 1)[0].received_at
 
 
-def exposition(ledger: SqliteLedger, now: int) -> str:
-    """What a scrape shows at this time, beginning with the newest checkpoint."""
+def followed(ledger: SqliteLedger) -> tuple[Fold, int]:
+    """The fold at the ledger's head, and how many entries were read after the newest readable checkpoint."""
     fold = Fold(limits(HOLD))
     follower = Follower(ledger, fold, read)
     try:
-        follower.catch_up()
+        return fold, follower.catch_up()
     finally:
         follower.close()
+
+
+def exposition(ledger: SqliteLedger, now: int) -> str:
+    """The scrape at this time, from the newest readable checkpoint on."""
+    fold, _ = followed(ledger)
     fold.advance(now)
-    return render(fold.series, None, Format.OPENMETRICS).decode()
+    return without_help(render(fold.series, None, Format.OPENMETRICS).decode())
+
+
+def without_help(text: str) -> str:
+    """An exposition without its help texts."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("# HELP "))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_saved_ledger_shows_what_it_showed(version: str, tmp_path: Path) -> None:
-    """The newest checkpoint and the entries after it give the bytes that the version which wrote them gave."""
+    """The newest checkpoint and the entries after it give the same exposition as in the version that wrote them."""
     ledger = SqliteLedger(copy_of(version, tmp_path))
     try:
         assert len(ledger.checkpoints()) == 2
@@ -58,12 +71,25 @@ def test_a_saved_ledger_shows_what_it_showed(version: str, tmp_path: Path) -> No
         shown = exposition(ledger, last_recorded(ledger) + MINUTE)
     finally:
         ledger.close()
-    assert shown == (LEDGERS / version / "exposition.openmetrics.txt").read_text(encoding="utf-8")
+    assert shown == without_help((LEDGERS / version / "exposition.openmetrics.txt").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_checkpoints_of_a_saved_ledger_are_used(version: str, tmp_path: Path) -> None:
+    """Both checkpoints can be decoded, and only the entries after the newest are read."""
+    ledger = SqliteLedger(copy_of(version, tmp_path))
+    try:
+        positions = [checkpoint.position for checkpoint in ledger.checkpoints()]
+        assert all(decode(ledger.checkpoint(position) or b"").flows.flows for position in positions)
+        _, count = followed(ledger)
+        assert 0 < count <= ledger.head() - positions[0]
+    finally:
+        ledger.close()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_saved_ledger_shows_the_same_without_its_checkpoints(version: str, tmp_path: Path) -> None:
-    """Following from the first entry gives the same as a checkpoint does."""
+    """Following from the first entry gives the same exposition as following from a checkpoint."""
     path = copy_of(version, tmp_path)
     ledger = SqliteLedger(path)
     try:
@@ -78,7 +104,7 @@ def test_a_saved_ledger_shows_the_same_without_its_checkpoints(version: str, tmp
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_saved_ledger_goes_on_counting(version: str, tmp_path: Path) -> None:
-    """A run recorded now adds one to the counter as it was left; the same run again adds nothing."""
+    """A run recorded now adds one to the saved counter, and the same run again adds nothing."""
     failed = 'aep_flow_runs_total{flow_id="flow-held",sandbox="prod",status="failed"}'
     clock = [0]
     ledger = SqliteLedger(copy_of(version, tmp_path), clock=lambda: clock[0])

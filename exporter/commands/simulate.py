@@ -124,7 +124,7 @@ async def _simulate(settings: SimulateSettings) -> Account:
     plan = Plan(
         seed=settings.seed if settings.seed is not None else secrets.randbelow(_SEEDS),
         flows=settings.flows,
-        history=milliseconds(settings.since) if settings.since is not None else 0,
+        past=milliseconds(settings.since) if settings.since is not None else 0,
         duration=milliseconds(settings.duration) if settings.duration is not None else None,
         speed=settings.speed,
         client_id=settings.client_id,

@@ -1,4 +1,4 @@
-"""From facts to samples: what each metric is, how facts move it, how it is written down.
+"""From facts to samples: the table of metrics, what each fact changes, and how samples are written.
 
-Knows no ledger and no Adobe.
+Modules here import neither the ledger nor anything that reads Adobe's payloads.
 """

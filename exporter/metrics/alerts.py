@@ -1,10 +1,11 @@
-"""Adobe's own alerts: which are firing.
+"""Keeps which of Adobe's own alerts are firing.
 
-An alert is firing while any id of its name, flow and sandbox is FIRING without INACTIVE, in whichever order these came;
-it ends 24 h after its last FIRING was recorded, or when its run ends (contract 4.7); a FIRING that is later than its
-run's end is about what the run brought, and does not end with it.
+An alert is firing while any id of its name, flow and sandbox has a FIRING and no INACTIVE, in whichever order these
+came. It ends 24 h after its last FIRING was recorded, or when its run ends (docs/architecture.md, "Order and
+corrections"). A FIRING that is later than the end of its run is about the result of the run, so the end of the run does
+not end it.
 
-Knows nothing of series; times are milliseconds.
+Series do not occur here. Times are milliseconds since 1970.
 """
 
 import re
@@ -17,7 +18,7 @@ from typing import Final, TypeVar
 from exporter.model import DAY, OTHER, AlertState, FlowAlert, FlowKey
 
 FIRING_FOR: Final = DAY
-_REMEMBERED_FOR: Final = 8 * DAY
+_KEPT_FOR: Final = 8 * DAY
 """Longer than a FIRING can follow its INACTIVE: the journal reaches back seven days."""
 
 MAX_NAMES: Final = 100
@@ -28,31 +29,33 @@ _Key = TypeVar("_Key")
 
 @dataclass(slots=True)
 class AlertInstance:
-    """One alert id; the fields are what a checkpoint keeps."""
+    """One alert id. The field names are those of the checkpoint."""
 
     key: FlowKey
     name: str
     updated_at: int
+    """When its last notification was recorded."""
     fired_at: int | None = None
     changed_at: int | None = None
+    """Adobe's time of the last FIRING."""
     run_id: str = ""
     is_over: bool = False
 
     def ends_with(self, run_ended_at: int) -> bool:
-        """Whether its run's end is its end: not when it is about something later, such as what the run brought."""
+        """Whether the end of its run ends it. False for a FIRING that is later than the end of the run."""
         return self.changed_at is None or self.changed_at <= run_ended_at
 
 
 @dataclass(slots=True)
 class AlertsState:
-    """Instances by id, those told of longest ago first, and the names of each key."""
+    """Instances by alert id, the least recently updated first, and the alert names of each flow."""
 
     instances: list[tuple[str, AlertInstance]] = field(default_factory=list)
     names: list[tuple[FlowKey, list[str]]] = field(default_factory=list)
 
 
 class Alerts:
-    """Every alert id of the last days, and the names known of each key."""
+    """Every alert id of the last days, and the alert names of each flow."""
 
     def __init__(self) -> None:
         self._instances: OrderedDict[str, AlertInstance] = OrderedDict()
@@ -61,7 +64,7 @@ class Alerts:
         self._names: dict[FlowKey, list[str]] = {}
 
     def label(self, name: str, key: FlowKey) -> str:
-        """The name as a label value: one of at most MAX_NAMES that look like names, else `other`."""
+        """The label value of an alert's name: the name itself, or `other` beyond MAX_NAMES or for free text."""
         if not _NAME.fullmatch(name):
             return OTHER
         if name in self._names.get(key, ()):
@@ -72,13 +75,15 @@ class Alerts:
     def apply(
         self, alert: FlowAlert, key: FlowKey, name: str, *, received_at: int, fired_at: int, run_ended_at: int | None
     ) -> FlowKey:
-        """Take a change of state in; `run_ended_at` where its run is known to have ended.
+        """Apply a change of state.
 
-        `fired_at`: when a FIRING begins to count, the time of recording unless it is history.
+        `fired_at` is when a FIRING begins to count: the time of recording, or earlier for a replayed file.
+        `run_ended_at` is the end of the alert's run, or None if no end is known.
 
-        Returns the place that changed: where the id was first told of, whatever a later telling leaves out.
+        Returns the flow whose gauges change: the one of the id's first notification, even if a later notification
+        names no flow.
         """
-        self._let_go(received_at)
+        self._delete_old(received_at)
         instance = self._instances.pop(alert.alert_id, None)
         if instance is None:
             instance = AlertInstance(key, name, received_at)
@@ -102,14 +107,14 @@ class Alerts:
         return instance.key
 
     def end_run(self, run_id: str, ended_at: int) -> set[FlowKey]:
-        """A run ended, and with it the alerts that fire about it; the places where that is so."""
-        ended = [self._instances[alert_id] for alert_id in self._by_run.get(run_id, ())]
-        for instance in ended:
+        """End the alerts that the end of this run ends. Return the flows of the run's alerts."""
+        instances = [self._instances[alert_id] for alert_id in self._by_run.get(run_id, ())]
+        for instance in instances:
             instance.is_over |= instance.ends_with(ended_at)
-        return {instance.key for instance in ended}
+        return {instance.key for instance in instances}
 
     def states(self, key: FlowKey, now: int) -> dict[str, bool]:
-        """Whether each alert known of a place is firing."""
+        """Whether each alert of a flow is firing, by the alert's name."""
         states = dict.fromkeys(self._names.get(key, ()), False)
         for alert_id in self._by_flow.get(key, ()):
             instance = self._instances[alert_id]
@@ -118,23 +123,23 @@ class Alerts:
         return states
 
     def drop(self, key: FlowKey) -> None:
-        """Forget all alerts of a key."""
+        """Delete all alerts of a flow."""
         self._names.pop(key, None)
         for alert_id in self._by_flow.pop(key, set()):
             _discard(self._by_run, self._instances.pop(alert_id).run_id, alert_id)
 
     def ends(self) -> Iterator[tuple[int, FlowKey]]:
-        """When the alerts that fire would end by themselves, and where."""
+        """When each firing alert ends by itself, with its flow."""
         for instance in self._instances.values():
             if not instance.is_over and instance.fired_at is not None:
                 yield instance.fired_at + FIRING_FOR, instance.key
 
     def state(self) -> AlertsState:
-        """What `restore` takes back."""
+        """The state that `restore` takes."""
         return AlertsState(list(self._instances.items()), list(self._names.items()))
 
     def restore(self, state: AlertsState) -> None:
-        """Begin with what another left off with."""
+        """Restore a saved state into an empty object."""
         self._names = dict(state.names)
         for alert_id, instance in state.instances:
             self._instances[alert_id] = instance
@@ -142,11 +147,11 @@ class Alerts:
             if instance.run_id:
                 self._by_run.setdefault(instance.run_id, set()).add(alert_id)
 
-    def _let_go(self, received_at: int) -> None:
-        """Forget ids that were not told of for so long that nothing can follow; the oldest stand first."""
+    def _delete_old(self, received_at: int) -> None:
+        """Delete ids whose last notification is so old that none can follow. The oldest come first."""
         while self._instances:
             alert_id, oldest = next(iter(self._instances.items()))
-            if oldest.updated_at + _REMEMBERED_FOR > received_at:
+            if oldest.updated_at + _KEPT_FOR > received_at:
                 return
             del self._instances[alert_id]
             _discard(self._by_flow, oldest.key, alert_id)

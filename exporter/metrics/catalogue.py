@@ -1,10 +1,10 @@
-"""The table of metrics: the one place that says which exist, what they mean, and what their labels are.
+"""The table of all metrics: the one place that defines their names, help texts, labels and buckets.
 
-The registry, the fold, the README's table, the dashboards and the alert rules are held to it. Names are final: other
-people's queries depend on them.
+The registry, the fold, the documentation, the dashboards and the alert rules use this table. Names are final, because
+other people's queries depend on them.
 
-Values of the fold are kept as integers (milliseconds, bytes, records) and divided by `scale` when they are rendered, so
-that no order of additions can change a sum.
+The fold keeps values as integers (milliseconds, bytes, records). They are divided by `scale` when they are rendered, so
+that the order of additions can't change a sum.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import Final
 
 FLOWS: Final = "flows"
-"""The half that is a fold over the ledger: the same from every process."""
+"""The half that is a fold over the ledger, equal in every process."""
 EXPORTER: Final = "exporter"
 """The half that is about this process."""
 
 
 class MetricType(StrEnum):
-    """The types of the exposition formats that are used here."""
+    """The metric types that are used here, of those that the exposition formats have."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -28,41 +28,41 @@ class MetricType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric family. `name` is that of its samples, with `_total` where it is a counter."""
+    """One metric family. `name` is the name of its samples: that of a counter ends in `_total`."""
 
     name: str
     type: MetricType
     help: str
     half: str
     group: tuple[str, ...] = ()
-    """The labels that say whose series it is; all of a group's series come and go together."""
+    """The labels of the flow, sandbox or source that a series belongs to. A group's series are dropped together."""
     labels: tuple[str, ...] = ()
-    """The labels besides those."""
+    """The other labels."""
     buckets: tuple[float, ...] = ()
     """Upper bounds in the metric's unit, without +Inf."""
     scale: int = 1
-    """How many of what the fold counts make one of the metric's unit."""
+    """The number of the fold's units in one of the metric's units."""
     has_exemplars: bool = False
-    """Whether its samples name, in OpenMetrics, the run that moved them last."""
+    """Whether its samples have an exemplar in OpenMetrics: the run that changed them last."""
 
     @property
     def family(self) -> str:
-        """The family's name in OpenMetrics: a counter's without `_total`."""
+        """The family's name in OpenMetrics: that of a counter has no `_total`."""
         return self.name.removesuffix("_total") if self.type is MetricType.COUNTER else self.name
 
     @property
     def unit(self) -> str:
-        """The unit that the family's name ends in, if any."""
+        """The unit at the end of the family's name, or ""."""
         return next((unit for unit in ("seconds", "bytes") if self.family.endswith("_" + unit)), "")
 
     @property
     def all_labels(self) -> tuple[str, ...]:
-        """Every label of its samples, but for a histogram's `le`."""
+        """Every label of its samples, except a histogram's `le`."""
         return self.group + self.labels
 
 
 FLOW: Final = ("flow_id", "sandbox")
-"""The labels of everything that is one flow's."""
+"""The labels of a flow's series."""
 SANDBOX: Final = ("sandbox",)
 _MILLISECONDS: Final = 1000
 _POWERS_OF_TEN: Final = tuple(float(10**exponent) for exponent in range(10))
@@ -87,7 +87,7 @@ def _gauge(name: str, help_: str, *labels: str, group: tuple[str, ...] = FLOW, s
 RUNS = _counter("aep_flow_runs_total", "Flow runs that ended, by outcome.", "status")
 ERRORS = _counter(
     "aep_flow_run_errors_total",
-    "Flow runs that reported the error code, by the run's outcome; a code counts once per run.",
+    "Flow runs that reported the error code, by the run's outcome. A code counts once per run.",
     "status",
     "error_code",
     has_exemplars=True,
@@ -149,34 +149,34 @@ LAST_DURATION = _gauge("aep_flow_last_run_duration_seconds", "Duration of the la
 LAST_RECORDS = _gauge("aep_flow_last_run_records", "Records of the latest run that did not fail, by result.", "result")
 TYPICAL_DURATION = _gauge(
     "aep_flow_typical_run_duration_seconds",
-    "Median duration of up to 20 latest runs that did not fail; absent before the third.",
+    "Median duration of up to 20 latest runs that did not fail. Absent before the third.",
     scale=_MILLISECONDS,
 )
 TYPICAL_RECORDS = _gauge(
     "aep_flow_typical_run_input_records",
-    "Median of the records read by up to 20 latest runs that did not fail; absent before the third.",
+    "Median of the records read by up to 20 latest runs that did not fail. Absent before the third.",
 )
 CONSECUTIVE_FAILURES = _gauge(
     "aep_flow_consecutive_failures", "Failed runs since the last run that succeeded, wholly or partly."
 )
 FAILING_SINCE = _gauge(
     "aep_flow_failing_since_timestamp_seconds",
-    "Completion of the first of the consecutive failures, in seconds since 1970; absent when there are none.",
+    "Completion of the first of the consecutive failures, in seconds since 1970. Absent when there are none.",
     scale=_MILLISECONDS,
 )
 RUN_INTERVAL = _gauge(
     "aep_flow_run_interval_seconds",
-    "The longest silence between runs that is usual for the flow, learned from its days; absent before three gaps.",
+    "Longest time between completions of runs that is usual for the flow. Absent before three gaps.",
     scale=_MILLISECONDS,
 )
-ENABLED = _gauge("aep_flow_enabled", "Whether the flow is enabled, as the Flow Service says; absent when unknown.")
-IN_PROGRESS = _gauge("aep_flow_runs_in_progress", "Runs announced as in progress that have not ended.")
+ENABLED = _gauge("aep_flow_enabled", "Whether the flow is enabled, according to the Flow Service. Absent when unknown.")
+IN_PROGRESS = _gauge("aep_flow_runs_in_progress", "Runs that were reported as in progress and have not ended.")
 OLDEST_IN_PROGRESS = _gauge(
     "aep_flow_oldest_in_progress_start_timestamp_seconds",
-    "Start of the oldest run in progress, in seconds since 1970; absent when there is none.",
+    "Start of the oldest run in progress, in seconds since 1970. Absent when there is none.",
     scale=_MILLISECONDS,
 )
-INFO = _gauge("aep_flow_info", "Always 1; carries the flow's name for joins.", "flow_name", "kind", "org")
+INFO = _gauge("aep_flow_info", "Always 1. Its labels describe the flow, for joins.", "flow_name", "kind", "org")
 ALERT_FIRING = _gauge("aep_alert_firing", "Whether Adobe's own alert of this name is firing.", "alert")
 NOTIFICATION_DELAY = Metric(
     name="aep_notification_delay_seconds",
@@ -235,73 +235,92 @@ def _own(
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 BUILD_INFO = _own(
-    "aep_exporter_build_info", MetricType.GAUGE, "Always 1; carries the program's version.", "version", "python"
+    "aep_exporter_build_info",
+    MetricType.GAUGE,
+    "Always 1. Its labels hold the versions of the program and of Python.",
+    "version",
+    "python",
 )
 RECEIVED = _own(
     "aep_exporter_notifications_total",
     MetricType.COUNTER,
-    "Notifications this process received, by the way they came and what became of them.",
+    "Notifications that this process received, by source and result.",
     "source",
     "result",
 )
 WEBHOOK_REQUESTS = _own(
     "aep_exporter_webhook_requests_total",
     MetricType.COUNTER,
-    "Webhook requests, by the status they got; closed: their sender left or was too slow.",
+    "Webhook requests, by the status of the answer. The code closed means that the sender left or was too slow.",
     "code",
 )
 WEBHOOK_DURATION = _own(
     "aep_exporter_webhook_request_duration_seconds",
     MetricType.HISTOGRAM,
-    "Time until a webhook request was answered.",
+    "Time from the start of a webhook request until its answer.",
     buckets=_FAST,
 )
 AUTHENTICATION_FAILURES = _own(
     "aep_exporter_authentication_failures_total",
     MetricType.COUNTER,
-    "Webhook requests that were refused as not Adobe's.",
+    "Webhook requests that failed authentication, by reason.",
     "reason",
 )
 ANOMALIES = _own(
     "aep_exporter_payload_anomalies_total",
     MetricType.COUNTER,
-    "Values in notifications that made no sense and were left out.",
+    "Invalid values in notifications that were left out, by field.",
     "field",
 )
-LEDGER_UP = _own("aep_exporter_ledger_up", MetricType.GAUGE, "Whether the ledger could be read at the last try.")
+LEDGER_UP = _own("aep_exporter_ledger_up", MetricType.GAUGE, "Whether the last attempt to read the ledger succeeded.")
 LEDGER_APPEND_DURATION = _own(
     "aep_exporter_ledger_append_duration_seconds",
     MetricType.HISTOGRAM,
-    "Time a delivery waited until it was on disk.",
+    "Time that a delivery waited until it was on disk.",
     buckets=_FAST,
 )
 LEDGER_ERRORS = _own(
-    "aep_exporter_ledger_errors_total", MetricType.COUNTER, "Ledger operations that failed.", "operation"
+    "aep_exporter_ledger_errors_total", MetricType.COUNTER, "Ledger operations that failed, by operation.", "operation"
 )
 LEDGER_POSITION = _own(
-    "aep_exporter_ledger_position", MetricType.GAUGE, "Position of the last entry that the metrics contain."
+    "aep_exporter_ledger_position", MetricType.GAUGE, "Position of the last ledger entry that the metrics include."
 )
 LEDGER_CHECKPOINT_POSITION = _own(
-    "aep_exporter_ledger_checkpoint_position", MetricType.GAUGE, "Position of the last checkpoint; 0 without one."
+    "aep_exporter_ledger_checkpoint_position",
+    MetricType.GAUGE,
+    "Ledger position of the last checkpoint. 0 without one.",
 )
-LEDGER_BYTES = _own("aep_exporter_ledger_bytes", MetricType.GAUGE, "Bytes the ledger takes.")
-EXPORTED_FLOWS = _own("aep_exporter_flows", MetricType.GAUGE, "Pairs of flow and sandbox on the flow half.")
-FLOWS_LIMIT = _own("aep_exporter_flows_limit", MetricType.GAUGE, "How many of these are exported one by one.")
+LEDGER_BYTES = _own("aep_exporter_ledger_bytes", MetricType.GAUGE, "Size of the ledger in bytes.")
+EXPORTED_FLOWS = _own("aep_exporter_flows", MetricType.GAUGE, "Pairs of flow and sandbox that are exported one by one.")
+FLOWS_LIMIT = _own(
+    "aep_exporter_flows_limit",
+    MetricType.GAUGE,
+    "Largest number of pairs of flow and sandbox that are exported one by one.",
+)
 FLOWS_OVERFLOWED = _own(
-    "aep_exporter_flows_overflowed_total", MetricType.COUNTER, "Flows that were counted under another's name."
+    "aep_exporter_flows_overflowed_total",
+    MetricType.COUNTER,
+    "Flows beyond the limit, which are counted together as other.",
 )
-EXPORTED_SERIES = _own("aep_exporter_series", MetricType.GAUGE, "Series on the flow half.")
+EXPORTED_SERIES = _own("aep_exporter_series", MetricType.GAUGE, "Series in the flow half of the exposition.")
 SCRAPE_DURATION = _own(
     "aep_exporter_scrape_duration_seconds",
     MetricType.HISTOGRAM,
-    "Time it took to catch up with the ledger and render a scrape.",
+    "Time to catch up with the ledger and render a scrape, by format.",
     "format",
     buckets=_FAST,
 )
-JOURNAL_POLLS = _own("aep_exporter_journal_polls_total", MetricType.COUNTER, "Polls of Adobe's journal.", "outcome")
-JOURNAL_LAG = _own("aep_exporter_journal_lag_seconds", MetricType.GAUGE, "Age of the journal entry that was read last.")
+JOURNAL_POLLS = _own(
+    "aep_exporter_journal_polls_total", MetricType.COUNTER, "Polls of Adobe's journal, by outcome.", "outcome"
+)
+JOURNAL_LAG = _own(
+    "aep_exporter_journal_lag_seconds", MetricType.GAUGE, "Age of the journal entry that was read last, in seconds."
+)
 FLOW_NAMES_REFRESH = _own(
-    "aep_exporter_flow_names_refresh_total", MetricType.COUNTER, "Refreshes from the Flow Service.", "outcome"
+    "aep_exporter_flow_names_refresh_total",
+    MetricType.COUNTER,
+    "Requests of flow names from the Flow Service, by outcome.",
+    "outcome",
 )
 
 EXPORTER_METRICS: Final = (

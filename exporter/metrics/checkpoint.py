@@ -1,9 +1,9 @@
-"""A fold's whole state as bytes, and back.
+"""Encodes a fold's whole state as bytes, and decodes it.
 
-Self-describing: JSON with the name of every field, and with each metric's labels, buckets and scale beside its cells,
-so that another version can read it. What it has too much of is ignored; what it lacks is as at the beginning; a metric
-that is described otherwise by now begins anew, alone. Compressed, and so under a checksum: damage is found here, and
-never becomes a number on /metrics.
+A checkpoint is JSON with the name of every field, and with each metric's labels, buckets and scale beside its series,
+so that another version can read it. Unknown fields are ignored. A missing part is restored as empty. A metric whose
+description has changed since begins at nothing, and the others are restored. The JSON is compressed with gzip, whose
+checksum detects damage before it can become a number on /metrics.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ import msgspec
 from isal import igzip
 from isal.igzip_lib import IsalError
 
+from exporter.metrics.cadence import Timestamps
 from exporter.metrics.fold import FoldState
-from exporter.metrics.history import Timestamps
 
 FORMAT: Final = 2
 _GZIP_LEVEL: Final = 1
@@ -22,7 +22,7 @@ _GZIP_LEVEL: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checkpoint:
-    """`format` changes only when an older version could misread what it finds."""
+    """`format` changes only when an older version could misread the content."""
 
     format: int
     fold: FoldState
@@ -34,29 +34,29 @@ class _Head:
 
 
 def encode(state: FoldState) -> bytes:
-    """A state as bytes."""
+    """Encode a state."""
     return igzip.compress(_encoder.encode(_Checkpoint(format=FORMAT, fold=state)), compresslevel=_GZIP_LEVEL, mtime=0)
 
 
 def decode(raw: bytes) -> FoldState:
-    """The state that these bytes are of. Raises ValueError where they are damaged or another version's."""
+    """Decode a state. Raises ValueError if the bytes are damaged or have an unknown format."""
     try:
         text: bytes = igzip.decompress(raw)  # type: ignore[no-untyped-call]
         match msgspec.json.decode(text, type=_Head).format:
             case 1:
-                return msgspec.convert(
-                    _from_format_1(msgspec.json.decode(text)), _Checkpoint, dec_hook=_from_plain
-                ).fold
+                document = _from_format_1(msgspec.json.decode(text))
+                # `str_keys`: JSON has only text as keys, and days are numbers.
+                return msgspec.convert(document, _Checkpoint, str_keys=True, dec_hook=_from_plain).fold
             case 2:
                 return _decoder.decode(text).fold
             case _:
-                raise ValueError("it is of a format that this version does not know")
+                raise ValueError("its format is unknown to this version")
     except (OSError, EOFError, IsalError, OverflowError, RecursionError) as error:  # type: ignore[misc] # the library does not type it
         raise ValueError("it is damaged") from error
 
 
 def _plain(value: object) -> object:
-    """What the encoder does not know by itself."""
+    """Convert types that msgspec does not encode by itself."""
     if isinstance(value, Timestamps):
         return value.tolist()
     raise NotImplementedError(type(value).__name__)
@@ -72,26 +72,38 @@ _encoder = msgspec.json.Encoder(enc_hook=_plain)
 _decoder = msgspec.json.Decoder(_Checkpoint, dec_hook=_from_plain)
 
 
-def _from_format_1(document: Any) -> object:  # noqa: ANN401 - any JSON; `convert` checks the result
-    """Rename what 0.1.0 called otherwise, and give enums and booleans in place of their texts."""
+def _from_format_1(document: Any) -> object:  # noqa: ANN401 - any JSON, and `convert` checks the result
+    """Rename the fields that 0.1.0 named otherwise, and give enums and booleans in place of their texts.
+
+    Parts that are missing stay missing. Raises ValueError where a part has another structure.
+    """
     try:
-        fold = document["fold"]
-        for _, flow in fold["flows"]["flows"]:
-            flow["run_history"] = flow.pop("history")
-            for name in ("name", "kind", "org", "enabled"):
-                write = flow[name]
-                flow[name] = {"value": write["value"] or None, "as_of": write["said"]}
-            enabled = flow["enabled"]
-            enabled["value"] = {"True": True, "False": False}.get(enabled["value"])
-        for _, start in fold["starts"]:
-            start["key"] = start.pop("place")
-        for _, alert in fold["alerts"]["instances"]:
-            alert["key"] = alert.pop("place")
-            alert["updated_at"] = alert.pop("told_at")
-        for family in fold["series"]:
-            for _, labelled in family["groups"]:
-                for _, series in labelled:
-                    series["created_at"] = series.pop("born_at")
-    except (AttributeError, KeyError, TypeError) as error:
+        fold = document.get("fold", {})
+        for _, flow in fold.get("flows", {}).get("flows", ()):
+            _rename(flow, "history", "run_history")
+            for name in _WRITES_OF_FORMAT_1 & flow.keys():
+                _rename(flow[name], "said", "as_of")
+                # 0.1.0 wrote "" for no value.
+                flow[name]["value"] = flow[name].get("value") or None
+            if "enabled" in flow:
+                flow["enabled"]["value"] = {"True": True, "False": False}.get(flow["enabled"]["value"])
+        for _, start in fold.get("starts", ()):
+            _rename(start, "place", "key")
+        for _, alert in fold.get("alerts", {}).get("instances", ()):
+            _rename(alert, "place", "key")
+            _rename(alert, "told_at", "updated_at")
+        for family in fold.get("series", ()):
+            for _, group in family.get("groups", ()):
+                for _, series in group:
+                    _rename(series, "born_at", "created_at")
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError("it is damaged") from error
     return document
+
+
+_WRITES_OF_FORMAT_1: Final = frozenset({"name", "kind", "org", "enabled"})
+
+
+def _rename(fields: dict[str, object], old: str, new: str) -> None:
+    if old in fields:
+        fields[new] = fields.pop(old)

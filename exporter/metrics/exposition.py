@@ -1,7 +1,8 @@
-"""How samples are written down: text 0.0.4 and OpenMetrics 1.0.0, and which of them a scraper wants.
+"""The exposition formats, text 0.0.4 and OpenMetrics 1.0.0, and the negotiation of format and compression.
 
-What a scrape costs is in `series`; here its pieces are joined, and the other half is rendered by prometheus_client's
-own encoders. Sources: Prometheus's exposition formats, OpenMetrics 1.0.0, RFC 9110 (12.4 and 12.5: quality values).
+The flow half is rendered by `series`, and its pieces are joined here. The exporter's half is rendered by
+prometheus_client's own encoders. Sources: Prometheus's exposition formats, OpenMetrics 1.0.0, RFC 9110 (12.4 and 12.5:
+quality values).
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class Format(StrEnum):
 
     @property
     def content_type(self) -> str:
-        """The media type that Prometheus knows the format by."""
+        """The media type of the format, as Prometheus expects it."""
         return _CONTENT_TYPES[self]
 
 
@@ -40,47 +41,35 @@ _EOF: Final = b"# EOF\n"
 _GZIP_LEVEL: Final = 1
 
 
-def render(
-    series: SeriesStore | None, own: Collector | None, format_: Format, *, start_timestamps: bool = False
-) -> bytes:
-    """An exposition of the flow half, of the exporter's own, or of both."""
-    pieces: list[bytes] = []
-    if series is not None:
-        pieces += render_flow_half(series, format_, start_timestamps=start_timestamps)
-    if own is not None:
-        pieces.append(render_exporter_half(own, format_))
-    return assemble(pieces, format_)
+def render_flow_half(store: SeriesStore, format_: Format, *, start_timestamps: bool = False) -> list[bytes]:
+    """Render the flow half in pieces. Call it where the fold can't change meanwhile, and join the pieces elsewhere.
 
-
-def render_flow_half(series: SeriesStore, format_: Format, *, start_timestamps: bool = False) -> list[bytes]:
-    """The flow half in pieces, to be made whole elsewhere: it is large, and the fold waits for what is done here.
-
-    `start_timestamps`: in OpenMetrics counters, histograms and summaries say when they were born.
+    With `start_timestamps`, OpenMetrics has the creation time of each counter, histogram and summary.
     """
     variant = Variant.PLAIN
     if format_ is Format.OPENMETRICS:
         variant = Variant.START_TIMESTAMPS if start_timestamps else Variant.EXEMPLARS
     pieces: list[bytes] = []
-    for metric, lines in series.rendered(variant):
+    for metric, lines in store.render(variant):
         pieces.append(_head(metric, format_))
         pieces += lines
     return pieces
 
 
 def render_exporter_half(own: Collector, format_: Format) -> bytes:
-    """The exporter's own half, without an end."""
-    # The encoders ask only for collect(), which every collector has.
+    """Render the exporter's own half, without the end marker of OpenMetrics."""
+    # The encoders call only collect(), which every collector has.
     encode = encode_openmetrics if format_ is Format.OPENMETRICS else encode_text
     return bytes(encode(own)).removesuffix(_EOF)
 
 
 def assemble(pieces: Sequence[bytes], format_: Format) -> bytes:
-    """The exposition that these are the pieces of."""
+    """Join pieces to an exposition, with the end marker of OpenMetrics."""
     return b"".join((*pieces, _EOF) if format_ is Format.OPENMETRICS else pieces)
 
 
 def compress(body: bytes) -> bytes:
-    """One gzip member; some clients read only the first."""
+    """Compress to one gzip member, because some clients read only the first."""
     return igzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
@@ -103,10 +92,10 @@ class _Range:
 
 
 def negotiate(accept: str) -> Format:
-    """The format a scraper likes best; text where it names none that is spoken here.
+    """The format with the highest quality in an Accept header. Text if the header names no supported format.
 
-    Prometheus asks for protobuf first when it wants native histograms or start timestamps; OpenMetrics, which it names
-    next, is then the richest that is left.
+    Prometheus asks for protobuf first when it wants native histograms or start timestamps, and for OpenMetrics next.
+    OpenMetrics is then the richest format that is supported.
     """
     best: tuple[float, int] = (0.0, 0)
     chosen = Format.TEXT
@@ -119,7 +108,7 @@ def negotiate(accept: str) -> Format:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether a client takes gzip."""
+    """Whether a client accepts gzip, by its Accept-Encoding header."""
     qualities = {wanted.value: wanted.quality for wanted in _ranges(accept_encoding)}
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 

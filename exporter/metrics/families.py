@@ -1,10 +1,10 @@
-"""Families: where the cells of one metric are kept, and what was rendered of them.
+"""Families: the series of one metric, and the sample lines rendered from them.
 
-The rule: lines are rendered once in each variant and kept until something they show changes. Groups are all series of
-one flow (or sandbox) in one metric; they stand in blocks, whose lines are kept as one piece, so that a scrape renders
-what changed and joins some thousand pieces.
+Lines are rendered once per variant and kept until something they show changes. All series of one flow (or sandbox) in
+one metric form a group. Groups are joined into chunks, and the lines of a chunk are kept as one piece, so a scrape
+renders only the chunks that changed and joins a few thousand pieces.
 
-Knows no time and no hold: what is shown of a cell is decided in `series`.
+Nothing here depends on time: `series` decides which values of a series are shown.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,98 +18,101 @@ from exporter.metrics.lines import Exemplar, GroupKey, Labels, Lines, Value
 
 @dataclass(slots=True)
 class Series:
-    """One counter, histogram or summary: integers in the fold's unit.
+    """One counter, histogram or summary. Values are integers in the fold's unit.
 
-    A counter holds its sum; a summary its count and sum; a histogram the observations of each bucket, +Inf last, and
-    their sum.
+    A counter has one value, its sum. A summary has two, its count and its sum. A histogram has the number of
+    observations of each bucket (+Inf last) and then the sum. Times are milliseconds since 1970. The field names are
+    those of the checkpoint.
     """
 
     created_at: int
     shown_from: int
+    """Until this time the series is shown at 0. 0 means that it was never held."""
     values: list[int]
     exemplars: dict[int, Exemplar] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class FamilyState:
-    """All of a metric's cells, with what says how to read them."""
+    """All series of a metric, with the metric's description at the time they were saved."""
 
     name: str
     type: MetricType
     labels: tuple[str, ...]
-    """Those of the group first."""
+    """The labels of the group first."""
     buckets: tuple[float, ...]
     scale: int
     groups: list[tuple[GroupKey, list[tuple[Labels, Series]]]]
 
     def __post_init__(self) -> None:
-        size = values_of(self.type, len(self.buckets))
-        for group, cells in self.groups:
-            for labels, cell in cells:
-                if len(group) + len(labels) != len(self.labels) or len(cell.values) != size:
-                    raise ValueError(f"cells of {self.name} don't fit its labels and buckets")
+        size = value_count(self.type, len(self.buckets))
+        for key, group in self.groups:
+            for labels, series in group:
+                if len(key) + len(labels) != len(self.labels) or len(series.values) != size:
+                    raise ValueError(f"a series of {self.name} does not fit its labels and buckets")
 
 
-def values_of(type_: MetricType, buckets: int) -> int:
-    """How many values a cell has: a histogram those of its buckets, of +Inf, and the sum."""
+def value_count(type_: MetricType, buckets: int) -> int:
+    """The number of values in a series. A histogram has one per bucket, one for +Inf, and the sum."""
     return {MetricType.SUMMARY: 2, MetricType.HISTOGRAM: buckets + 2}.get(type_, 1)
 
 
 class Variant(IntEnum):
-    """What the lines of a scrape hold besides values."""
+    """What sample lines contain besides values."""
 
     PLAIN = 0
     EXEMPLARS = 1
     START_TIMESTAMPS = 2
-    """And exemplars."""
+    """Start timestamps and exemplars."""
 
 
-UNRENDERED: Final = (None,) * len(Variant)
-_EMPTY: Final = (b"",) * len(Variant)
-_BLOCK: Final = 16
-"""Groups of a block: few, so that one that changed costs little; not one, so that most cost nothing."""
+Rendered = tuple[bytes | None, ...]
+"""Sample lines by variant. None where they have to be rendered again."""
+
+UNRENDERED: Final[Rendered] = (None,) * len(Variant)
+_EMPTY: Final[Rendered] = (b"",) * len(Variant)
+_GROUPS_PER_CHUNK: Final = 16
+"""Small enough that one changed group costs little, large enough that there are few chunks to join."""
 
 
 class RenderChunk:
-    """Some groups, and their lines by variant as far as they are known."""
+    """Some groups of one metric, and their lines joined."""
 
     __slots__ = ("groups", "rendered")
 
     def __init__(self) -> None:
         self.groups: list[SeriesGroup] = []
-        self.rendered: tuple[bytes | None, ...] = UNRENDERED
+        self.rendered: Rendered = UNRENDERED
 
 
 class SeriesGroup:
-    """All cells of a group in one metric (or its gauges); `rendered` by variant, None where they are to be rendered."""
+    """All series of one group in one metric. A group of a gauge has `gauges` instead of `series`."""
 
-    __slots__ = ("block", "cells", "gauges", "group", "is_hidden", "rendered")
+    __slots__ = ("chunk", "gauges", "is_hidden", "key", "rendered", "series")
 
-    def __init__(self, group: GroupKey, block: RenderChunk) -> None:
-        self.group = group
-        self.block = block
-        self.cells: dict[Labels, Series] = {}
+    def __init__(self, key: GroupKey, chunk: RenderChunk) -> None:
+        self.key = key
+        self.chunk = chunk
+        self.series: dict[Labels, Series] = {}
         self.gauges: Mapping[Labels, Value] = {}
-        self.rendered: tuple[bytes | None, ...] = _EMPTY
+        self.rendered: Rendered = _EMPTY
         self.is_hidden = False
-        block.groups.append(self)
-        block.rendered = UNRENDERED
+        chunk.groups.append(self)
+        chunk.rendered = UNRENDERED
 
-    def change(self) -> None:
-        """Its lines are no longer what they were."""
-        self.rendered = self.block.rendered = UNRENDERED
+    def invalidate(self) -> None:
+        """Discard the rendered lines of the group and of its chunk."""
+        self.rendered = self.chunk.rendered = UNRENDERED
 
     @property
     def shown(self) -> int:
-        """Label sets that are shown."""
-        return 0 if self.is_hidden else len(self.cells) + len(self.gauges)
+        """The number of label sets that a scrape shows."""
+        return 0 if self.is_hidden else len(self.series) + len(self.gauges)
 
 
-def with_text(
-    rendered: tuple[bytes | None, ...], text: bytes, variants: Collection[Variant]
-) -> tuple[bytes | None, ...]:
-    """The rendered with this one in these places."""
-    return tuple(text if each in variants else known for each, known in zip(Variant, rendered, strict=True))
+def with_lines(rendered: Rendered, lines: bytes, variants: Collection[Variant]) -> Rendered:
+    """A copy of `rendered` in which these variants have these lines."""
+    return tuple(lines if each in variants else known for each, known in zip(Variant, rendered, strict=True))
 
 
 class Family:
@@ -119,42 +122,42 @@ class Family:
         self.metric = metric
         self.lines = Lines(metric)
         self.groups: dict[GroupKey, SeriesGroup] = {}
-        self.blocks: list[RenderChunk] = []
+        self.chunks: list[RenderChunk] = []
         self.bounds = tuple(round(bound * metric.scale) for bound in metric.buckets)
-        self.size = values_of(metric.type, len(metric.buckets))
+        self.size = value_count(metric.type, len(metric.buckets))
         self.samples = self.size + (metric.type is MetricType.HISTOGRAM)
-        """Samples of one label set: a histogram's have its count besides."""
+        """The number of samples of one label set. A histogram also shows its count."""
 
-    def group(self, group: GroupKey) -> SeriesGroup:
-        """A group, made last where there is none."""
-        found = self.groups.get(group)
-        if found is None:
-            if not self.blocks or len(self.blocks[-1].groups) >= _BLOCK:
-                self.blocks.append(RenderChunk())
-            found = self.groups[group] = SeriesGroup(group, self.blocks[-1])
-        return found
+    def ensure_group(self, key: GroupKey) -> SeriesGroup:
+        """Return the group with this key. A new group is added at the end."""
+        group = self.groups.get(key)
+        if group is None:
+            if not self.chunks or len(self.chunks[-1].groups) >= _GROUPS_PER_CHUNK:
+                self.chunks.append(RenderChunk())
+            group = self.groups[key] = SeriesGroup(key, self.chunks[-1])
+        return group
 
-    def drop(self, group: GroupKey) -> int:
-        """Let a group go; the label sets that were shown of it."""
-        found = self.groups.pop(group, None)
-        if found is None:
+    def drop_group(self, key: GroupKey) -> int:
+        """Delete a group, if there is one. Return the number of label sets that were shown of it."""
+        group = self.groups.pop(key, None)
+        if group is None:
             return 0
-        found.change()
-        found.block.groups.remove(found)
-        if not found.block.groups:
-            self.blocks.remove(found.block)
-        return found.shown
+        group.invalidate()
+        group.chunk.groups.remove(group)
+        if not group.chunk.groups:
+            self.chunks.remove(group.chunk)
+        return group.shown
 
-    def same_as(self, variant: Variant) -> Collection[Variant]:
-        """The variants in which its lines are those of this one."""
+    def same_lines(self, variant: Variant) -> Collection[Variant]:
+        """The variants whose lines equal those of this variant, itself included."""
         if self.metric.type is MetricType.GAUGE:
             return tuple(Variant)
         if variant is Variant.START_TIMESTAMPS or self.metric.has_exemplars:
             return (variant,)
         return (Variant.PLAIN, Variant.EXEMPLARS)
 
-    def describe(self) -> FamilyState:
-        """All cells, for a checkpoint."""
+    def state(self) -> FamilyState:
+        """All series, for a checkpoint."""
         metric = self.metric
         return FamilyState(
             name=metric.name,
@@ -162,11 +165,11 @@ class Family:
             labels=metric.all_labels,
             buckets=metric.buckets,
             scale=metric.scale,
-            groups=[(group, list(cells.cells.items())) for group, cells in self.groups.items() if cells.cells],
+            groups=[(key, list(group.series.items())) for key, group in self.groups.items() if group.series],
         )
 
-    def is_described_by(self, state: FamilyState) -> bool:
-        """Whether cells that were kept so can be taken back."""
+    def matches(self, state: FamilyState) -> bool:
+        """Whether saved series have this metric's type, labels, buckets and scale, so that they can be restored."""
         mine = self.metric
         return (state.type, state.labels, state.buckets, state.scale) == (
             mine.type,

@@ -1,9 +1,9 @@
-"""What is kept of one flow in one sandbox. `gauges` reads it, and a checkpoint stores it."""
+"""The state of one flow in one sandbox. `gauges` reads it, and a checkpoint stores it."""
 
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from exporter.metrics.history import RunHistory
+from exporter.metrics.run_history import RunHistory
 from exporter.model import FlowKind
 
 AsOf = tuple[int, int]

@@ -1,12 +1,16 @@
-"""Which flows there are on /metrics: the bounds on flows and sandboxes, and when a flow that fell silent leaves.
+"""Decides which flows are on /metrics: limits on flows and sandboxes, and when a silent flow expires.
 
-The rules (contract 4.6). Beyond `max_flows` pairs of flow and sandbox further ones are counted together as `other`;
-beyond MAX_SANDBOXES further sandboxes are `other`. A flow for which nothing was recorded for `ttl`, or for three of its
-learned intervals if that is longer, is not shown, and leaves with the next entry after that: its slot is free, and when
-it returns it begins anew. A sandbox gives its place away when another needs it, no flow is left in it, and nothing
-was recorded for it for `ttl`.
+The rules (docs/architecture.md, "Series that appear and go"):
 
-Everything is a function of the entries' times and of `now`. Knows no series.
+- Beyond `max_flows` pairs of flow and sandbox, further flows are counted together as `other`. Beyond MAX_SANDBOXES,
+  further sandboxes are `other`.
+- A flow expires when no entry was recorded for it for `ttl`, or for three of its learned intervals if that is longer.
+  It is no longer shown then, and the next entry recorded after that drops it: its slot is free, and if it returns it
+  begins anew.
+- A sandbox is dropped when another one needs its place, no flow is left in it, and no entry was recorded for it for
+  `ttl`.
+
+Everything depends only on the times of the entries and on `now`. Series do not occur here.
 """
 
 import heapq
@@ -20,88 +24,92 @@ from exporter.model import OTHER, FlowKey
 
 MAX_SANDBOXES: Final = 200
 _MAX_OVERFLOWED: Final = 10_000
-"""Flows without a slot that are told apart; beyond these the oldest may be counted again."""
+"""The number of flows without a slot that are distinguished. Beyond it the oldest may be counted again."""
 _INTERVALS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The settings that shape the fold; times in milliseconds."""
+    """The settings that shape the fold. Times are milliseconds."""
 
     hold: int
-    """How long a new series is shown at 0; 0 turns it off."""
+    """How long a new series is shown at 0. 0 turns the hold off."""
     ttl: int
-    """How long a flow stays for which nothing is recorded."""
+    """How long a flow is shown without a new entry."""
     max_flows: int
-    """Pairs of flow and sandbox that are shown one by one."""
+    """The largest number of pairs of flow and sandbox that are shown one by one."""
 
 
 @dataclass(slots=True, kw_only=True)
 class FlowsState:
-    """What a checkpoint keeps of the flows."""
+    """What a checkpoint stores of the flows."""
 
     flows: list[tuple[FlowKey, FlowState]] = field(default_factory=list)
     sandboxes: list[tuple[str, int]] = field(default_factory=list)
-    """With the time of the last entry."""
+    """Each with the time of its last entry."""
     without_slot: list[FlowKey] = field(default_factory=list)
     overflowed: int = 0
 
 
 def is_shared(key: FlowKey) -> bool:
-    """Whether several flows are counted together there."""
-    return key[0] == OTHER
+    """Whether this key stands for several flows that are counted together."""
+    return key.flow_id == OTHER
 
 
 def has_slot(key: FlowKey) -> bool:
-    """Whether it is one flow's own: not what is counted together, nor Adobe's alerts that name no flow."""
-    return key[0] not in {OTHER, ""}
+    """Whether this key is one flow. False for flows counted together and for alerts that name no flow."""
+    return key.flow_id not in {OTHER, ""}
 
 
 class Flows:
-    """Every flow that is remembered, by its labels; see the module for the rules."""
+    """The state of every flow, by flow and sandbox. The module's docstring has the rules."""
 
     def __init__(self, limits: Limits) -> None:
-        """No flows yet."""
+        """Begin without flows."""
         self._limits = limits
         self._states: dict[FlowKey, FlowState] = {}
         self._sandboxes: dict[str, int] = {}
         self._without_slot: OrderedDict[FlowKey, None] = OrderedDict()
         self._checks: list[tuple[int, FlowKey]] = []
+        """A heap of when to look whether a flow has expired. Only those in `_next_check` are valid."""
         self._next_check: dict[FlowKey, int] = {}
         self.slots = 0
-        """How many pairs of flow and sandbox have one."""
+        """The number of slots in use."""
         self.overflowed = 0
-        """How many found none."""
+        """The number of flows that found no slot."""
 
     def get(self, key: FlowKey) -> FlowState | None:
-        """What is remembered of a flow."""
+        """The state of a flow, if it has one."""
         return self._states.get(key)
 
     def __iter__(self) -> Iterator[FlowKey]:
         return iter(self._states)
 
-    def sandbox(self, name: str, at: int) -> tuple[str, list[str]]:
-        """The label of a sandbox for which something is recorded now, and the sandboxes that had to go for it."""
-        gone: list[str] = []
+    def record_sandbox(self, name: str, at: int) -> tuple[str, list[str]]:
+        """Note an entry for a sandbox. Return the sandbox's label and the sandboxes that were dropped for it."""
+        dropped: list[str] = []
         if name not in self._sandboxes and len(self._sandboxes) >= MAX_SANDBOXES:
             with_flows = {sandbox for _, sandbox in self._states}
-            gone = [
+            dropped = [
                 known
                 for known, recorded_at in self._sandboxes.items()
                 if recorded_at + self._limits.ttl < at and known not in with_flows
             ]
-            for known in gone:
+            for known in dropped:
                 del self._sandboxes[known]
-            if not gone:
-                return OTHER, gone
+            if not dropped:
+                return OTHER, dropped
         self._sandboxes[name] = at
-        return name, gone
+        return name, dropped
 
-    def record(self, flow_id: str, sandbox: str, at: int) -> tuple[FlowKey, FlowState, bool]:
-        """Where something is recorded for a flow now (`sandbox` as its label), and whether the place is new."""
+    def record_flow(self, flow_id: str, sandbox: str, at: int) -> tuple[FlowKey, FlowState, bool]:
+        """Note an entry for a flow. `sandbox` is the label.
+
+        Return the key under which the flow is counted, its state, and whether the key is new.
+        """
         key = FlowKey(flow_id, sandbox)
         if key not in self._states and has_slot(key) and self.slots >= self._limits.max_flows:
-            self._overflow(key)
+            self._count_overflow(key)
             key = FlowKey(OTHER, sandbox)
         state = self._states.get(key)
         is_new = state is None
@@ -110,43 +118,43 @@ class Flows:
             self.slots += has_slot(key)
             self._without_slot.pop(key, None)
         state.recorded_at = at
-        self.check_at(key, at + self._limits.ttl)
+        self.schedule_check(key, at + self._limits.ttl)
         return key, state, is_new
 
     def drop(self, key: FlowKey) -> FlowState:
-        """Forget a flow; what was remembered of it."""
+        """Delete a flow and return its state. Raises KeyError."""
         self._next_check.pop(key, None)
         self.slots -= has_slot(key)
         return self._states.pop(key)
 
-    def leaves_at(self, key: FlowKey) -> int:
-        """The last moment at which a flow is shown, if nothing more is recorded for it."""
+    def expires_at(self, key: FlowKey) -> int:
+        """The last moment at which a flow is shown if no more is recorded for it. Raises KeyError."""
         state = self._states[key]
         return state.recorded_at + max(self._limits.ttl, _INTERVALS * (state.run_history.interval() or 0))
 
-    def silent(self, now: int) -> list[FlowKey]:
-        """The flows that have been silent for too long, each told once; `check_at` has one looked at again."""
-        found: list[FlowKey] = []
+    def take_expired(self, now: int) -> list[FlowKey]:
+        """The flows that have expired. Each is returned once. `schedule_check` has it checked again."""
+        expired: list[FlowKey] = []
         while self._checks and self._checks[0][0] < now:
             at, key = heapq.heappop(self._checks)
             if self._next_check.get(key) != at:
                 continue
             del self._next_check[key]
-            leaves_at = self.leaves_at(key)
-            if leaves_at < now:
-                found.append(key)
+            expires_at = self.expires_at(key)
+            if expires_at < now:
+                expired.append(key)
             else:
-                self.check_at(key, leaves_at)
-        return found
+                self.schedule_check(key, expires_at)
+        return expired
 
-    def check_at(self, key: FlowKey, at: int) -> None:
-        """Look then whether a flow has been silent for too long, if no look is due before."""
+    def schedule_check(self, key: FlowKey, at: int) -> None:
+        """Check after this time whether a flow has expired, unless an earlier check is scheduled."""
         if at < self._next_check.get(key, at + 1):
             self._next_check[key] = at
             heapq.heappush(self._checks, (at, key))
 
     def state(self) -> FlowsState:
-        """What `restore` takes back."""
+        """The state that `restore` takes."""
         return FlowsState(
             flows=list(self._states.items()),
             sandboxes=list(self._sandboxes.items()),
@@ -155,16 +163,16 @@ class Flows:
         )
 
     def restore(self, state: FlowsState) -> None:
-        """Begin with what another left off with."""
+        """Restore a saved state into an empty object."""
         self._sandboxes = dict(state.sandboxes)
         self._without_slot = OrderedDict.fromkeys(state.without_slot)
         self.overflowed = state.overflowed
         for key, flow in state.flows:
             self._states[key] = flow
             self.slots += has_slot(key)
-            self.check_at(key, flow.recorded_at + self._limits.ttl)
+            self.schedule_check(key, flow.recorded_at + self._limits.ttl)
 
-    def _overflow(self, key: FlowKey) -> None:
+    def _count_overflow(self, key: FlowKey) -> None:
         if key not in self._without_slot:
             self.overflowed += 1
             self._without_slot[key] = None

@@ -1,6 +1,6 @@
-"""What is remembered of one flow, and the gauges that follow from it.
+"""Computes the gauges of one flow from its state.
 
-Gauges are worked out when somebody looks, from what the facts left behind; so they cost nothing while facts are folded.
+Gauges are computed when a scrape needs them, so they cost nothing while facts are folded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,29 +8,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.flow_state import FlowState
-from exporter.metrics.history import RunHistory
 from exporter.metrics.lines import Labels, Value
+from exporter.metrics.run_history import RunHistory
 from exporter.model import RECORD_RESULTS, FlowKind, Status
 
 Gauge = tuple[Metric, Mapping[Labels, Value]]
-"""A metric and all the series one flow has of it, in the fold's unit."""
+"""A metric and all the series that one flow has of it, in the fold's unit."""
 
 
 def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterator[Gauge]:
-    """Every gauge of a flow; `in_progress` holds when its runs in progress started."""
+    """Every gauge of a flow. `in_progress` holds the start times of its runs in progress."""
     if not state.is_known:
         return
-    # A query's name can be its SQL, and free text is no label.
+    # The name of a query can be its SQL. Free text must not become a label value.
     name, kind = (flow_id, FlowKind.QUERY) if state.is_query else (state.name.value or "", state.kind.value)
     yield catalogue.INFO, {(name, (kind or FlowKind.UNKNOWN).value, state.org.value or ""): 1}
     yield catalogue.ENABLED, _one(None if state.enabled.value is None else int(state.enabled.value))
     if state.has_run:
-        yield from _of_history(state.run_history)
+        yield from _run_gauges(state.run_history)
         yield catalogue.IN_PROGRESS, {(): len(in_progress)}
         yield catalogue.OLDEST_IN_PROGRESS, _one(min(in_progress, default=None))
 
 
-def _of_history(history: RunHistory) -> Iterator[Gauge]:
+def _run_gauges(history: RunHistory) -> Iterator[Gauge]:
     last_runs = history.last_run_by_status()
     last_records = history.last_records()
     failures, failing_since = history.failures()
@@ -48,5 +48,5 @@ def _of_history(history: RunHistory) -> Iterator[Gauge]:
 
 
 def _one(value: Value | None) -> Mapping[Labels, Value]:
-    """A gauge without labels of its own, or its absence."""
+    """One series without labels of its own, or none."""
     return {} if value is None else {(): value}

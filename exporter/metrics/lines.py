@@ -1,10 +1,9 @@
-"""How the sample lines of one metric are written, in both exposition formats.
+"""Writes the sample lines of one metric, for both exposition formats.
 
-Sample lines are the same in text 0.0.4 and OpenMetrics 1.0.0, but for exemplars and start timestamps, which only
-OpenMetrics has. The form is that of prometheus_client's encoders, byte for byte: the tests hold the two against each
-other.
+Sample lines are the same in text 0.0.4 and OpenMetrics 1.0.0, except for exemplars and start timestamps, which only
+OpenMetrics has. The lines equal those of prometheus_client's encoders byte for byte, and tests compare the two.
 
-Knows neither groups nor holds: values come as they are to be shown.
+Values are written as they are given. The hold is applied before, in `series`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,18 @@ from prometheus_client.utils import floatToGoString
 from exporter.metrics.catalogue import Metric, MetricType
 
 GroupKey = tuple[str, ...]
+"""The values of the labels that a metric is grouped by, such as flow and sandbox."""
 Labels = tuple[str, ...]
+"""The values of a metric's other labels."""
 Value = int | float
 
 EXEMPLAR_LABEL: Final = "flow_run_id"
 MAX_EXEMPLAR: Final = 64
-"""Characters of a run id in an exemplar; OpenMetrics allows 128 for names and values together."""
+"""The largest number of characters of a run id in an exemplar. OpenMetrics allows 128 for names and values together."""
 
 
 class Exemplar(NamedTuple):
-    """The run behind the latest observation: its id, the observation (in the fold's unit), when it was recorded."""
+    """The run behind the latest observation: its id, the value (in the fold's unit), and when it was recorded."""
 
     run_id: str
     value: int
@@ -33,14 +34,14 @@ class Exemplar(NamedTuple):
 
 
 Exemplars = Mapping[int, Exemplar]
-"""By the index of the value they belong to: a histogram's bucket, 0 for a counter."""
+"""Exemplars by the index of their value: the bucket of a histogram, 0 for a counter."""
 
 
 class Lines:
     """Writes the lines of one metric."""
 
     def __init__(self, metric: Metric) -> None:
-        """What does not depend on a series is worked out once."""
+        """Compute once what does not depend on a series."""
         self.metric = metric
         self.bucket_names = (*(number(bound) for bound in metric.buckets), "+Inf")
         names = metric.all_labels
@@ -50,15 +51,18 @@ class Lines:
 
     def write(
         self,
-        group: GroupKey,
+        key: GroupKey,
         labels: Labels,
         values: Sequence[Value],
         exemplars: Exemplars | None = None,
         created_at: int | None = None,
     ) -> str:
-        """The sample lines of one label set; `exemplars` and `created_at` (a start timestamp) for OpenMetrics alone."""
+        """The sample lines of one label set.
+
+        `exemplars` and `created_at` (the start timestamp, in milliseconds since 1970) are for OpenMetrics only.
+        """
         name = self.metric.name
-        pairs = self._pairs(group, labels)
+        pairs = self._pairs(key, labels)
         inner = ",".join(pairs)
         braces = f"{{{inner}}}" if inner else ""
         created = "" if created_at is None else f"{self.metric.family}_created{braces} {number(created_at / 1000)}\n"
@@ -69,19 +73,19 @@ class Lines:
             case MetricType.HISTOGRAM:
                 before = "".join(pair + "," for pair in pairs[: self._before_le])
                 after = "".join("," + pair for pair in pairs[self._before_le :])
-                found = [
+                lines = [
                     f'{name}_bucket{{{before}le="{bucket}"{after}}} {_whole(count)}{self._exemplar(exemplars, index)}\n'
                     for index, (bucket, count) in enumerate(zip(self.bucket_names, running(values[:-1]), strict=True))
                 ]
-                found.append(f"{name}_count{braces} {_whole(sum(values[:-1]))}\n")
-                found.append(f"{name}_sum{braces} {self._scaled(values[-1])}\n{created}")
-                return "".join(found)
+                lines.append(f"{name}_count{braces} {_whole(sum(values[:-1]))}\n")
+                lines.append(f"{name}_sum{braces} {self._scaled(values[-1])}\n{created}")
+                return "".join(lines)
             case _:
                 return f"{name}{braces} {self._scaled(values[0])}{self._exemplar(exemplars, 0)}\n{created}"
 
-    def _pairs(self, group: GroupKey, labels: Labels) -> list[str]:
-        """The rendered label pairs, by label name."""
-        values = group + labels
+    def _pairs(self, key: GroupKey, labels: Labels) -> list[str]:
+        """The rendered label pairs, sorted by label name."""
+        values = key + labels
         return [f'{self._names[index]}="{_escape(values[index])}"' for index in self._order]
 
     def _scaled(self, value: Value) -> str:
@@ -97,7 +101,7 @@ class Lines:
 
 
 def running(counts: Sequence[Value]) -> Iterator[Value]:
-    """Buckets as they are exposed: each holds all below it."""
+    """Cumulative bucket counts: each includes all lower buckets."""
     total: Value = 0
     for count in counts:
         total += count
@@ -110,7 +114,7 @@ def number(value: Value) -> str:
 
 
 def _whole(value: Value) -> str:
-    """The same, faster for the small whole ones that most are."""
+    """Write a number like `number`, but faster for small whole ones, which most are."""
     return f"{value}.0" if isinstance(value, int) and 0 <= value < 1_000_000 else number(value)
 
 

@@ -1,7 +1,7 @@
-"""What the exporter says of itself: the catalogue's second half, in prometheus_client's own instruments.
+"""The metrics of the exporter's own half: the second part of the catalogue, as prometheus_client's instruments.
 
-These are counts of this process, begun anew with it; whoever does the work tells them what it did. Closed label values
-exist at 0 from the start.
+They count what this process does and begin at 0 with it. The modules that do the work update them. Where the label
+values form a closed list, every series exists at 0 from the start.
 """
 
 import platform
@@ -30,7 +30,7 @@ WEBHOOK_CODES = ("200", "400", "401", "405", "413", "503", "closed")
 
 
 class Telemetry:
-    """The instruments of one process and the registry they are in."""
+    """The instruments of one process, and their registry."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class Telemetry:
         authentication_failures: Iterable[str],
         anomaly_fields: Iterable[str],
     ) -> None:
-        """The closed lists of label values belong to those who count with them."""
-        # Without start timestamps of the process: Prometheus stores each _created line as one more series.
+        """The arguments after `version` are the closed lists of label values, from the modules that count with them."""
+        # Prometheus stores each _created line as one more series, so these instruments have none.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         build_info = self._gauge(catalogue.BUILD_INFO)
@@ -53,7 +53,7 @@ class Telemetry:
         self.authentication_failures = self._counter(catalogue.AUTHENTICATION_FAILURES)
         self.anomalies = self._counter(catalogue.ANOMALIES)
         self.ledger_up = self._gauge(catalogue.LEDGER_UP)
-        # It was opened a moment ago.
+        # The ledger was opened a moment ago.
         self.ledger_up.set(1)
         self.ledger_append_duration = self._histogram(catalogue.LEDGER_APPEND_DURATION)
         self.ledger_errors = self._counter(catalogue.LEDGER_ERRORS)
@@ -65,7 +65,7 @@ class Telemetry:
         self.flows_overflowed = self._counter(catalogue.FLOWS_OVERFLOWED)
         self.series = self._gauge(catalogue.EXPORTED_SERIES)
         self.scrape_duration = self._histogram(catalogue.SCRAPE_DURATION)
-        # What does not happen in this process still exists at 0, so that a rule on it is a rule and not a gap.
+        # Not built yet. The series exist at 0, so that rules on them evaluate.
         journal_polls = self._counter(catalogue.JOURNAL_POLLS)
         refreshes = self._counter(catalogue.FLOW_NAMES_REFRESH)
         ProcessCollector(registry=self.registry)
@@ -90,7 +90,7 @@ class Telemetry:
             self.scrape_duration.labels(format_.value)
 
     def count_received(self, source: str, results: Mapping[Result, int], anomalies: Mapping[str, int]) -> None:
-        """A delivery was recorded, with these results and these values left out."""
+        """Count a recorded delivery: its events by result, and the invalid values that were left out by field."""
         for result, amount in results.items():
             self.received.labels(source, result.value).inc(amount)
         for field, amount in anomalies.items():

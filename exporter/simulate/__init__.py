@@ -1,6 +1,6 @@
-"""An organisation that does not exist, and Adobe telling of it: for demonstrations and tests.
+"""A made-up organisation whose notifications are sent like Adobe's, for demonstrations and tests.
 
-Nothing here knows how the exporter reads a notification: what both know is Adobe's documents, so that one can be held
-against the other. The chain: organisation (flows) > runs > timeline (what is told, and when) > deliveries (late, twice,
-in batches) > payloads and envelopes (Adobe's words) > signing > sender.
+Nothing here uses the exporter's own parser. Both sides implement Adobe's documents independently, so that tests can
+compare one with the other. The steps: organisation (flows), runs, timeline (notifications and their times), deliveries
+(late, repeated, in batches), payloads and envelopes (Adobe's JSON), signing, sender.
 """

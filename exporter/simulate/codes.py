@@ -1,10 +1,9 @@
-"""Error codes that Platform really reports, by the kind of flow that reports them.
+"""Error codes that Experience Platform reports, by the kind of flow that reports them.
 
-The codes are facts of Adobe's public documents, each named beside it; what the messages say is told in our own words.
-The codes of the Flow Service's and the Sources API's own answers (`1101-404` and the like) are not here: requests get
-them, runs do not.
+The codes come from Adobe's public documents, which a comment names. The messages are our own. The codes of answers of
+the Flow Service and the Sources API (`1101-404` and the like) are not here, because requests get them and runs do not.
 
-Sans-I/O.
+No I/O.
 """
 
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from exporter.model import FlowKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """Why a run failed, as it is told: an error, and what lies beneath it."""
+class ErrorCause:
+    """The error that a run reports, with the nested error that explains it."""
 
     code: str
     message: str
     detail_code: str | None = None
-    """The nested error's code, where the outer one only says in which step it happened."""
+    """The code of the nested error, if the outer one only names the step that failed."""
     detail: str = ""
 
 
@@ -33,34 +32,34 @@ class Trouble:
 _COPY: Final = "Data could not be copied from the source."
 _PROCESSING: Final = "The copied data could not be parsed, validated or transformed."
 
-FAILURES: Final[dict[FlowKind, tuple[Trouble, ...]]] = {
+FAILURES: Final[dict[FlowKind, tuple[ErrorCause, ...]]] = {
     FlowKind.SOURCE: (
-        Trouble(
+        ErrorCause(
             code="CONNECTOR-1001-500",
             message=_COPY,
             detail_code="2200",
             detail="The connection to sftp.partner.example timed out: 203.0.113.14 did not answer.",
         ),
-        Trouble(
+        ErrorCause(
             code="CONNECTOR-2001-500",
             message=_PROCESSING,
             detail_code="133",
             detail="No files were found for this batch.",
         ),
-        Trouble(
+        ErrorCause(
             code="CONNECTOR-2001-500",
             message=_PROCESSING,
             detail_code="INGEST-1401-400",
             detail="Row 48213 is damaged and can't be read.",
         ),
-        Trouble(code="CONNECTOR-3001-500", message="The batch could not be created through bulk ingestion."),
-        Trouble(
+        ErrorCause(code="CONNECTOR-3001-500", message="The batch could not be created through bulk ingestion."),
+        ErrorCause(
             code="CTOR-2001-500",
             message="The promotion step failed.",
             detail_code="INGEST-1205-400",
             detail="The target schema has no field loyalty_tier.",
         ),
-        Trouble(
+        ErrorCause(
             code="CONNECTOR-2001-500",
             message=_PROCESSING,
             detail_code="106",
@@ -68,42 +67,42 @@ FAILURES: Final[dict[FlowKind, tuple[Trouble, ...]]] = {
         ),
     ),
     FlowKind.IDENTITY: (
-        Trouble(code="UPINGT-007012-400", message="An ECID is not valid: it has letters in it."),
-        Trouble(code="UPINGT-007002-500", message="Identity ingestion of the batch failed."),
+        ErrorCause(code="UPINGT-007012-400", message="An ECID is not valid: it has letters in it."),
+        ErrorCause(code="UPINGT-007002-500", message="Identity ingestion of the batch failed."),
     ),
     FlowKind.PROFILE: (
-        Trouble(
+        ErrorCause(
             code="UPINGT-007002-500",
             message="Profile ingestion of the batch failed.",
             detail_code="UPINGT-007012-400",
             detail="An ECID is not valid.",
         ),
     ),
-    FlowKind.SEGMENT: (Trouble(code="Unknown error code", message="The evaluation of audiences failed."),),
+    FlowKind.SEGMENT: (ErrorCause(code="Unknown error code", message="The evaluation of audiences failed."),),
     FlowKind.DESTINATION: (
-        Trouble(code="ACTBTC-1105-400", message="The incremental dataset of the export was not found."),
-        Trouble(code="ACTIVATION_BATCH-0000-FAILED", message="The export job was aborted."),
-        Trouble(code="ACTSVC-9001-500", message="Processing failed: the destination's metadata don't fit the data."),
+        ErrorCause(code="ACTBTC-1105-400", message="The incremental dataset of the export was not found."),
+        ErrorCause(code="ACTIVATION_BATCH-0000-FAILED", message="The export job was aborted."),
+        ErrorCause(code="ACTSVC-9001-500", message="Processing failed: the destination's metadata don't fit the data."),
     ),
-    FlowKind.QUERY: (Trouble(code="42602", message="The reference 'id' is ambiguous: orders.id or customers.id?"),),
-    FlowKind.UNKNOWN: (Trouble(code="CONNECTOR-2001-500", message=_PROCESSING),),
+    FlowKind.QUERY: (ErrorCause(code="42602", message="The reference 'id' is ambiguous: orders.id or customers.id?"),),
+    FlowKind.UNKNOWN: (ErrorCause(code="CONNECTOR-2001-500", message=_PROCESSING),),
 }
-"""What makes a run fail."""
+"""The errors of failed runs."""
 
 _REJECTED_ROWS: Final = (
-    Trouble(
+    ErrorCause(
         code="CONNECTOR-2001-500",
         message=_PROCESSING,
         detail_code="INGEST-1212-400",
         detail="Some rows had errors; the others were ingested.",
     ),
-    Trouble(
+    ErrorCause(
         code="CONNECTOR-2001-500",
         message=_PROCESSING,
         detail_code="MAPPER-3700-400",
         detail="The mapping of birthDate failed: 31.02.1990 is no date.",
     ),
-    Trouble(
+    ErrorCause(
         code="CONNECTOR-2001-500",
         message=_PROCESSING,
         detail_code="INGEST-1555-400",
@@ -111,15 +110,15 @@ _REJECTED_ROWS: Final = (
     ),
 )
 
-REJECTIONS: Final[dict[FlowKind, tuple[Trouble, ...]]] = {
+REJECTIONS: Final[dict[FlowKind, tuple[ErrorCause, ...]]] = {
     **FAILURES,
     FlowKind.SOURCE: _REJECTED_ROWS,
     FlowKind.UNKNOWN: _REJECTED_ROWS,
     FlowKind.IDENTITY: (FAILURES[FlowKind.IDENTITY][0],),
-    FlowKind.PROFILE: (Trouble(code="UPINGT-007012-400", message="Some ECIDs are not valid."),),
+    FlowKind.PROFILE: (ErrorCause(code="UPINGT-007012-400", message="Some ECIDs are not valid."),),
 }
-"""What makes a run leave some of its records out, and succeed with the others."""
+"""The errors of runs that left some records out and succeeded with the others."""
 
 SKIPPED_CODE: Final = "ACTIVATION_BATCH-0000-SKIP"
-"""Told of records that were left out on purpose; no error."""
+"""The code of records that were left out on purpose. It is no error."""
 SKIPPED_MESSAGE: Final = "These records did not match the attribute filter."

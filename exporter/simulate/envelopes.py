@@ -1,10 +1,11 @@
-"""A delivery's headers and body: what Adobe wraps around its notices.
+"""Makes the headers and the body of a delivery, with Adobe's envelopes around the notifications.
 
-The rule: each event says whom it is for, under the new and the deprecated name of the field, as Adobe sends them
-(adobe.md A3); a single event without a wrapper has its id and code in the headers (A2). Wrappers: `{event_id, event}`,
-CloudEvents (whose own `id` is not the event's), messages of the older failures, and arrays of up to 20 (A5).
+The rule: each event names its recipient, under the new and the deprecated name of the field, as Adobe does
+(docs/adobe.md, "Signatures"). A single event without an envelope has its id and code in the headers ("Headers").
+Envelopes are `{event_id, event}`, CloudEvents (whose own `id` is not the event's), the messages of older failures, and
+arrays of up to 20 events ("Bodies").
 
-Sans-I/O.
+No I/O.
 """
 
 import json
@@ -12,89 +13,89 @@ from typing import Any, Final
 
 from exporter.model import Status
 from exporter.simulate.clock import Clock
-from exporter.simulate.deliveries import Delivery, Item
-from exporter.simulate.organisation import ORGANISATION, Style, Wrapper, identifier
+from exporter.simulate.deliveries import Item, SimulatedDelivery
+from exporter.simulate.organisation import ORGANISATION, Envelope, Style, identifier
 from exporter.simulate.payload_fields import Node, event_code, iso
-from exporter.simulate.payloads import told
-from exporter.simulate.timeline import RunTold
+from exporter.simulate.payloads import payload
+from exporter.simulate.timeline import RunNotification
 
 _JSON: Final = "application/json; charset=utf-8"
 _CLOUD_EVENTS: Final = "application/cloudevents+json; charset=UTF-8"
 
 
-def body(delivery: Delivery, clock: Clock, client_id: str | None) -> bytes:
-    """What is posted."""
+def body(delivery: SimulatedDelivery, clock: Clock, client_id: str | None) -> bytes:
+    """The body of a POST."""
     wrapped = [_wrapped(item, clock, client_id) for item in delivery.items]
     document: Any = wrapped if delivery.is_batch or _is_message(delivery.items[0]) else wrapped[0]
     return json.dumps(document, ensure_ascii=False).encode()
 
 
-def headers(delivery: Delivery, attempt: int) -> dict[str, str]:
-    """What goes with it, but for signatures; `attempt` counts from 0 and makes the ids of each differ."""
+def headers(delivery: SimulatedDelivery, attempt: int) -> dict[str, str]:
+    """The headers of a POST, without signatures. `attempt` counts from 0, and each attempt has other ids."""
     first = delivery.items[0]
-    is_cloud_event = _wrapper(first) is Wrapper.CLOUD_EVENT
+    is_cloud_event = _envelope(first) is Envelope.CLOUD_EVENT
     found = {
         "content-type": _CLOUD_EVENTS if is_cloud_event else _JSON,
         "user-agent": "Adobe/1.0",
-        # Adobe's own, without the two that only some servers know.
+        # The headers that Adobe sends, without two that only some servers know.
         "accept-encoding": "identity",
         "x-adobe-provider": f"simulated_{ORGANISATION}",
         "x-adobe-delivery-id": identifier(first.event_id, first.is_copy, attempt, "delivery"),
         "x-request-id": identifier(first.event_id, first.is_copy, attempt, "request"),
     }
     if not delivery.is_batch:
-        found |= {"x-adobe-event-id": first.event_id, "x-adobe-event-code": event_code(first.notice)}
+        found |= {"x-adobe-event-id": first.event_id, "x-adobe-event-code": event_code(first.notification)}
     attempts = delivery.attempts_before + attempt
     if attempts:
         found["x-adobe-retry-count"] = str(attempts)
     return found
 
 
-def _wrapper(item: Item) -> Wrapper:
-    """The older notifications have a wrapper of their own."""
-    part = item.notice.flow.part
-    return part.wrapper if part.style is Style.EVENT else Wrapper.ADOBE_IO
+def _envelope(item: Item) -> Envelope:
+    """The envelope of an event. The older notifications have always the same."""
+    template = item.notification.flow.template
+    return template.envelope if template.style is Style.EVENT else Envelope.ADOBE_IO
 
 
 def _is_message(item: Item) -> bool:
-    """Whether it is told as one of FlowService's messages: runs that failed, in the older styles."""
-    notice = item.notice
+    """Whether the event is sent as a message of FlowService: a failed run in one of the older styles."""
+    notification = item.notification
     return (
-        isinstance(notice, RunTold)
-        and notice.status is Status.FAILED
-        and notice.flow.part.style in {Style.XDM, Style.MESSAGES}
+        isinstance(notification, RunNotification)
+        and notification.status is Status.FAILED
+        and notification.flow.template.style in {Style.XDM, Style.MESSAGES}
     )
 
 
 def _wrapped(item: Item, clock: Clock, client_id: str | None) -> Node:
-    notice = item.notice
-    inner = told(notice, clock)
+    notification = item.notification
+    inner = payload(notification, clock)
     if _is_message(item):
         return _message(item, inner, clock) | _recipient(client_id)
-    match _wrapper(item):
-        case Wrapper.ADOBE_IO:
+    match _envelope(item):
+        case Envelope.ADOBE_IO:
             return {"event_id": item.event_id, "event": inner} | _recipient(client_id)
-        case Wrapper.CLOUD_EVENT:
+        case Envelope.CLOUD_EVENT:
             return {
                 "specversion": "1.0",
-                "type": event_code(notice),
+                "type": event_code(notification),
                 "source": f"urn:uuid:{identifier(ORGANISATION, 'source')}",
                 "id": identifier(item.event_id, "cloud event"),
-                "time": iso(clock.real(notice.at)),
+                "time": iso(clock.real(notification.at)),
                 "datacontenttype": "application/json",
                 "data": inner,
                 "eventid": item.event_id,
                 "event_id": item.event_id,
             } | _recipient(client_id)
-        case Wrapper.BARE:
+        case Envelope.BARE:
             return inner | _recipient(client_id)
 
 
 def _message(item: Item, inner: Node, clock: Clock) -> Node:
-    """A run that failed, as FlowService's message; the later style puts it into `messages`."""
-    notice = item.notice
-    is_xdm = notice.flow.part.style is Style.XDM
-    at = clock.real(notice.at)
+    """A failed run as a message of FlowService. The later of the older styles puts it into `messages`."""
+    notification = item.notification
+    is_xdm = notification.flow.template.style is Style.XDM
+    at = clock.real(notification.at)
     message: Node = {
         "msgType": "eventNotification",
         "version": "1.0",
@@ -104,7 +105,7 @@ def _message(item: Item, inner: Node, clock: Clock) -> Node:
         "provider": "FlowService",
         "_eventNotificationMeta": {
             "category": "flowRun" if is_xdm else "Platform Notifications",
-            "type": event_code(notice),
+            "type": event_code(notification),
         },
         "value": inner,
     }

@@ -1,6 +1,6 @@
-"""The host of the public keys, in the place of Adobe's: `serve --adobe.keys-url` is pointed at it.
+"""Serves the public keys instead of Adobe's host, for `serve --adobe.keys-url`.
 
-The rule: a key's path answers with its PEM, anything else with 404. Signals are the program's, not the server's.
+The path of a key answers with its PEM, and any other path with 404. The program handles signals, not this server.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
 
 
 class KeyServer:
-    """Serves public keys on a socket that listens, for as long as it is entered."""
+    """Serves public keys on a listening socket while the context is entered."""
 
     def __init__(self, listening: socket.socket, keys: Mapping[str, bytes]) -> None:
         """`keys`: PEM by path."""

@@ -1,10 +1,10 @@
-"""Runs as the two older kinds of source notifications have them.
+"""Makes runs in the two older formats of source notifications.
 
-Facts: adobe.md B2, the columns of the notifications. The oldest has milliseconds, prefixed fields in its failures, and
-there a start in seconds beside an end in milliseconds. Its successor has seconds; its failures know neither their end
-nor their size (-1). Neither names the flow.
+The formats are documented in docs/adobe.md, "Payloads". The oldest has milliseconds. Its failures have prefixed fields,
+with a start in seconds beside an end in milliseconds. Its successor has seconds, and its failures have no end and a
+size of -1. Neither has the flow's name.
 
-Sans-I/O.
+No I/O.
 """
 
 from collections.abc import Callable
@@ -23,18 +23,18 @@ from exporter.simulate.payload_fields import (
     summaries,
 )
 from exporter.simulate.runs import Run, Step
-from exporter.simulate.timeline import RunTold
+from exporter.simulate.timeline import RunNotification
 
 _STEPS: Final = {"copy": "copyActivity", "promotion": "promotionActivity"}
-_NONSENSE_TIME: Final = 87473822
-"""What one of Adobe's samples has for a time."""
+_INVALID_TIME: Final = 87473822
+"""The value of this time in one of Adobe's samples, which is no valid time."""
 
 
-def older_run(notice: RunTold, shift: int) -> Node:
-    """A run that ended; `shift` leads from simulated moments to milliseconds since 1970."""
-    if notice.status is not Status.FAILED:
-        return _success(notice, shift)
-    return (_xdm_failure if notice.flow.part.style is Style.XDM else _failure)(notice, shift)
+def legacy_run(notification: RunNotification, shift: int) -> Node:
+    """A run that ended. `shift` added to a simulated moment gives milliseconds since 1970."""
+    if notification.status is not Status.FAILED:
+        return _success(notification, shift)
+    return (_xdm_failure if notification.flow.template.style is Style.XDM else _failure)(notification, shift)
 
 
 def _seconds(moment: int) -> int:
@@ -45,15 +45,15 @@ def _milliseconds(moment: int) -> int:
     return moment
 
 
-def _success(notice: RunTold, shift: int) -> Node:
-    run, started, ended = notice.run, notice.run.started + shift, notice.at + shift
-    unit = _milliseconds if notice.flow.part.style is Style.XDM else _seconds
-    outer, beneath = errors(run.trouble)
-    status = status_summary(run, notice.status)
+def _success(notification: RunNotification, shift: int) -> Node:
+    run, started, ended = notification.run, notification.run.started + shift, notification.at + shift
+    unit = _milliseconds if notification.flow.template.style is Style.XDM else _seconds
+    outer, nested = errors(run.cause)
+    status = status_summary(run, notification.status)
     if outer:
-        status |= {"errors": outer, "extensions": {"errors": beneath}}
+        status |= {"errors": outer, "extensions": {"errors": nested}}
     return {
-        **catalogue_fields(notice.flow, started, ended),
+        **catalogue_fields(notification.flow, started, ended),
         "id": run.run_id,
         "providerRefId": run.run_id[:8],
         "metrics": {
@@ -64,22 +64,22 @@ def _success(notice: RunTold, shift: int) -> Node:
         "activities": [_step(step, shift, unit, {"status": "success"}) for step in run.steps],
         "slaCreatedAt": ended,
         "processStartTime": ended,
-        "header": header(event_code(notice), NOTIFICATIONS),
+        "header": header(event_code(notification), NOTIFICATIONS),
     }
 
 
-def _failure(notice: RunTold, shift: int) -> Node:
-    run = notice.run
-    outer, beneath = errors(run.trouble)
-    failed_step = {**status_summary(run, notice.status), "errors": outer, "extensions": {"errors": beneath}}
+def _failure(notification: RunNotification, shift: int) -> Node:
+    run = notification.run
+    outer, nested = errors(run.cause)
+    failed_step = {**status_summary(run, notification.status), "errors": outer, "extensions": {"errors": nested}}
     return {
-        **catalogue_fields(notice.flow, run.started + shift, notice.at + shift),
+        **catalogue_fields(notification.flow, run.started + shift, notification.at + shift),
         "id": run.run_id,
         "metrics": {
             "durationSummary": {"startedAtUTC": run.started + shift},
             "sizeSummary": {"inputBytes": -1},
             "fileSummary": {"inputFileCount": -1},
-            "statusSummary": {**status_summary(run, notice.status), "errors": outer},
+            "statusSummary": {**status_summary(run, notification.status), "errors": outer},
         },
         "activities": [_step(step, shift, _milliseconds, failed_step) for step in run.steps[-1:]],
     }
@@ -88,29 +88,32 @@ def _failure(notice: RunTold, shift: int) -> Node:
 def _step(step: Step, shift: int, unit: Callable[[int], int], status: Node) -> Node:
     return {
         "id": _STEPS[step.name],
-        "updatedAtUTC": _NONSENSE_TIME,
+        "updatedAtUTC": _INVALID_TIME,
         "durationSummary": {"startedAtUTC": unit(step.started + shift), "completedAtUTC": unit(step.ended + shift)},
         "recordSummary": {},
         "statusSummary": status,
     }
 
 
-def _xdm_failure(notice: RunTold, shift: int) -> Node:
-    run: Run = notice.run
-    outer, beneath = errors(run.trouble, text="description")
+def _xdm_failure(notification: RunNotification, shift: int) -> Node:
+    run: Run = notification.run
+    outer, nested = errors(run.cause, text="description")
     return {
-        "xdm:flowId": notice.flow.flow_id,
+        "xdm:flowId": notification.flow.flow_id,
         "xdm:flowRunId": run.run_id,
         "xdm:imsOrg": ORGANISATION,
-        "xdm:sandboxName": notice.flow.sandbox,
+        "xdm:sandboxName": notification.flow.sandbox,
         "xdm:metrics": {
-            "durationSummary": {"startedAtUTC": _seconds(run.started + shift), "completedAtUTC": notice.at + shift},
+            "durationSummary": {
+                "startedAtUTC": _seconds(run.started + shift),
+                "completedAtUTC": notification.at + shift,
+            },
             **summaries(run),
             "statusSummary": {
-                **status_summary(run, notice.status),
+                **status_summary(run, notification.status),
                 "errors": outer,
-                # What is wrong with several fields is told once for each.
-                "extensions": {"errors": beneath * 2},
+                # Adobe repeats the error for each field that it concerns.
+                "extensions": {"errors": nested * 2},
             },
         },
     }

@@ -1,24 +1,24 @@
-"""An organisation: its flows, each with what it does, how often, how much, and what is wrong with it.
+"""The flows of a made-up organisation: what each does, how often, how much, and how it misbehaves.
 
-The rule: the same seed and number of flows give the same organisation, letter for letter. Flows are dealt from a table
-of parts to play, the most telling first, so that a few dozen of them show everything that Adobe can tell of.
+The rule: the same seed and number of flows give exactly the same organisation. Flows are made from a table of
+templates, so that a few dozen of them cover everything that Adobe can notify of.
 
-Sans-I/O.
+No I/O.
 """
 
-import random
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from random import Random
 from typing import Final
 
 from exporter.model import FlowKind
 
 ORGANISATION: Final = "SIMULATED000000000000000@AdobeOrg"
-"""Says on every series that it is about nobody."""
+"""The organisation's id. It is on every info series and shows that the data is made up."""
 SANDBOXES: Final = ("prod", "prod", "stage", "prod", "dev emea")
-"""Dealt in turn; sandbox names may hold blanks (adobe.md D)."""
+"""Assigned in turn. Sandbox names may contain blanks (docs/adobe.md, "Error codes")."""
 
 SECOND: Final = 1000
 MINUTE: Final = 60 * SECOND
@@ -27,43 +27,43 @@ DAY: Final = 24 * HOUR
 """Milliseconds, as all times and durations here."""
 
 
-class Habit(StrEnum):
-    """What is wrong with a flow."""
+class Behaviour(StrEnum):
+    """How a flow misbehaves."""
 
     STEADY = "steady"
     FLAKY = "flaky"
     """Fails now and then, and recovers."""
     FAILING = "failing"
-    """Fails for days on end, until somebody mends it."""
+    """Fails for days, until somebody repairs it."""
     STUCK = "stuck"
-    """Has runs that begin and never end."""
+    """Has runs that start and never end."""
     SILENT = "silent"
-    """Was switched off on its fourth day, and nobody was told."""
+    """Is switched off on its fourth day."""
     EMPTY = "empty"
-    """Succeeds, and has read nothing."""
+    """Succeeds without reading a record."""
     SLOW = "slow"
     """Has days on which everything takes long."""
-    ROUGH = "rough"
-    """Its data has errors: some records are left out."""
+    LOSSY = "lossy"
+    """Leaves out some records, because its data has errors."""
     CANCELLED = "cancelled"
     """Is stopped by people now and then."""
-    ODD = "odd"
-    """Ends in a state that no document knows."""
+    UNDOCUMENTED = "undocumented"
+    """Ends in a state that is in none of Adobe's documents."""
 
 
 class Style(StrEnum):
-    """Which of Adobe's documents describes its notifications (adobe.md B1 and B2)."""
+    """Which of Adobe's formats its notifications have (docs/adobe.md, "Event codes" and "Payloads")."""
 
     XDM = "xdm"
-    """The oldest: milliseconds; failures as an array of messages with prefixed fields."""
+    """The oldest: milliseconds, and failures as an array of messages with prefixed fields."""
     MESSAGES = "messages"
-    """Its successor: seconds; failures within `messages`."""
+    """Its successor: seconds, and failures within `messages`."""
     EVENT = "event"
-    """The present one, of the alert rules: the run itself, named, also when it begins."""
+    """The current format, that of the alert rules: the run itself with the flow's name, also when it starts."""
 
 
-class Wrapper(StrEnum):
-    """What stands around an event (adobe.md A5)."""
+class Envelope(StrEnum):
+    """The JSON around an event (docs/adobe.md, "Bodies")."""
 
     BARE = "bare"
     ADOBE_IO = "adobe_io"
@@ -71,8 +71,8 @@ class Wrapper(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cadence:
-    """When a flow begins its runs: every `interval`, at most `hours` of a day (from, to), `burst` runs at once."""
+class Schedule:
+    """When a flow starts its runs: every `interval`, only in `hours` of the day (from, to), `burst` runs at once."""
 
     interval: int
     hours: tuple[int, int] = (0, 24)
@@ -80,7 +80,7 @@ class Cadence:
     burst: int = 1
 
     def starts(self, offset: int) -> Iterator[int]:
-        """The slots, from the beginning of time on, each with an offset of the flow's own."""
+        """The start times from the beginning of the simulation on, shifted by the flow's offset."""
         slot = offset % self.interval
         while True:
             day, in_day = divmod(slot, DAY)
@@ -91,189 +91,222 @@ class Cadence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A part to play: everything about a flow but its size, its ids and its sandbox."""
+class FlowTemplate:
+    """Everything about a flow except its size, its ids and its sandbox."""
 
     kind: FlowKind
     name: str
-    cadence: Cadence
-    habit: Habit = Habit.STEADY
+    schedule: Schedule
+    behaviour: Behaviour = Behaviour.STEADY
     style: Style = Style.EVENT
-    wrapper: Wrapper = Wrapper.ADOBE_IO
+    envelope: Envelope = Envelope.ADOBE_IO
     connector: str = "SFTP"
     duration: int = 4 * MINUTE
-    """Milliseconds that a run usually takes."""
+    """The usual duration of a run in milliseconds."""
     records: int = 10_000
     is_streaming: bool = False
-    """Whether it tells of windows of an hour, rather than of runs that somebody started."""
+    """Whether its runs are windows of an hour."""
     is_scheduled: bool = False
-    """Whether its runs are announced before they begin."""
+    """Whether its runs are reported as queued before they start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
+class SimulatedFlow:
     """One flow in one sandbox."""
 
     number: int
-    part: Part
+    template: FlowTemplate
     flow_id: str
     name: str
     sandbox: str
     sandbox_id: str
     offset: int
-    """When in its interval it begins (milliseconds)."""
+    """The time within its interval at which its runs start (milliseconds)."""
     records: int
     bytes_per_record: int
 
 
-_QUARTER_HOURLY: Final = Cadence(interval=15 * MINUTE)
-_HOURLY: Final = Cadence(interval=HOUR)
-_TWO_HOURLY: Final = Cadence(interval=2 * HOUR)
-_SIX_HOURLY: Final = Cadence(interval=6 * HOUR)
-_DAILY: Final = Cadence(interval=DAY)
-_OFFICE: Final = Cadence(interval=HOUR, hours=(8, 18), is_idle_at_weekends=True)
-_FIVE_A_NIGHT: Final = Cadence(interval=DAY, burst=5)
+_QUARTER_HOURLY: Final = Schedule(interval=15 * MINUTE)
+_HOURLY: Final = Schedule(interval=HOUR)
+_TWO_HOURLY: Final = Schedule(interval=2 * HOUR)
+_SIX_HOURLY: Final = Schedule(interval=6 * HOUR)
+_DAILY: Final = Schedule(interval=DAY)
+_OFFICE: Final = Schedule(interval=HOUR, hours=(8, 18), is_idle_at_weekends=True)
+_FIVE_A_NIGHT: Final = Schedule(interval=DAY, burst=5)
 
-PARTS: Final = (
-    Part(kind=FlowKind.SOURCE, name="CRM contacts (SFTP)", cadence=_HOURLY, habit=Habit.FLAKY),
-    Part(
+TEMPLATES: Final = (
+    FlowTemplate(kind=FlowKind.SOURCE, name="CRM contacts (SFTP)", schedule=_HOURLY, behaviour=Behaviour.FLAKY),
+    FlowTemplate(
         kind=FlowKind.SOURCE,
         name="Orders EU",
-        cadence=_HOURLY,
-        habit=Habit.FAILING,
+        schedule=_HOURLY,
+        behaviour=Behaviour.FAILING,
         style=Style.MESSAGES,
         connector="Azure Blob",
     ),
-    Part(kind=FlowKind.IDENTITY, name="Datalake to identity", cadence=_HOURLY, duration=20 * MINUTE),
-    Part(
+    FlowTemplate(kind=FlowKind.IDENTITY, name="Datalake to identity", schedule=_HOURLY, duration=20 * MINUTE),
+    FlowTemplate(
         kind=FlowKind.PROFILE,
         name="Datalake to profile",
-        cadence=_HOURLY,
-        habit=Habit.FLAKY,
+        schedule=_HOURLY,
+        behaviour=Behaviour.FLAKY,
         duration=25 * MINUTE,
-        wrapper=Wrapper.BARE,
+        envelope=Envelope.BARE,
     ),
-    Part(
+    FlowTemplate(
         kind=FlowKind.DESTINATION,
         name="Loyalty audience to S3",
-        cadence=_FIVE_A_NIGHT,
-        habit=Habit.ROUGH,
+        schedule=_FIVE_A_NIGHT,
+        behaviour=Behaviour.LOSSY,
         is_scheduled=True,
-        wrapper=Wrapper.BARE,
+        envelope=Envelope.BARE,
     ),
-    Part(
+    FlowTemplate(
         kind=FlowKind.SEGMENT,
         name="Nightly audiences",
-        cadence=_SIX_HOURLY,
-        habit=Habit.FLAKY,
+        schedule=_SIX_HOURLY,
+        behaviour=Behaviour.FLAKY,
         duration=50 * MINUTE,
         records=400_000,
     ),
-    Part(
+    FlowTemplate(
         kind=FlowKind.QUERY,
         name="INSERT INTO churn_scores\nSELECT id, score FROM events WHERE day = current_date",
-        cadence=_TWO_HOURLY,
-        habit=Habit.FLAKY,
+        schedule=_TWO_HOURLY,
+        behaviour=Behaviour.FLAKY,
         records=45_000,
     ),
-    Part(kind=FlowKind.SOURCE, name="Web shop returns", cadence=_HOURLY, habit=Habit.ROUGH, connector="Maria DB"),
-    Part(kind=FlowKind.SOURCE, name="Store visits", cadence=_SIX_HOURLY, habit=Habit.STUCK, connector="Snowflake"),
-    Part(kind=FlowKind.SOURCE, name="Call centre", cadence=_HOURLY, habit=Habit.SILENT, connector="Salesforce"),
-    Part(kind=FlowKind.SOURCE, name="Price list", cadence=_SIX_HOURLY, habit=Habit.EMPTY, records=2_500),
-    Part(
+    FlowTemplate(
+        kind=FlowKind.SOURCE, name="Web shop returns", schedule=_HOURLY, behaviour=Behaviour.LOSSY, connector="Maria DB"
+    ),
+    FlowTemplate(
+        kind=FlowKind.SOURCE,
+        name="Store visits",
+        schedule=_SIX_HOURLY,
+        behaviour=Behaviour.STUCK,
+        connector="Snowflake",
+    ),
+    FlowTemplate(
+        kind=FlowKind.SOURCE, name="Call centre", schedule=_HOURLY, behaviour=Behaviour.SILENT, connector="Salesforce"
+    ),
+    FlowTemplate(
+        kind=FlowKind.SOURCE, name="Price list", schedule=_SIX_HOURLY, behaviour=Behaviour.EMPTY, records=2_500
+    ),
+    FlowTemplate(
         kind=FlowKind.SOURCE,
         name="Product feed",
-        cadence=_SIX_HOURLY,
-        habit=Habit.SLOW,
+        schedule=_SIX_HOURLY,
+        behaviour=Behaviour.SLOW,
         duration=40 * MINUTE,
         records=3_000_000,
     ),
-    Part(kind=FlowKind.DESTINATION, name="Consent to partner", cadence=_TWO_HOURLY, habit=Habit.CANCELLED),
-    Part(
+    FlowTemplate(
+        kind=FlowKind.DESTINATION, name="Consent to partner", schedule=_TWO_HOURLY, behaviour=Behaviour.CANCELLED
+    ),
+    FlowTemplate(
         kind=FlowKind.SOURCE,
         name="Newsletter clicks",
-        cadence=_TWO_HOURLY,
-        habit=Habit.ODD,
-        wrapper=Wrapper.CLOUD_EVENT,
+        schedule=_TWO_HOURLY,
+        behaviour=Behaviour.UNDOCUMENTED,
+        envelope=Envelope.CLOUD_EVENT,
     ),
-    Part(
+    FlowTemplate(
         kind=FlowKind.SOURCE,
         name="Loyalty points",
-        cadence=_QUARTER_HOURLY,
-        habit=Habit.FLAKY,
+        schedule=_QUARTER_HOURLY,
+        behaviour=Behaviour.FLAKY,
         style=Style.XDM,
         connector="Amazon S3",
         duration=90 * SECOND,
     ),
-    Part(
+    FlowTemplate(
         kind=FlowKind.DESTINATION,
         name="Abandoned baskets (streaming)",
-        cadence=_HOURLY,
+        schedule=_HOURLY,
         is_streaming=True,
-        habit=Habit.FLAKY,
-        wrapper=Wrapper.CLOUD_EVENT,
+        behaviour=Behaviour.FLAKY,
+        envelope=Envelope.CLOUD_EVENT,
     ),
-    Part(kind=FlowKind.UNKNOWN, name="Mobile events (streaming)", cadence=_HOURLY, is_streaming=True, records=900_000),
-    Part(
+    FlowTemplate(
+        kind=FlowKind.UNKNOWN, name="Mobile events (streaming)", schedule=_HOURLY, is_streaming=True, records=900_000
+    ),
+    FlowTemplate(
         kind=FlowKind.SOURCE,
         name="Survey answers",
-        cadence=_OFFICE,
+        schedule=_OFFICE,
         style=Style.MESSAGES,
-        habit=Habit.ROUGH,
+        behaviour=Behaviour.LOSSY,
         records=300,
     ),
-    Part(
+    FlowTemplate(
         kind=FlowKind.DESTINATION,
         name="Daily suppression list",
-        cadence=_DAILY,
-        habit=Habit.SLOW,
+        schedule=_DAILY,
+        behaviour=Behaviour.SLOW,
         duration=100 * MINUTE,
     ),
-    Part(kind=FlowKind.PROFILE, name="Datalake to profile (events)", cadence=_TWO_HOURLY, habit=Habit.ROUGH),
-    Part(kind=FlowKind.IDENTITY, name="Datalake to identity (web)", cadence=_TWO_HOURLY, habit=Habit.FLAKY),
-    Part(kind=FlowKind.SOURCE, name="Ad spend", cadence=_DAILY, style=Style.XDM, habit=Habit.STEADY, connector="FTP"),
-    Part(kind=FlowKind.SOURCE, name="POS transactions", cadence=_QUARTER_HOURLY, wrapper=Wrapper.CLOUD_EVENT),
-    Part(
-        kind=FlowKind.SEGMENT, name="Weekend audiences", cadence=_DAILY, habit=Habit.FLAKY, wrapper=Wrapper.CLOUD_EVENT
+    FlowTemplate(
+        kind=FlowKind.PROFILE, name="Datalake to profile (events)", schedule=_TWO_HOURLY, behaviour=Behaviour.LOSSY
+    ),
+    FlowTemplate(
+        kind=FlowKind.IDENTITY, name="Datalake to identity (web)", schedule=_TWO_HOURLY, behaviour=Behaviour.FLAKY
+    ),
+    FlowTemplate(
+        kind=FlowKind.SOURCE,
+        name="Ad spend",
+        schedule=_DAILY,
+        style=Style.XDM,
+        behaviour=Behaviour.STEADY,
+        connector="FTP",
+    ),
+    FlowTemplate(
+        kind=FlowKind.SOURCE, name="POS transactions", schedule=_QUARTER_HOURLY, envelope=Envelope.CLOUD_EVENT
+    ),
+    FlowTemplate(
+        kind=FlowKind.SEGMENT,
+        name="Weekend audiences",
+        schedule=_DAILY,
+        behaviour=Behaviour.FLAKY,
+        envelope=Envelope.CLOUD_EVENT,
     ),
 )
-"""Everything occurs where there are as many flows as parts."""
+"""Every kind, behaviour, style, envelope and sandbox occurs if there are as many flows as templates."""
 
 
-def organisation(seed: int, count: int) -> tuple[Flow, ...]:
-    """The flows of a seed's organisation; the first of a larger one are those of a smaller one."""
+def organisation(seed: int, count: int) -> tuple[SimulatedFlow, ...]:
+    """The flows of a seed's organisation. The flows of a smaller organisation are the first of a larger one."""
     sandbox_ids = {name: identifier(seed, "sandbox", name) for name in dict.fromkeys(SANDBOXES)}
     return tuple(_flow(seed, number, sandbox_ids) for number in range(count))
 
 
-def _flow(seed: int, number: int, sandbox_ids: dict[str, str]) -> Flow:
-    chance = dice(seed, "flow", number)
-    turn, place = divmod(number, len(PARTS))
-    part = PARTS[place]
+def _flow(seed: int, number: int, sandbox_ids: dict[str, str]) -> SimulatedFlow:
+    random = random_for(seed, "flow", number)
+    turn, place = divmod(number, len(TEMPLATES))
+    template = TEMPLATES[place]
     sandbox = SANDBOXES[number % len(SANDBOXES)]
-    return Flow(
+    return SimulatedFlow(
         number=number,
-        part=part,
-        flow_id=new_id(chance),
-        name=part.name if not turn else f"{part.name} {turn + 1}",
+        template=template,
+        flow_id=new_id(random),
+        name=template.name if not turn else f"{template.name} {turn + 1}",
         sandbox=sandbox,
         sandbox_id=sandbox_ids[sandbox],
-        offset=chance.randrange(part.cadence.interval),
-        records=max(20, round(part.records * chance.lognormvariate(0, 0.5))),
-        bytes_per_record=chance.randint(80, 900),
+        offset=random.randrange(template.schedule.interval),
+        records=max(20, round(template.records * random.lognormvariate(0, 0.5))),
+        bytes_per_record=random.randint(80, 900),
     )
 
 
-def dice(*what: object) -> random.Random:
-    """Chance of its own for each thing, so that one thing more changes no other."""
-    return random.Random("/".join(map(str, what)))
+def random_for(*what: object) -> Random:
+    """A random generator for this thing alone, so that another thing does not change its values."""
+    return Random("/".join(map(str, what)))
 
 
-def new_id(chance: random.Random) -> str:
-    """A UUID."""
-    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+def new_id(random: Random) -> str:
+    """A random UUID."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 def identifier(*what: object) -> str:
-    """The UUID of a thing."""
-    return new_id(dice(*what))
+    """The UUID of a thing, always the same."""
+    return new_id(random_for(*what))

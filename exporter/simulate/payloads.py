@@ -1,10 +1,10 @@
-"""A notice in Adobe's words: the object that a run, an alert or another topic is told as.
+"""Makes the JSON object of a notification: a run, an alert, or an event of another topic.
 
-The rule: shapes, names of fields and oddities are those of Adobe's samples (adobe.md B2): the same error of a run and
-of its activity, errors in each of their places, times as texts in alerts. Moments come from the clock; whatever else a
-run says of time keeps its distance from the moment it is told of.
+The rule: structure, field names and oddities are those of Adobe's samples (docs/adobe.md, "Payloads"). A run and its
+activity report the same error, errors stand in each of their places, alerts have times as texts. The clock converts the
+moment of a notification, and every other time of a run keeps its distance from that moment.
 
-Sans-I/O.
+No I/O.
 """
 
 from typing import Final
@@ -13,11 +13,11 @@ from urllib.parse import quote
 from exporter.model import AlertState, FlowKind, Status
 from exporter.simulate.clock import Clock
 from exporter.simulate.codes import SKIPPED_CODE, SKIPPED_MESSAGE
-from exporter.simulate.legacy_payloads import older_run
+from exporter.simulate.legacy_payloads import legacy_run
 from exporter.simulate.organisation import ORGANISATION, Style, identifier
 from exporter.simulate.payload_fields import (
     OBSERVABILITY,
-    WORDS,
+    STATUS_TEXTS,
     Node,
     catalogue_fields,
     errors,
@@ -31,9 +31,9 @@ from exporter.simulate.payload_fields import (
     summaries,
 )
 from exporter.simulate.runs import Run, Step
-from exporter.simulate.timeline import AlertTold, Notice, OtherTold, RunTold
+from exporter.simulate.timeline import AlertNotification, Notification, OtherNotification, RunNotification
 
-# Ids of activities and their names (adobe.md B2, point 6); the last is one that no document names.
+# Ids and names of activities (docs/adobe.md, "Payloads"). The last one is in no document.
 _STEPS: Final = {
     "copy": ("4f008a00-3a04-11eb-adc1-0242ac120002", "{connector} Copy Activity"),
     "promotion": ("37b34f84-1ada-11eb-adc1-0242ac120002", "Promotion Activity"),
@@ -46,32 +46,32 @@ _STEPS: Final = {
     "query": ("8816f6a2-2533-4dff-9026-c23a27b38691", "Query Activity"),
     "other": ("0b6f3c52-8d1e-4a57-9c40-1f2e3d4c5b6a", "Decryption Activity"),
 }
-_HEADED: Final = frozenset({FlowKind.SOURCE, FlowKind.IDENTITY})
-"""Kinds whose samples name an event code in the event itself."""
+_WITH_HEADER: Final = frozenset({FlowKind.SOURCE, FlowKind.IDENTITY})
+"""The kinds whose samples have an event code in the event itself."""
 _DATA_LAKE_SPEC: Final = "9753525b-82c7-4dce-8a9b-5ccfce2b9876"
 
 
-def told(notice: Notice, clock: Clock) -> Node:
-    """The object that stands within Adobe's wrappers."""
-    shift = clock.real(notice.at) - notice.at
-    match notice:
-        case RunTold() if notice.flow.part.style is not Style.EVENT:
-            return older_run(notice, shift)
-        case RunTold():
-            return _run(notice, shift)
-        case AlertTold():
-            return _alert(notice, clock)
-        case OtherTold():
-            return _other(notice, notice.at + shift)
+def payload(notification: Notification, clock: Clock) -> Node:
+    """The object within Adobe's envelopes."""
+    shift = clock.real(notification.at) - notification.at
+    match notification:
+        case RunNotification() if notification.flow.template.style is not Style.EVENT:
+            return legacy_run(notification, shift)
+        case RunNotification():
+            return _run(notification, shift)
+        case AlertNotification():
+            return _alert(notification, clock)
+        case OtherNotification():
+            return _other(notification, notification.at + shift)
 
 
-def _run(notice: RunTold, shift: int) -> Node:
-    run, kind, has_ended = notice.run, notice.flow.part.kind, notice.status.is_outcome
-    at = notice.at + shift
+def _run(notification: RunNotification, shift: int) -> Node:
+    run, kind, has_ended = notification.run, notification.flow.template.kind, notification.status.is_outcome
+    at = notification.at + shift
     node: Node = {
         "id": run.run_id,
-        **catalogue_fields(notice.flow, run.started + shift if has_ended else at, at),
-        "providerRefId": _reference(notice, shift),
+        **catalogue_fields(notification.flow, run.started + shift if has_ended else at, at),
+        "providerRefId": _reference(notification, shift),
         "etag": f'"{run.run_id[:8]}-0000-0200-0000-{run.run_id[-12:-4]}0000"',
     }
     if kind in {FlowKind.IDENTITY, FlowKind.PROFILE}:
@@ -83,67 +83,67 @@ def _run(notice: RunTold, shift: int) -> Node:
             }
         ]
     if has_ended:
-        node["metrics"] = _metrics(notice, shift)
-        node["activities"] = [_step(run, step, notice.status, shift) for step in run.steps]
+        node["metrics"] = _metrics(notification, shift)
+        node["activities"] = [_step(run, step, notification.status, shift) for step in run.steps]
     else:
-        node["metrics"] = {"statusSummary": status_summary(run, notice.status)}
+        node["metrics"] = {"statusSummary": status_summary(run, notification.status)}
         node["activities"] = []
-    node["flowName"] = notice.flow.name
-    if notice.flow.part.is_streaming:
+    node["flowName"] = notification.flow.name
+    if notification.flow.template.is_streaming:
         node["flowType"] = "streaming"
-    if kind in _HEADED:
-        node["header"] = header(event_code(notice), OBSERVABILITY)
+    if kind in _WITH_HEADER:
+        node["header"] = header(event_code(notification), OBSERVABILITY)
     return node
 
 
-def _reference(notice: RunTold, shift: int) -> str:
-    """What the service that runs it calls the run (adobe.md B2, point 8)."""
-    run, part = notice.run, notice.flow.part
-    if part.is_streaming:
-        return f"{run.started + shift}-{notice.at + shift}"
-    if part.kind is FlowKind.SOURCE:
+def _reference(notification: RunNotification, shift: int) -> str:
+    """The run's id in the service that executes it (docs/adobe.md, "Payloads")."""
+    run, template = notification.run, notification.flow.template
+    if template.is_streaming:
+        return f"{run.started + shift}-{notification.at + shift}"
+    if template.kind is FlowKind.SOURCE:
         return f"M-{run.flow.flow_id}-incremental-0:{identifier(run.run_id, 'pipeline')}"
-    if part.kind is FlowKind.DESTINATION:
+    if template.kind is FlowKind.DESTINATION:
         return f"segment:{identifier(run.flow.flow_id, 'segment')}"
     return run.run_id.replace("-", "")[:24]
 
 
-def _metrics(notice: RunTold, shift: int) -> Node:
-    """The run's own numbers and errors."""
-    run = notice.run
-    status = status_summary(run, notice.status)
+def _metrics(notification: RunNotification, shift: int) -> Node:
+    """The run's numbers and errors."""
+    run = notification.run
+    status = status_summary(run, notification.status)
     counted = summaries(run)
-    outer, beneath = errors(run.trouble)
+    outer, nested = errors(run.cause)
     if run.skipped:
         skipped = {"code": SKIPPED_CODE, "message": SKIPPED_MESSAGE, "count": run.skipped, "type": "skipped"}
         counted["recordSummary"]["skippedInfo"] = [skipped]
-    if outer and run.flow.part.is_streaming:
-        # Streaming runs say so only beside their records (adobe.md B2, point 4).
+    if outer and run.flow.template.is_streaming:
+        # Streaming runs report errors only beside their records (docs/adobe.md, "Payloads").
         counted["recordSummary"] = {**counted.get("recordSummary", {}), "failedInfo": outer}
-    elif outer and notice.status is Status.FAILED:
+    elif outer and notification.status is Status.FAILED:
         status["errors"] = outer
-        counted["recordSummary"] = {**counted.get("recordSummary", {}), "failedInfo": beneath or outer}
+        counted["recordSummary"] = {**counted.get("recordSummary", {}), "failedInfo": nested or outer}
     elif outer:
         failed = dict(run.records).get("failed", 0)
-        status |= {"errors": outer, "extensions": {"errors": [{**each, "recordCount": failed} for each in beneath]}}
+        status |= {"errors": outer, "extensions": {"errors": [{**each, "recordCount": failed} for each in nested]}}
     return {
-        "durationSummary": {"startedAtUTC": run.started + shift, "completedAtUTC": notice.at + shift},
+        "durationSummary": {"startedAtUTC": run.started + shift, "completedAtUTC": notification.at + shift},
         **counted,
         "statusSummary": status,
     }
 
 
 def _step(run: Run, step: Step, status: Status, shift: int) -> Node:
-    """An activity; the last one of a run that failed failed, and says why once more."""
+    """An activity. The last activity of a failed run has failed, and repeats the run's error."""
     step_id, name = _STEPS[step.name]
-    is_culprit = status is Status.FAILED and step is run.steps[-1]
-    summary: Node = {"status": WORDS[Status.FAILED if is_culprit else Status.SUCCESS], "extensions": {}}
-    if is_culprit and run.trouble is not None and not run.flow.part.is_streaming:
-        outer, beneath = errors(run.trouble)
-        summary |= {"errors": outer, "extensions": {"errors": beneath, "errorDetail": run.trouble.detail}}
+    is_failed = status is Status.FAILED and step is run.steps[-1]
+    summary: Node = {"status": STATUS_TEXTS[Status.FAILED if is_failed else Status.SUCCESS], "extensions": {}}
+    if is_failed and run.cause is not None and not run.flow.template.is_streaming:
+        outer, nested = errors(run.cause)
+        summary |= {"errors": outer, "extensions": {"errors": nested, "errorDetail": run.cause.detail}}
     return {
         "id": step_id,
-        "name": name.format(connector=run.flow.part.connector),
+        "name": name.format(connector=run.flow.template.connector),
         "updatedAtUTC": 0,
         "durationSummary": {"startedAtUTC": step.started + shift, "completedAtUTC": step.ended + shift},
         "latencySummary": {},
@@ -154,59 +154,60 @@ def _step(run: Run, step: Step, status: Status, shift: int) -> Node:
     }
 
 
-def _alert(notice: AlertTold, clock: Clock) -> Node:
-    flow = notice.flow
-    is_over = notice.state is AlertState.INACTIVE
+def _alert(notification: AlertNotification, clock: Clock) -> Node:
+    flow = notification.flow
+    is_over = notification.state is AlertState.INACTIVE
     node: Node = {
-        "id": notice.alert_id,
-        "status": notice.state.upper(),
-        "name": notice.name,
-        "message": f"{'Resolved' if is_over else 'Triggered'} : {notice.message}",
-        "createdAt": iso(clock.real(notice.fired_at)),
+        "id": notification.alert_id,
+        "status": notification.state.upper(),
+        "name": notification.name,
+        "message": f"{'Resolved' if is_over else 'Triggered'} : {notification.message}",
+        "createdAt": iso(clock.real(notification.fired_at)),
         "severity": "high",
         "imsOrgId": ORGANISATION,
         "sandboxName": flow.sandbox,
         "sandboxId": flow.sandbox_id,
-        "value": notice.value,
-        "url": _link(notice),
+        "value": notification.value,
+        "url": _link(notification),
     }
     if is_over:
-        node["resolvedAt"] = iso(clock.real(notice.at))
-    if notice.names_flow:
+        node["resolvedAt"] = iso(clock.real(notification.at))
+    if notification.names_flow:
         node["flowId"] = flow.flow_id
-    if notice.run_id:
-        node["flowRunId"] = notice.run_id
-    if flow.part.kind in _HEADED:
-        node["header"] = header(event_code(notice), OBSERVABILITY)
+    if notification.run_id:
+        node["flowRunId"] = notification.run_id
+    if flow.template.kind in _WITH_HEADER:
+        node["header"] = header(event_code(notification), OBSERVABILITY)
     return node
 
 
-def _link(notice: AlertTold) -> str:
-    """Where Experience Platform shows it (adobe.md D)."""
-    home = f"https://experience.adobe.com/#/@{ORGANISATION}/sname:{quote(notice.flow.sandbox)}/platform"
-    flow_id = notice.flow.flow_id
-    if not notice.names_flow:
+def _link(notification: AlertNotification) -> str:
+    """The page of Experience Platform about the alert (docs/adobe.md, "Error codes")."""
+    home = f"https://experience.adobe.com/#/@{ORGANISATION}/sname:{quote(notification.flow.sandbox)}/platform"
+    flow_id = notification.flow.flow_id
+    if not notification.names_flow:
         return f"{home}/segment/overview"
-    if notice.flow.part.kind is FlowKind.SOURCE:
+    if notification.flow.template.kind is FlowKind.SOURCE:
         return f"{home}/source/dataflows/{flow_id}/activity"
-    return f"{home}/monitoring/dashboard?pageType=destination&flowId={flow_id}&runId={notice.run_id}&us_redirect=true"
+    query = f"pageType=destination&flowId={flow_id}&runId={notification.run_id}&us_redirect=true"
+    return f"{home}/monitoring/dashboard?{query}"
 
 
-def _other(notice: OtherTold, at: int) -> Node:
-    """An event about an audience, or of data that arrived in the lake: authentic, and no run."""
-    head = header(event_code(notice), OBSERVABILITY)
-    fact_id = identifier(notice.fact_id)
-    if notice.is_audit:
+def _other(notification: OtherNotification, at: int) -> Node:
+    """An event of another topic: about an audience, or about data that arrived in the data lake."""
+    head = header(event_code(notification), OBSERVABILITY)
+    fact_id = identifier(notification.fact_id)
+    if notification.is_audit:
         return {
             "id": fact_id,
             "payload": {
                 "assetType": "Audience",
-                "assetId": identifier(notice.fact_id, "asset"),
+                "assetId": identifier(notification.fact_id, "asset"),
                 "assetName": "Frequent buyers",
                 "timestamp": str(at),
                 "action": "Update",
                 "imsOrgId": ORGANISATION,
-                "sandboxName": notice.flow.sandbox,
+                "sandboxName": notification.flow.sandbox,
                 "requestId": fact_id,
             },
             "header": head,
@@ -216,9 +217,9 @@ def _other(notice: OtherTold, at: int) -> Node:
         "xdm:customerIngestionId": fact_id,
         "xdm:imsOrg": ORGANISATION,
         "xdm:completed": at,
-        "xdm:datasetId": identifier(notice.flow.flow_id, "dataset").replace("-", "")[:24],
+        "xdm:datasetId": identifier(notification.flow.flow_id, "dataset").replace("-", "")[:24],
         "xdm:eventCode": "ing_load_success",
-        "xdm:sandboxName": notice.flow.sandbox,
+        "xdm:sandboxName": notification.flow.sandbox,
         "sentTime": str(at),
         "header": head,
     }

@@ -1,7 +1,7 @@
-"""The simulation as a program: deliveries at their time, to a webhook, and an account of them at the end.
+"""The simulation as a program: sends deliveries to a webhook at their times, and counts them.
 
-The rule: nothing is made before it is due, so that however long the receiver is away memory stays what it was; what
-happened meanwhile is sent in its order once the receiver is back.
+The rule: no delivery is made before it is due, so that memory does not grow while the receiver is away. What happened
+meanwhile is sent in order once the receiver is back.
 """
 
 import asyncio
@@ -22,76 +22,77 @@ from exporter.logs import LogThrottle
 from exporter.model import Result
 from exporter.simulate import envelopes
 from exporter.simulate.clock import Clock
-from exporter.simulate.deliveries import Delivery, Item, deliveries
+from exporter.simulate.deliveries import Item, SimulatedDelivery, deliveries
 from exporter.simulate.key_server import KeyServer
 from exporter.simulate.organisation import DAY, HOUR, MINUTE, organisation
 from exporter.simulate.sender import Answer, Sender, is_set_within
 from exporter.simulate.signing import Signer
-from exporter.simulate.timeline import AlertTold, RunTold, timeline
+from exporter.simulate.timeline import AlertNotification, RunNotification, timeline
 
 KEEP_TRYING: Final = 60.0
-"""Seconds without a delivery after which a simulation that is over gives up."""
+"""A simulation gives up this many seconds after its end, or after the last success if that is later."""
 DROP_AFTER: Final = 24 * 60 * 60.0
-"""Seconds; Adobe drops an event that could not be delivered for so long (adobe.md A6)."""
+"""Seconds after which an undelivered delivery is dropped, as Adobe does (docs/adobe.md, "Retries")."""
 _COUNT_FOR: Final = 3.0
-"""Seconds in which what was missed is counted: whoever stops a program waits no longer than ten."""
+"""Seconds for counting what was not delivered. Whoever stops a program should not wait longer than ten."""
 _LOG_EVERY: Final = 60.0
-_SHOW_EVERY: Final = 0.25
+_PROGRESS_EVERY: Final = 0.25
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is simulated: durations in simulated milliseconds."""
+    """What to simulate. Durations are simulated milliseconds."""
 
     seed: int
     flows: int
-    history: int = 0
+    past: int = 0
+    """How much of it lies before now. This is sent at once."""
     duration: int | None = None
-    """After history; None: for ever."""
+    """How long it goes on after now. None: without an end."""
     speed: float = 1.0
     client_id: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """What was sent and what became of it."""
+    """What was sent, and with which results."""
 
     results: Counter[Result] = field(default_factory=Counter)
-    """Events by what the receiver says of them."""
+    """Events by the result that the receiver reports."""
     refused: Counter[int] = field(default_factory=Counter)
-    """Events by the status that refused them."""
-    told: Counter[str] = field(default_factory=Counter)
-    """Runs by the state that was told, each once, and alerts; of deliveries that were taken."""
+    """Events by the status of the refusal."""
+    notifications: Counter[str] = field(default_factory=Counter)
+    """Accepted notifications by the status of their run or the state of their alert. Copies are not counted."""
     deliveries: int = 0
-    """POSTs that were taken."""
+    """Accepted POSTs."""
     sent: int = 0
-    """Events of these."""
+    """Events in accepted POSTs."""
     undelivered: int = 0
-    """Events that were due, and for which nobody answered until they were given up."""
+    """Events that were due and got no answer in time."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was due was taken."""
+        """Whether everything that was due was accepted."""
         return not self.undelivered and not self.refused
 
     def rows(self) -> Iterator[tuple[str, int]]:
-        """The account as words and numbers."""
+        """The rows of the table at the end: name and number."""
         yield "deliveries", self.deliveries
         yield "notifications", self.sent
         yield from ((str(result), self.results[result]) for result in Result if self.results[result])
         yield from ((f"refused with {status}", count) for status, count in sorted(self.refused.items()))
         yield "undelivered", self.undelivered
-        yield from ((f"told {word}", count) for word, count in sorted(self.told.items()))
+        yield from ((f"sent {label}", count) for label, count in sorted(self.notifications.items()))
 
 
 Progress = Callable[[str], None]
-"""Is told how far it is, a few times a second."""
+"""Called with a line of text about the progress a few times a second."""
 
 
 class Simulation:
-    """Sends what is planned."""
+    """Sends the deliveries of a plan."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Simulation:
         keep_trying: float = KEEP_TRYING,
         drop_after: float = DROP_AFTER,
     ) -> None:
-        """`signer`: signs deliveries, where they are to be signed; `stopping`: ends it; the others are seconds."""
+        """Without a `signer` nothing is signed. `stopping` ends the simulation. Other times are seconds."""
         self._drop_after = drop_after
         self._keep_trying = keep_trying
         self._plan = plan
@@ -112,61 +113,61 @@ class Simulation:
         self._stopping = stopping
         self._began = 0.0
         self._last_success = 0.0
-        self._shown_at = self._logged_at = 0.0
-        self._disbelieved = LogThrottle(time.monotonic, every=_LOG_EVERY)
+        self._progress_at = self._logged_at = 0.0
+        self._excess_log = LogThrottle(time.monotonic, every=_LOG_EVERY)
         self.account = Account()
 
     async def run(self, progress: Progress) -> Account:
-        """Send until the plan's end, or until it is stopped; raises NotAWebhookError."""
+        """Send until the plan's end or until stopped. Raises NotAWebhookError."""
         plan = self._plan
-        clock = Clock(present=time.time_ns() // 1_000_000, history=plan.history, speed=plan.speed)
+        clock = Clock(present=time.time_ns() // 1_000_000, past=plan.past, speed=plan.speed)
         self._began = self._last_success = self._logged_at = time.monotonic()
         stream = self._stream()
-        if not await self._sender.shake_hands(self._patience):
-            self._give_up(stream)
+        if not await self._sender.shake_hands(self._retry_until):
+            self._count_undelivered(stream)
             return self.account
         _log.info("simulating", receiver=self._sender.origin, seed=plan.seed, flows=plan.flows, speed=plan.speed)
         for delivery in stream:
             if await self._is_stopped_before(delivery.at):
                 break
             if not await self._deliver(delivery, clock):
-                self._give_up(stream, delivery)
+                self._count_undelivered(stream, delivery)
                 break
-            self._tell(delivery.at, progress)
+            self._report(delivery.at, progress)
         else:
-            # Nothing is left to tell; the plan's time goes on.
+            # No flow is left, but the plan has not ended.
             if plan.duration is not None:
-                await self._is_stopped_before(plan.history + plan.duration)
+                await self._is_stopped_before(plan.past + plan.duration)
         return self.account
 
-    def _stream(self) -> Iterator[Delivery]:
+    def _stream(self) -> Iterator[SimulatedDelivery]:
         plan = self._plan
         flows = organisation(plan.seed, plan.flows)
         stream = deliveries(timeline(flows, plan.seed), plan.seed)
         if plan.duration is None:
             return stream
-        return _until(stream, plan.history + plan.duration)
+        return _until(stream, plan.past + plan.duration)
 
-    async def _deliver(self, delivery: Delivery, clock: Clock) -> bool:
-        """Whether to go on: the delivery was answered for good, or dropped."""
+    async def _deliver(self, delivery: SimulatedDelivery, clock: Clock) -> bool:
+        """Send a delivery until it is answered or dropped. Return False if the simulation must end."""
         body = envelopes.body(delivery, clock, self._plan.client_id)
         signed = self._signer.headers(body) if self._signer is not None else {}
         dropped_at = time.monotonic() + self._drop_after
         answer = await self._sender.deliver(
             body,
             lambda attempt: envelopes.headers(delivery, attempt) | signed,
-            lambda: min(self._patience(), dropped_at),
+            lambda: min(self._retry_until(), dropped_at),
         )
         if answer is None:
-            if self._stopping.is_set() or self._patience() <= dropped_at:
+            if self._stopping.is_set() or self._retry_until() <= dropped_at:
                 return False
             self.account.undelivered += len(delivery.items)
             return True
         self._last_success = time.monotonic()
-        self._note(delivery, answer)
+        self._count(delivery, answer)
         return True
 
-    def _note(self, delivery: Delivery, answer: Answer) -> None:
+    def _count(self, delivery: SimulatedDelivery, answer: Answer) -> None:
         account = self.account
         if not answer.is_good:
             account.refused[answer.status] += len(delivery.items)
@@ -176,14 +177,16 @@ class Simulation:
         results = answer.results
         if results.total() <= len(delivery.items):
             account.results += results
-        elif self._disbelieved.allow("results") is not None:
-            _log.warning("the receiver tells of more than it was sent: not counted", receiver=self._sender.origin)
-        account.told.update(word for item in delivery.items if (word := _word(item)))
+        elif self._excess_log.allow("results") is not None:
+            _log.warning(
+                "the receiver reports more results than it was sent events, not counted", receiver=self._sender.origin
+            )
+        account.notifications.update(label for item in delivery.items if (label := _label(item)))
 
-    def _tell(self, moment: int, progress: Progress) -> None:
+    def _report(self, moment: int, progress: Progress) -> None:
         now, account = time.monotonic(), self.account
-        if now - self._shown_at >= _SHOW_EVERY:
-            self._shown_at = now
+        if now - self._progress_at >= _PROGRESS_EVERY:
+            self._progress_at = now
             day, of_day = divmod(moment, DAY)
             progress(
                 f"day {day + 1}, {of_day // HOUR:02}:{of_day % HOUR // MINUTE:02}: {account.sent} notifications sent, "
@@ -193,26 +196,28 @@ class Simulation:
             self._logged_at = now
             _log.info("sent so far", notifications=account.sent, refused=account.refused.total())
 
-    def _patience(self) -> float:
-        """Until when a delivery is tried again: a plan that ends, ends, if nothing gets through."""
+    def _retry_until(self) -> float:
+        """The time of the monotonic clock until which a delivery is retried, so that a simulation with an end ends."""
         if self._plan.duration is None:
             return float("inf")
-        return max(self._due(self._plan.history + self._plan.duration), self._last_success) + self._keep_trying
+        return max(self._due(self._plan.past + self._plan.duration), self._last_success) + self._keep_trying
 
     def _due(self, moment: int) -> float:
-        """The moment of the monotonic clock at which it is to be sent; history is, at once."""
-        return self._began + max(0, moment - self._plan.history) / self._plan.speed / 1000
+        """The time of the monotonic clock at which a delivery is due. The simulated past is due at once."""
+        return self._began + max(0, moment - self._plan.past) / self._plan.speed / 1000
 
     async def _is_stopped_before(self, moment: int) -> bool:
         pause = self._due(moment) - time.monotonic()
         if pause <= 0:
-            # Others get a turn, while there is always more to send.
+            # Let other tasks run while there is always more to send.
             await asyncio.sleep(0)
             return self._stopping.is_set()
         return await is_set_within(self._stopping, pause)
 
-    def _give_up(self, stream: Iterator[Delivery], delivery: Delivery | None = None) -> None:
-        """Account for what was due by now and could not be delivered."""
+    def _count_undelivered(
+        self, stream: Iterator[SimulatedDelivery], delivery: SimulatedDelivery | None = None
+    ) -> None:
+        """Count the events that are due by now and were not delivered."""
         now = time.monotonic()
         if delivery is not None:
             self.account.undelivered += len(delivery.items)
@@ -220,15 +225,17 @@ class Simulation:
             if self._due(later.at) > now:
                 break
             if time.monotonic() > now + _COUNT_FOR:
-                _log.warning("more could not be delivered than was counted", counted=self.account.undelivered)
+                _log.warning(
+                    "counting undelivered events took too long, there are more", counted=self.account.undelivered
+                )
                 break
             self.account.undelivered += len(later.items)
 
 
 async def run_simulation(plan: Plan, url: str, keys: socket.socket | None, progress: Progress) -> Account:
-    """Send what is planned until its end, or until SIGTERM or SIGINT; raises NotAWebhookError.
+    """Send the deliveries of a plan until its end, or until SIGTERM or SIGINT. Raises NotAWebhookError.
 
-    `keys`: where the public keys are served; without it nothing is signed.
+    The public keys are served on the listening socket `keys`. Without it nothing is signed.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -237,28 +244,28 @@ async def run_simulation(plan: Plan, url: str, keys: socket.socket | None, progr
     async with contextlib.AsyncExitStack() as open_:
         if keys is not None and signer is not None:
             await open_.enter_async_context(KeyServer(keys, signer.public))
-        # No proxy of the environment: it would be told of an address that may hold a token.
+        # No proxy of the environment, because the address may contain a token.
         client = httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context())
         await open_.enter_async_context(client)
         sender = Sender(client, url, stopping, time.monotonic)
         return await Simulation(plan, sender, signer, stopping).run(progress)
 
 
-def _until(stream: Iterator[Delivery], end: int) -> Iterator[Delivery]:
+def _until(stream: Iterator[SimulatedDelivery], end: int) -> Iterator[SimulatedDelivery]:
     for delivery in stream:
         if delivery.at >= end:
             return
         yield delivery
 
 
-def _word(item: Item) -> str | None:
-    """What the account calls a notice that is no copy."""
+def _label(item: Item) -> str | None:
+    """The name under which a notification is counted. None for a copy."""
     if item.is_copy:
         return None
-    match item.notice:
-        case RunTold(status=status):
+    match item.notification:
+        case RunNotification(status=status):
             return str(status)
-        case AlertTold(state=state):
+        case AlertNotification(state=state):
             return f"alert {state}"
         case _:
             return "other"

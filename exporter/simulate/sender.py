@@ -1,11 +1,12 @@
-"""Posting to a webhook as Adobe does: the handshake, then one delivery after the other, each until it is answered.
+"""Posts to a webhook as Adobe does: the handshake first, then one delivery after the other, each until it is answered.
 
-The rule (adobe.md A1, A6): nothing is posted to an address that does not echo a challenge, which keeps notifications
-that nobody can take back away from what is no webhook. An answer of 2xx is the end of a delivery; 429, 5xx but 505, and
-no answer within ten seconds are tried again; anything else, a redirect included, is a refusal, and the delivery is
-dropped. Later deliveries wait their turn meanwhile: they are not made before they are sent, so they take no memory.
+The rules (docs/adobe.md, "Registration" and "Retries"): nothing is posted to an address that does not repeat a
+challenge, because notifications sent to a wrong address can't be taken back. An answer of 2xx ends a delivery. 429, 5xx
+except 505, and no answer within ten seconds are tried again. Any other answer, redirects included, is a refusal, and
+the delivery is dropped. Later deliveries wait meanwhile. They are not made before they are sent, so they take no
+memory.
 
-Pauses are seconds where Adobe's are minutes: whoever watches a demonstration has less time.
+Pauses between attempts are seconds, not minutes as Adobe's are, so that a demonstration goes on quickly.
 """
 
 import asyncio
@@ -27,46 +28,46 @@ from exporter.model import Result
 
 _TIMEOUT: Final = 10.0
 PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between attempts; the last again and again."""
+"""Seconds between attempts. The last one repeats."""
 _MAX_ANSWER: Final = 16 * 1024
-"""Bytes that are read of an answer."""
+"""The largest number of bytes that are read of an answer."""
 _RESULT = re.compile(rf"({'|'.join(Result)}) ([0-9]{{1,9}})")
-_TELL_EVERY: Final = 60.0
+_LOG_EVERY: Final = 60.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
 
 
 class NotAWebhookError(ExporterError):
-    """The address does not answer a challenge: nothing is posted to it."""
+    """The address does not answer a challenge, so nothing is posted to it."""
 
     reason = "not_a_webhook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the receiver said; a status of 0 means nothing."""
+    """The receiver's answer. Status 0 means that there was none."""
 
     status: int
     body: bytes = b""
 
     @property
     def is_good(self) -> bool:
-        """Whether the delivery is done."""
+        """Whether the delivery was accepted."""
         return 200 <= self.status < 300
 
     @property
-    def is_to_be_repeated(self) -> bool:
+    def is_retried(self) -> bool:
         """Whether Adobe would send it again."""
         return self.status in {0, 429} or (500 <= self.status < 600 and self.status != 505)
 
     @property
     def results(self) -> Counter[Result]:
-        """What became of the events, where the receiver says so in this exporter's words."""
+        """The results of the events, if the answer gives them in this exporter's format."""
         found: Counter[Result] = Counter()
         for line in self.body.decode("ascii", errors="replace").splitlines():
-            told = _RESULT.fullmatch(line)
-            if told:
-                found[Result(told[1])] += int(told[2])
+            matched = _RESULT.fullmatch(line)
+            if matched:
+                found[Result(matched[1])] += int(matched[2])
         return found
 
 
@@ -81,34 +82,32 @@ class Sender:
         monotonic: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
     ) -> None:
-        """`client` follows no redirects; `stopping` ends all waiting. Raises NotAWebhookError for what is no URL."""
+        """`client` must not follow redirects. `stopping` ends waiting. Raises NotAWebhookError for an invalid URL."""
         try:
-            _ = httpx.URL(url).host  # read at each request, and then too late to be told of
+            _ = httpx.URL(url).host  # httpx would raise at each request, when it is too late
         except (httpx.InvalidURL, UnicodeError):
-            raise NotAWebhookError(
-                "--url names a host that can't be: write it like http://127.0.0.1:10464/webhook"
-            ) from None
+            raise NotAWebhookError("--url has an invalid host: write it like http://127.0.0.1:10464/webhook") from None
         self._pauses = pauses
         self._client = client
         self._url = url
         self._stopping = stopping
         self._monotonic = monotonic
-        self._told = LogThrottle(monotonic, every=_TELL_EVERY)
+        self._failure_log = LogThrottle(monotonic, every=_LOG_EVERY)
         self._is_down = False
         self.origin = origin(url)
-        """What may be told of the address: its path may hold a secret."""
+        """The part of the address that may be logged. The path may contain a secret."""
 
-    async def shake_hands(self, patience: Callable[[], float]) -> bool:
-        """Challenge the address until it answers; False where that was given up.
+    async def shake_hands(self, retry_until: Callable[[], float]) -> bool:
+        """Challenge the address until it answers. Return False if it did not.
 
-        `patience` gives the moment (of the monotonic clock) until which it is tried. Raises NotAWebhookError.
+        `retry_until` returns the time of the monotonic clock until which it is tried. Raises NotAWebhookError.
         """
         value = str(uuid.uuid4())
 
         async def attempt(_number: int) -> Answer:
             return await self._ask("GET", params={"challenge": value})
 
-        answer = await self._until_answered(attempt, patience)
+        answer = await self._until_answered(attempt, retry_until)
         if answer is None:
             return False
         if not answer.is_good or not _repeats(answer.body, value):
@@ -120,22 +119,25 @@ class Sender:
         return True
 
     async def deliver(
-        self, body: bytes, headers: Callable[[int], Mapping[str, str]], patience: Callable[[], float]
+        self, body: bytes, headers: Callable[[int], Mapping[str, str]], retry_until: Callable[[], float]
     ) -> Answer | None:
-        """Post until it is answered for good; None where that was given up. `headers` takes the attempt, from 0."""
+        """Post until there is an answer that is not retried. Return None if there was none until `retry_until`.
+
+        `headers` gets the number of the attempt, from 0.
+        """
 
         async def attempt(number: int) -> Answer:
             return await self._ask("POST", content=body, headers=headers(number))
 
-        return await self._until_answered(attempt, patience)
+        return await self._until_answered(attempt, retry_until)
 
     async def _until_answered(
-        self, attempt: Callable[[int], Awaitable[Answer]], patience: Callable[[], float]
+        self, attempt: Callable[[int], Awaitable[Answer]], retry_until: Callable[[], float]
     ) -> Answer | None:
         number = 0
         while True:
             answer = await attempt(number)
-            if not answer.is_to_be_repeated:
+            if not answer.is_retried:
                 if self._is_down:
                     self._is_down = False
                     _log.info("the receiver answers again", receiver=self.origin)
@@ -143,7 +145,7 @@ class Sender:
             self._note_failure(answer)
             pause = self._pauses[min(number, len(self._pauses) - 1)]
             number += 1
-            if self._monotonic() + pause > patience() or await is_set_within(self._stopping, pause):
+            if self._monotonic() + pause > retry_until() or await is_set_within(self._stopping, pause):
                 return None
 
     async def _ask(self, method: str, **what: Any) -> Answer:  # noqa: ANN401 - httpx's own arguments
@@ -162,21 +164,21 @@ class Sender:
             return Answer(status=0)
 
     def _note_failure(self, answer: Answer) -> None:
-        kept_back = self._told.allow("down")
-        if kept_back is not None:
-            # What was not told of is not told to be over either.
+        suppressed = self._failure_log.allow("down")
+        if suppressed is not None:
+            # Log the end of a failure only if its beginning was logged.
             self._is_down = True
             what = f"it answered {answer.status}" if answer.status else "no answer"
             _log.warning(
-                "the receiver can't be delivered to: trying again",
+                "notifications can't be delivered to the receiver, trying again",
                 receiver=self.origin,
                 why=what,
-                attempts=kept_back + 1,
+                attempts=suppressed + 1,
             )
 
 
 def _repeats(body: bytes, value: str) -> bool:
-    """Whether it is a challenge's value, bare or in JSON, and no page that has the address in it."""
+    """Whether a body is the challenge's value, bare or in JSON. A page that contains the address is not."""
     if body.strip() == value.encode():
         return True
     try:
@@ -187,7 +189,7 @@ def _repeats(body: bytes, value: str) -> bool:
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event for so long; whether it came."""
+    """Wait for an event for this many seconds, and return whether it was set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -197,6 +199,6 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port."""
+    """Scheme, host and port of an address."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

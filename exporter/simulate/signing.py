@@ -1,10 +1,10 @@
-"""Adobe's side of a digital signature: two key pairs, the headers they make, the files of their public halves.
+"""Adobe's side of a digital signature: two key pairs, the headers of a signed body, the public keys.
 
 The rule: each body is signed with both keys, as Adobe does so that one can be rotated (RSASSA PKCS#1 v1.5 with SHA-256
-over the raw bytes; facts: adobe.md A3). Keys live as long as the process. A key's path is made from the key, because
-whoever verifies keeps a path's key for a day: a new key under an old path would be taken for a forgery.
+over the raw bytes, docs/adobe.md, "Signatures"). Keys last as long as the process. The path of a key is made from the
+key, because a verifier caches the key of a path for a day, and would reject a new key under an old path.
 
-Sans-I/O.
+No I/O.
 """
 
 import base64
@@ -21,7 +21,7 @@ _EXPONENT: Final = 65537
 
 
 class Signer:
-    """Signs what is posted."""
+    """Signs bodies with two keys."""
 
     def __init__(self) -> None:
         self._keys: dict[str, rsa.RSAPrivateKey] = {}
@@ -35,7 +35,7 @@ class Signer:
             self.public[path] = pem
 
     def headers(self, body: bytes) -> dict[str, str]:
-        """The signatures of exactly these bytes, and the paths of the keys."""
+        """The headers with the signatures of exactly these bytes and the paths of the keys."""
         found: dict[str, str] = {}
         for number, (path, key) in enumerate(self._keys.items(), start=1):
             found[f"x-adobe-digital-signature-{number}"] = base64.b64encode(

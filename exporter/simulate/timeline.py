@@ -1,10 +1,10 @@
-"""What Adobe tells of an organisation, in the order in which it happens.
+"""Makes the notifications about an organisation, in the order in which their events happen.
 
-The rule: a notice is of one moment (a run is announced, begins, ends; an alert fires, ends; something that is no run is
-told of too), and notices come by that moment. How late each is delivered is not decided here. However long it goes on,
-only the runs that have not ended are kept.
+The rule: a notification is about one moment: a run is queued, starts or ends, an alert fires or ends, or there is an
+event of another topic. Notifications come in the order of these moments. `deliveries` decides how late each is
+delivered. However long the simulation goes on, only notifications about runs that have started are in memory.
 
-Sans-I/O. Times are milliseconds since the simulation's beginning.
+No I/O. Times are milliseconds since the beginning of the simulation.
 """
 
 import heapq
@@ -13,35 +13,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.model import AlertState, FlowKind, Status
-from exporter.simulate.organisation import DAY, HOUR, MINUTE, SECOND, Flow, Style, identifier
+from exporter.simulate.organisation import DAY, HOUR, MINUTE, SECOND, SimulatedFlow, Style, identifier
 from exporter.simulate.runs import Run, runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunTold:
-    """A run, in one state."""
+class RunNotification:
+    """A run in one state."""
 
     at: int
     run: Run
     status: Status
 
     @property
-    def flow(self) -> Flow:
-        """Whose run it is."""
+    def flow(self) -> SimulatedFlow:
+        """The flow of the run."""
         return self.run.flow
 
     @property
     def fact_id(self) -> str:
-        """What an exporter must not count twice."""
+        """The id of the fact, which an exporter must count once."""
         return f"{self.run.run_id}/{self.status}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertTold:
-    """An alert of Adobe's own, in one state; `flow` says whose notifications it comes among."""
+class AlertNotification:
+    """One of Adobe's alerts in one state. `flow` is the flow among whose notifications it comes."""
 
     at: int
-    flow: Flow
+    flow: SimulatedFlow
     alert_id: str
     name: str
     message: str
@@ -53,72 +53,72 @@ class AlertTold:
 
     @property
     def fact_id(self) -> str:
-        """What an exporter must not count twice."""
+        """The id of the fact, which an exporter must count once."""
         return f"{self.alert_id}/{self.state}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OtherTold:
-    """Something of another topic: an audit event, or one of the notifications that Adobe has deprecated."""
+class OtherNotification:
+    """An event of another topic: an audit event, or one of Adobe's deprecated notifications."""
 
     at: int
-    flow: Flow
+    flow: SimulatedFlow
     number: int
     is_audit: bool
 
     @property
     def fact_id(self) -> str:
-        """What tells it from others."""
+        """The id of the event."""
         return f"{self.flow.flow_id}/other/{self.number}"
 
 
-Notice = RunTold | AlertTold | OtherTold
+Notification = RunNotification | AlertNotification | OtherNotification
 
 _DELAYED_AFTER: Final = {FlowKind.DESTINATION: 300 * MINUTE}
-"""Adobe's defaults (adobe.md B1): 150 minutes, for destinations 300."""
-_DELAYED_AFTER_ELSE: Final = 150 * MINUTE
+"""Adobe's defaults (docs/adobe.md, "Event codes"): 150 minutes, and 300 for destinations."""
+_OTHERS_DELAYED_AFTER: Final = 150 * MINUTE
 _DELAY_GIVEN_UP_AFTER: Final = 10 * HOUR
-"""Adobe stops looking at a delay then, though it goes on (adobe.md B1)."""
+"""Adobe ends the alert of a delay then, although the run goes on (docs/adobe.md, "Event codes")."""
 _ERROR_RATE: Final = 0.01
-_ANNOUNCED_BEFORE: Final = 5 * MINUTE
+_QUEUED_BEFORE: Final = 5 * MINUTE
 
 _ALERT_NAMES: Final = {FlowKind.SOURCE: "sources_flow_run_delay", FlowKind.DESTINATION: "destinations_flow_run_delay"}
-"""As Adobe's samples have them; of other kinds there is no sample, so they have no such alert here."""
+"""The names in Adobe's samples. Other kinds have no sample, so they have no such alert here."""
 ERROR_RATE_ALERT: Final = "sources_ingestion_error_rate_exceeded"
-# Adobe documents the rule, and shows no sample of it: the name follows the pattern of the others.
+# Adobe documents this rule without a sample. The name follows the pattern of the others.
 DISABLED_ALERT: Final = "segment_definition_disabled"
 
 
-def timeline(flows: tuple[Flow, ...], seed: int) -> Iterator[Notice]:
-    """Everything that is told, by its moment; it goes on for as long as a flow does."""
-    waiting: list[tuple[int, int, Notice]] = []
+def timeline(flows: tuple[SimulatedFlow, ...], seed: int) -> Iterator[Notification]:
+    """All notifications in order. They go on for as long as any flow does."""
+    waiting: list[tuple[int, int, Notification]] = []
     number = 0
     for begun in heapq.merge(*(runs(flow, seed) for flow in flows), key=lambda run: run.started):
-        while waiting and waiting[0][0] < begun.started - _ANNOUNCED_BEFORE:
+        while waiting and waiting[0][0] < begun.started - _QUEUED_BEFORE:
             yield heapq.heappop(waiting)[2]
-        for notice in _notices(begun):
+        for notification in _notifications(begun):
             number += 1
-            heapq.heappush(waiting, (notice.at, number, notice))
+            heapq.heappush(waiting, (notification.at, number, notification))
     while waiting:
         yield heapq.heappop(waiting)[2]
 
 
-def _notices(run: Run) -> Iterator[Notice]:
-    part = run.flow.part
-    if part.is_scheduled:
-        yield RunTold(at=max(0, run.started - _ANNOUNCED_BEFORE), run=run, status=Status.QUEUED)
-    if part.style is Style.EVENT and not part.is_streaming:
-        yield RunTold(at=run.started, run=run, status=Status.IN_PROGRESS)
+def _notifications(run: Run) -> Iterator[Notification]:
+    template = run.flow.template
+    if template.is_scheduled:
+        yield RunNotification(at=max(0, run.started - _QUEUED_BEFORE), run=run, status=Status.QUEUED)
+    if template.style is Style.EVENT and not template.is_streaming:
+        yield RunNotification(at=run.started, run=run, status=Status.IN_PROGRESS)
     if run.ended is not None:
-        yield RunTold(at=run.ended, run=run, status=run.outcome)
+        yield RunNotification(at=run.ended, run=run, status=run.outcome)
     yield from _alerts(run)
     if run.number % 29 == 3:
-        yield OtherTold(at=run.started, flow=run.flow, number=run.number, is_audit=run.flow.number % 2 == 0)
+        yield OtherNotification(at=run.started, flow=run.flow, number=run.number, is_audit=run.flow.number % 2 == 0)
 
 
-def _alerts(run: Run) -> Iterator[AlertTold]:
-    kind = run.flow.part.kind
-    limit = _DELAYED_AFTER.get(kind, _DELAYED_AFTER_ELSE)
+def _alerts(run: Run) -> Iterator[AlertNotification]:
+    kind = run.flow.template.kind
+    limit = _DELAYED_AFTER.get(kind, _OTHERS_DELAYED_AFTER)
     if kind in _ALERT_NAMES and (run.ended is None or run.ended - run.started > limit):
         given_up = run.started + _DELAY_GIVEN_UP_AFTER
         ends = min(run.ended, given_up) if run.ended is not None else given_up
@@ -133,7 +133,7 @@ def _alerts(run: Run) -> Iterator[AlertTold]:
     records = dict(run.records)
     rate = records.get("failed", 0) / max(1, records.get("input", 0))
     if kind is FlowKind.SOURCE and run.ended is not None and rate > _ERROR_RATE:
-        # A second one while the first fires is another alert of the same name.
+        # While one fires, the next is another alert of the same name.
         yield from _alert(
             run,
             ERROR_RATE_ALERT,
@@ -161,9 +161,9 @@ def _alert(
     value: str,
     run_id: str = "",
     names_flow: bool = True,
-) -> Iterator[AlertTold]:
+) -> Iterator[AlertNotification]:
     for state, at in zip((AlertState.FIRING, AlertState.INACTIVE), between, strict=True):
-        yield AlertTold(
+        yield AlertNotification(
             at=at,
             flow=run.flow,
             alert_id=identifier(run.run_id, name),

@@ -56,7 +56,7 @@ def test_simulate(cli: Run) -> None:
     assert (ended.status, ended.err) == (0, "")
     rows = {word.strip(): int(number) for word, _, number in (line.rpartition(" ") for line in ended.out.splitlines())}
     assert rows["notifications"] >= rows["deliveries"] == rows["recorded"] > 10
-    assert rows["told success"] > 0
+    assert rows["sent success"] > 0
     assert rows["undelivered"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Facts made up for tests, and the fold they add up to."""
+"""Made-up facts, and the fold that they add up to."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.metrics.exposition import Format, render
+from exporter.metrics.exposition import Format
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.model import (
@@ -29,17 +29,18 @@ from exporter.model import (
     Unreadable,
     Unsupported,
 )
+from tests.metrics.reference import render
 
 SECOND = 1000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 T0 = 1_790_000_000_000
-"""Some moment, in milliseconds since 1970."""
+"""The time at which tests begin, in milliseconds since 1970."""
 
 
 def limits(hold: int = 0, ttl: int = 45 * DAY, max_flows: int = 2000) -> Limits:
-    """Limits, far away unless a test brings them near."""
+    """Limits that no test reaches unless it lowers them."""
     return Limits(hold=hold, ttl=ttl, max_flows=max_flows)
 
 
@@ -49,7 +50,7 @@ def run(run_id: str = "r1", status: Status = Status.SUCCESS, **fields: Any) -> F
 
 
 def recorded(fact: Fact, position: int, at: int, **fields: Any) -> RecordedFact:
-    """The fact as the ledger would keep it."""
+    """The fact as the ledger returns it."""
     ended_at = fact.ended_at if isinstance(fact, FlowRun) else None
     is_outcome = isinstance(fact, FlowRun) and fact.status.is_outcome
     return RecordedFact(
@@ -66,7 +67,7 @@ def recorded(fact: Fact, position: int, at: int, **fields: Any) -> RecordedFact:
 
 
 def folded(facts: Iterable[RecordedFact], now: int, hold: int = 0) -> Fold:
-    """What facts add up to, at some time, with all limits far away."""
+    """The fold of these facts at this time, with limits that are not reached."""
     fold = Fold(limits(hold))
     for fact in facts:
         fold.apply(fact)
@@ -75,7 +76,7 @@ def folded(facts: Iterable[RecordedFact], now: int, hold: int = 0) -> Fold:
 
 
 def exposition(fold: Fold, format_: Format = Format.TEXT) -> str:
-    """What a scrape of the flow half shows."""
+    """The flow half of a scrape."""
     return render(fold.series, None, format_).decode()
 
 
@@ -90,7 +91,7 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def value(fold: Fold, name: str, **labels: str) -> float | None:
-    """The one sample that has these labels; None where there is none."""
+    """The value of the only sample that has these labels, or None without one."""
     found = [
         number
         for (sample, pairs), number in samples(exposition(fold)).items()
@@ -166,12 +167,12 @@ near_limits = st.builds(
     ttl=st.sampled_from([HOUR, 2 * DAY, 45 * DAY]),
     max_flows=st.integers(1, 8),
 )
-"""Limits that a history of few facts reaches."""
+"""Limits that a few facts reach."""
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, with_forgotten: bool = True) -> list[RecordedFact]:
-    """Facts in the order of a ledger: rising positions, times that never fall, first outcomes that count."""
+def fact_lists(draw: st.DrawFn, *, with_forgotten: bool = True) -> list[RecordedFact]:
+    """Facts as a ledger returns them: positions rise, times never fall, the first outcome of a run counts."""
     found: list[RecordedFact] = []
     seen: set[str] = set()
     at = T0
@@ -188,7 +189,7 @@ def histories(draw: st.DrawFn, *, with_forgotten: bool = True) -> list[RecordedF
                 at,
                 counts=counts,
                 source=draw(st.sampled_from(Source)),
-                event_code=draw(st.sampled_from([None, "source_flow_run_info", "never_heard_of"])),
+                event_code=draw(st.sampled_from([None, "source_flow_run_info", "not_documented"])),
             )
         )
     return found

@@ -1,12 +1,15 @@
-"""Checkpoints as bytes: what another version, or a damaged disk, makes of them."""
+"""Checkpoints as bytes, also those of other versions and damaged ones."""
 
+import copy
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold
 from exporter.model import RunError, Status
@@ -20,7 +23,7 @@ WHOLE = [
 
 
 def fold() -> Fold:
-    """Some state."""
+    """A fold with three runs."""
     made = Fold(limits())
     for position, fact in enumerate(WHOLE, start=1):
         made.apply(recorded(fact, position, T0 + position * MINUTE))
@@ -28,7 +31,7 @@ def fold() -> Fold:
 
 
 def restored(raw: bytes) -> Fold:
-    """A fold that begins from a checkpoint."""
+    """A fold restored from a checkpoint."""
     made = Fold(limits())
     made.restore(decode(raw))
     made.advance(T0 + DAY)
@@ -36,38 +39,38 @@ def restored(raw: bytes) -> Fold:
 
 
 def opened(raw: bytes) -> dict[str, Any]:
-    """A checkpoint as whoever looks into it sees it."""
+    """The JSON of a checkpoint."""
     found: dict[str, Any] = json.loads(gzip.decompress(raw))
     return found
 
 
 def changed(change: Callable[[dict[str, Any]], None]) -> bytes:
-    """A checkpoint as another version might have written it."""
+    """A checkpoint with changed content."""
     document = opened(encode(fold().state()))
     change(document)
     return gzip.compress(json.dumps(document).encode())
 
 
 def family(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """A metric in a checkpoint."""
+    """A metric of a checkpoint."""
     found: dict[str, Any] = next(each for each in document["fold"]["series"] if each["name"] == name)
     return found
 
 
 def test_it_describes_itself() -> None:
-    """Each metric stands there with its name, labels and buckets beside its cells, so that others can read them."""
+    """A checkpoint has each metric's name, labels, buckets and scale beside its series."""
     document = opened(encode(fold().state()))
     assert document["format"] == 2
     assert document["fold"]["limits"] == {"hold": 0, "ttl": 45 * DAY, "max_flows": 2000}
     duration = family(document, "aep_flow_run_duration_seconds")
     assert (duration["labels"], duration["scale"]) == (["flow_id", "sandbox", "status"], 1000)
     assert duration["buckets"][:3] == [15, 30, 60]
-    (group, cells), *_ = duration["groups"]
-    assert (group, cells[0][0]) == (["f1", "prod"], ["failed"])
+    (key, series), *_ = duration["groups"]
+    assert (key, series[0][0]) == (["f1", "prod"], ["failed"])
 
 
-def test_what_is_not_known_is_ignored() -> None:
-    """Fields and metrics that only a later version knows change nothing."""
+def test_unknown_fields_are_ignored() -> None:
+    """Fields and metrics that only a later version has change nothing."""
 
     def change(document: dict[str, Any]) -> None:
         document["written_by"] = "9.9"
@@ -78,7 +81,7 @@ def test_what_is_not_known_is_ignored() -> None:
 
 
 def test_a_metric_that_is_new_begins_at_zero() -> None:
-    """A metric that the checkpoint does not hold begins with the next run; the others go on."""
+    """A metric that the checkpoint lacks begins with the next run, and the others go on."""
 
     def change(document: dict[str, Any]) -> None:
         document["fold"]["series"].remove(family(document, "aep_flow_records_total"))
@@ -92,8 +95,8 @@ def test_a_metric_that_is_new_begins_at_zero() -> None:
 
 
 @pytest.mark.parametrize("field", ["buckets", "labels", "scale", "type"])
-def test_a_metric_that_has_changed_begins_anew_alone(field: str) -> None:
-    """Where buckets, labels, scale or type are not what they were, that metric restarts, and no other does."""
+def test_only_a_changed_metric_begins_anew(field: str) -> None:
+    """A metric whose buckets, labels, scale or type have changed begins anew, and no other does."""
 
     def change(document: dict[str, Any]) -> None:
         found = family(document, "aep_flow_run_duration_seconds")
@@ -113,8 +116,8 @@ def test_a_metric_that_has_changed_begins_anew_alone(field: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["limits", "starts", "ended", "alerts", "series", "flows", "last_notifications"])
-def test_what_is_missing_is_as_at_the_beginning(path: str) -> None:
-    """A part that an earlier version did not keep begins anew, and the others go on."""
+def test_a_missing_part_is_empty(path: str) -> None:
+    """A part that the checkpoint lacks begins anew, and the others go on."""
 
     def change(document: dict[str, Any]) -> None:
         del document["fold"][path]
@@ -127,7 +130,7 @@ def _too_large(document: dict[str, Any]) -> None:
     document["fold"]["flows"]["flows"][0][1]["run_history"]["cadence"]["completions"] = [2**70]
 
 
-def _bad_cell(document: dict[str, Any]) -> None:
+def _bad_series(document: dict[str, Any]) -> None:
     family(document, "aep_flow_runs_total")["groups"][0][1][0][1]["values"] = [1, 2]
 
 
@@ -153,19 +156,108 @@ RAW = encode(fold().state())
         pytest.param(gzip.compress(b"[]"), id="another-thing"),
         pytest.param(gzip.compress(b'{"format":1,"fold":' + b"[" * 100_000), id="nested-without-end"),
         pytest.param(changed(_too_large), id="a-number-too-large"),
-        pytest.param(changed(_bad_cell), id="cells-that-do-not-fit"),
+        pytest.param(changed(_bad_series), id="series-that-do-not-fit"),
         pytest.param(changed(_bad_type), id="another-type"),
         pytest.param(changed(_other_format), id="another-format"),
     ],
 )
-def test_what_can_not_be_read_is_refused(raw: bytes) -> None:
-    """Bytes that are no checkpoint of a known format never become a state."""
+def test_unreadable_bytes_are_refused(raw: bytes) -> None:
+    """Bytes that are no checkpoint of a known format raise ValueError."""
     with pytest.raises(ValueError, match=r".+"):
         decode(raw)
 
 
-def test_new_limits_apply_from_then_on() -> None:
-    """A fold that begins from a checkpoint keeps its flows, and applies its own limits to what comes."""
+FORMAT_1 = Path(__file__).parents[1] / "samples" / "ledgers" / "0.1.0" / "ledger.db"
+JUNK: tuple[Any, ...] = (None, True, -1, 2**70, "junk", [], [[]], {}, {"junk": 1})
+
+
+def format_1(folder: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint that version 0.1.0 wrote, shortened."""
+    path = folder / "ledger.db"
+    path.write_bytes(FORMAT_1.read_bytes())
+    ledger = SqliteLedger(path)
+    try:
+        raw = ledger.checkpoint(ledger.checkpoints()[0].position)
+    finally:
+        ledger.close()
+    document: dict[str, Any] = opened(raw or b"")
+    saved = document["fold"]
+    metrics = ("aep_flow_runs_total", "aep_flow_run_duration_seconds")
+    saved["series"] = [each for each in saved["series"] if each["name"] in metrics]
+    for each in saved["series"]:
+        del each["groups"][2:]
+        for _, group in each["groups"]:
+            del group[1:]
+    del saved["flows"]["flows"][1:]
+    for _, flow in saved["flows"]["flows"]:
+        del flow["history"]["outcomes"][1:]
+        del flow["history"]["cadence"]["completions"][2:]
+    for pairs in (saved["starts"], saved["ended"], saved["alerts"]["instances"], saved["alerts"]["names"]):
+        del pairs[1:]
+    return document
+
+
+def damaged(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The document with each of its parts missing, and with junk in the place of each of them."""
+
+    def paths(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        for name, child in children:
+            yield (*path, name)
+            yield from paths(child, (*path, name))
+
+    for path in paths(document, ()):
+        for number in range(-1, len(JUNK)):
+            made = copy.deepcopy(document)
+            node = made
+            for name in path[:-1]:
+                node = node[name]
+            if number < 0:
+                del node[path[-1]]
+            else:
+                node[path[-1]] = JUNK[number]
+            yield f"{path}: {'missing' if number < 0 else JUNK[number]!r}", made
+
+
+def test_a_damaged_checkpoint_of_format_1_is_refused_or_restored(tmp_path: Path) -> None:
+    """A checkpoint of 0.1.0 with a missing or damaged part raises ValueError, or restores without that part."""
+    document = format_1(tmp_path)
+    whole = exposition(restored(gzip.compress(json.dumps(document).encode(), 1)))
+    assert "aep_flow_runs_total{" in whole
+    refused, accepted, offenders = 0, 0, []
+    for name, changed_ in damaged(document):
+        try:
+            state = decode(gzip.compress(json.dumps(changed_).encode(), 1))
+        except ValueError:
+            refused += 1
+            continue
+        except Exception as error:  # noqa: BLE001 - each offender is reported
+            offenders.append(f"{name}: decode: {error!r}")
+            continue
+        accepted += 1
+        try:
+            made = Fold(limits())
+            made.restore(state)
+            made.advance(T0 + DAY)
+            exposition(made)
+        except Exception as error:  # noqa: BLE001 - likewise
+            offenders.append(f"{name}: restore: {error!r}")
+    assert not offenders, "\n".join(offenders)
+    assert refused > 100
+    assert accepted > 100
+
+
+@pytest.mark.parametrize("path", ["limits", "starts", "ended", "alerts", "series", "flows", "last_notifications"])
+def test_a_missing_part_of_format_1_is_empty(path: str, tmp_path: Path) -> None:
+    """A part that a checkpoint of 0.1.0 lacks begins anew, and the others go on."""
+    document = format_1(tmp_path)
+    del document["fold"][path]
+    made = exposition(restored(gzip.compress(json.dumps(document).encode())))
+    assert path == "flows" or 'flow_id="' in made
+
+
+def test_new_limits_apply_after_a_restore() -> None:
+    """A restored fold keeps its flows, and applies its own limits to later facts."""
     made = Fold(limits(max_flows=1, hold=MINUTE))
     made.restore(decode(encode(fold().state())))
     made.apply(recorded(run("r7", Status.FAILED, flow_id="f7"), 7, T0 + DAY))

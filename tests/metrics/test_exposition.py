@@ -1,21 +1,20 @@
 import gzip
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import Metric, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.registry import Collector
 
 from exporter.metrics.catalogue import FLOW_METRICS
-from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate, render
+from exporter.metrics.exposition import Format, accepts_gzip, compress, negotiate
 from exporter.metrics.families import Variant
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.series import SeriesStore
 from exporter.model import RecordedFact
-from tests.metrics.facts import DAY, T0, folded, histories, near_limits
+from tests.metrics.facts import DAY, T0, fact_lists, folded, near_limits
+from tests.metrics.reference import ReferenceCollector, render
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -32,44 +31,34 @@ PROTOBUF_FIRST = (
 )
 
 
-class WithStartTimestamps(Collector):
-    """Series that say when they were born, for the reference encoder."""
-
-    def __init__(self, series: SeriesStore) -> None:
-        self._series = series
-
-    def collect(self) -> Iterator[Metric]:
-        """Their families."""
-        return self._series.families(Variant.START_TIMESTAMPS)
-
-
-@given(histories(), near_limits, st.lists(st.integers(0, 60 * DAY), max_size=3))
-def test_equals_the_reference_encoders(history: list[RecordedFact], near: Limits, looks: list[int]) -> None:
-    """For any state, at any time, both formats are byte for byte what prometheus_client writes of the same families."""
+@given(fact_lists(), near_limits, st.lists(st.integers(0, 60 * DAY), max_size=3))
+def test_equals_the_reference_encoders(facts: list[RecordedFact], near: Limits, times: list[int]) -> None:
+    """For any state and time, both formats equal what prometheus_client writes of the same families, byte for byte."""
     fold = Fold(near)
-    for fact in history:
+    for fact in facts:
         fold.apply(fact)
-    for look in [0, *sorted(looks)]:
-        fold.advance(T0 + look)
+    for at in [0, *sorted(times)]:
+        fold.advance(T0 + at)
         text = render(fold.series, None, Format.TEXT)
-        assert text == generate_latest(fold.series)
+        reference = ReferenceCollector(fold.series)
+        assert text == generate_latest(reference)
         assert len(fold.series) == sum(not line.startswith(b"#") for line in text.splitlines())
-        assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(fold.series)  # type: ignore[no-untyped-call]
-        started = WithStartTimestamps(fold.series)
+        assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(reference)  # type: ignore[no-untyped-call]
+        started = ReferenceCollector(fold.series, Variant.START_TIMESTAMPS)
         assert render(fold.series, None, Format.OPENMETRICS, start_timestamps=True) == generate_openmetrics(started)  # type: ignore[no-untyped-call]
 
 
-def test_nothing_is_an_exposition_too() -> None:
-    """Without a series, text is empty and OpenMetrics still ends."""
+def test_an_empty_exposition_is_valid() -> None:
+    """Without a series text is empty, and OpenMetrics has only its end marker."""
     series = SeriesStore(FLOW_METRICS, 0)
     assert render(series, None, Format.TEXT) == b""
     assert render(series, None, Format.OPENMETRICS) == b"# EOF\n"
 
 
 def test_one_end_for_both_halves() -> None:
-    """An OpenMetrics exposition of both halves ends once, at its end."""
+    """An OpenMetrics exposition of both halves has one end marker, at its end."""
     series = folded([], T0).series
-    body = render(series, series, Format.OPENMETRICS)
+    body = render(series, ReferenceCollector(series), Format.OPENMETRICS)
     assert body.count(b"# EOF") == 1
     assert body.endswith(b"# EOF\n")
 
@@ -88,12 +77,12 @@ def test_one_end_for_both_halves() -> None:
         pytest.param("application/openmetrics-text;version=0.0.1", Format.TEXT, id="older OpenMetrics"),
         pytest.param("application/openmetrics-text;version=1.0.0;q=0.1,text/plain", Format.TEXT, id="text is better"),
         pytest.param("application/openmetrics-text;q=0,*/*;q=0.1", Format.TEXT, id="quality 0 refuses"),
-        pytest.param("application/openmetrics-text;q=rubbish", Format.TEXT, id="quality that is none"),
-        pytest.param(";;;,,=,;q=1", Format.TEXT, id="rubbish"),
+        pytest.param("application/openmetrics-text;q=junk", Format.TEXT, id="quality that is none"),
+        pytest.param(";;;,,=,;q=1", Format.TEXT, id="junk"),
     ],
 )
 def test_negotiates(accept: str, expected: Format) -> None:
-    """The format with the highest quality is chosen, text where none is spoken here."""
+    """The supported format with the highest quality is chosen, or text if there is none."""
     assert negotiate(accept) is expected
 
 
@@ -111,14 +100,14 @@ def test_negotiates(accept: str, expected: Format) -> None:
         ("br", False),
     ],
 )
-def test_compresses_only_for_those_who_can_read_it(accept_encoding: str, expected: bool) -> None:
-    """Compression is used where the client takes it, and a quality of 0 says that it does not."""
+def test_accepts_gzip(accept_encoding: str, expected: bool) -> None:
+    """A client accepts gzip if it names gzip or * with a quality above 0."""
     assert accepts_gzip(accept_encoding) is expected
 
 
 @given(st.binary(max_size=5000))
 def test_compresses_to_one_member(body: bytes) -> None:
-    """What is compressed is one gzip member that any reader gives back whole."""
-    packed = compress(body)
-    assert gzip.decompress(packed) == body
-    assert packed.count(b"\x1f\x8b\x08") >= 1
+    """The compressed body is one gzip member that decompresses to the same bytes."""
+    compressed = compress(body)
+    assert gzip.decompress(compressed) == body
+    assert compressed.count(b"\x1f\x8b\x08") >= 1

@@ -1,4 +1,4 @@
-"""Which flows are on /metrics: TTL, slots, sandboxes, names of alerts, and being forgotten (contract 4.6)."""
+"""Which flows are on /metrics: TTL, slots, sandboxes, alert names, and forgotten flows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,16 +32,16 @@ def failed(run_id: str, flow_id: str = "f1", sandbox: str = "prod", **fields: An
 
 
 def fired(alert_id: str, flow_id: str = "f1", name: str = "run_delay") -> FlowAlert:
-    """An alert of Adobe's that fires."""
+    """A FIRING of one of Adobe's alerts."""
     return FlowAlert(alert_id=alert_id, name=name, state=AlertState.FIRING, sandbox="prod", flow_id=flow_id)
 
 
-def after(*told: tuple[int, Fact], near: Limits | None = None, now: int | None = None) -> Fold:
-    """What facts told at these times add up to."""
+def after(*entries: tuple[int, Fact], near: Limits | None = None, now: int | None = None) -> Fold:
+    """The fold of facts recorded at these times."""
     fold = Fold(near or limits())
-    for position, (at, fact) in enumerate(told, start=1):
+    for position, (at, fact) in enumerate(entries, start=1):
         fold.apply(recorded(fact, position, at))
-    fold.advance(told[-1][0] if now is None else now)
+    fold.advance(entries[-1][0] if now is None else now)
     return fold
 
 
@@ -54,8 +54,8 @@ def flows_of(fold: Fold, metric: str = "aep_flow_runs_total") -> set[str]:
 @pytest.mark.parametrize(
     ("silence", "is_shown"), [(0, True), (TTL, True), (TTL + 1, False), (10 * TTL, False)], ids=str
 )
-def test_a_silent_flow_leaves(silence: int, is_shown: bool) -> None:
-    """A flow is there while its TTL lasts, to the millisecond, and then none of its series is."""
+def test_a_silent_flow_expires(silence: int, is_shown: bool) -> None:
+    """All series of a flow are shown until its TTL has passed, to the millisecond, and none after that."""
     fold = after((T0, failed("r1")), (T0, fired("a1")), now=T0 + silence)
     assert (fold.flows, 'flow_id="f1"' in exposition(fold)) == (int(is_shown), is_shown)
     assert "aep_notifications_total" in exposition(fold)
@@ -63,13 +63,13 @@ def test_a_silent_flow_leaves(silence: int, is_shown: bool) -> None:
 
 @pytest.mark.parametrize("fact", [run("r2", Status.QUEUED), fired("a1"), Flow(flow_id="f1", sandbox="prod")], ids=repr)
 def test_whatever_is_recorded_for_a_flow_keeps_it(fact: Fact) -> None:
-    """A run in any state, an alert or a word of the Flow Service begins the TTL anew."""
+    """A run in any state, an alert, or data of the Flow Service begins the TTL anew."""
     fold = after((T0, failed("r1")), (T0 + TTL, fact), now=T0 + 2 * TTL)
     assert flows_of(fold) == {"f1"}
 
 
-def test_an_alert_that_names_no_flow_leaves_too() -> None:
-    """Alerts without a flow are silent for no longer than flows are."""
+def test_an_alert_that_names_no_flow_expires_too() -> None:
+    """Alerts without a flow expire after the same TTL."""
     fold = after((T0, fired("a1", flow_id="")), now=T0 + TTL)
     assert value(fold, "aep_alert_firing", alert="run_delay") == 0
     fold.advance(T0 + TTL + 1)
@@ -77,18 +77,18 @@ def test_an_alert_that_names_no_flow_leaves_too() -> None:
 
 
 def test_a_flow_of_long_intervals_stays_for_three() -> None:
-    """A flow that runs every 20 days is silent for 60 before it leaves."""
-    told = [(T0 + number * 20 * DAY, failed(f"r{number}")) for number in range(5)]
-    last = told[-1][0]
-    assert flows_of(after(*told, now=last + 60 * DAY)) == {"f1"}
-    assert flows_of(after(*told, now=last + 60 * DAY + 1)) == set()
+    """A flow that runs every 20 days expires after 60 days of silence."""
+    entries = [(T0 + number * 20 * DAY, failed(f"r{number}")) for number in range(5)]
+    last = entries[-1][0]
+    assert flows_of(after(*entries, now=last + 60 * DAY)) == {"f1"}
+    assert flows_of(after(*entries, now=last + 60 * DAY + 1)) == set()
 
 
-def test_a_flow_whose_interval_became_short_leaves_by_the_short_one() -> None:
-    """When runs come daily again, the old long interval keeps the flow no longer."""
-    told = [(T0 + number * 20 * DAY, failed(f"r{number}")) for number in range(5)]
-    last = told[-1][0]
-    fold = after(*told, now=last + 50 * DAY)
+def test_a_flow_whose_interval_became_short_expires_by_the_short_one() -> None:
+    """When runs come daily again, the old long interval no longer delays the expiry."""
+    entries = [(T0 + number * 20 * DAY, failed(f"r{number}")) for number in range(5)]
+    last = entries[-1][0]
+    fold = after(*entries, now=last + 50 * DAY)
     at = last + 50 * DAY
     for number in range(40):
         at += DAY
@@ -100,7 +100,7 @@ def test_a_flow_whose_interval_became_short_leaves_by_the_short_one() -> None:
 
 
 def test_a_flow_that_returns_begins_anew() -> None:
-    """After its TTL a flow starts again at 0, with a hold, and remembers no failure of before."""
+    """After its TTL a flow starts again at 0, with a hold and without its earlier failures."""
     near = limits(hold=HOLD)
     back = T0 + TTL + 1
     fold = after((T0, failed("r1")), (T0, failed("r2")), (back, failed("r3")), near=near)
@@ -110,8 +110,8 @@ def test_a_flow_that_returns_begins_anew() -> None:
     assert value(fold, "aep_flow_runs_total", status="failed") == 1
 
 
-def test_a_clock_that_goes_back_takes_no_flow_away() -> None:
-    """A flow that was hidden at a time that turns out to be wrong is there again, with its counters as they were."""
+def test_a_clock_that_goes_back_drops_no_flow() -> None:
+    """A flow that a wrong clock had hidden is shown again, with its counters as they were."""
     fold = after((T0, failed("r1")), now=T0 + TTL + HOUR)
     assert flows_of(fold) == set()
     fold.apply(recorded(failed("r2"), 2, T0 + DAY))
@@ -120,15 +120,15 @@ def test_a_clock_that_goes_back_takes_no_flow_away() -> None:
 
 
 def test_beyond_the_limit_flows_are_counted_together() -> None:
-    """Flows that find no slot are counted as `other`, with counters alone, and the number of these flows is told."""
+    """Flows that find no slot are counted as `other`, with counters alone, and their number is reported."""
     codes = (RunError(code="CONNECTOR-2001-500"),)
-    told: list[tuple[int, Fact]] = [
+    entries: list[tuple[int, Fact]] = [
         (T0, failed("r1", "f1")),
         *((T0, failed(f"r{n}", f"f{n}", errors=codes, started_at=T0 - 9, completed_at=T0)) for n in (2, 3)),
         (T0, failed("r4", "f2")),
         (T0, fired("a1", "f3")),
     ]
-    fold = after(*told, near=limits(max_flows=1))
+    fold = after(*entries, near=limits(max_flows=1))
     assert value(fold, "aep_flow_runs_total", flow_id="other", status="failed") == 3
     assert value(fold, "aep_flow_runs_total", flow_id="other", status="success") == 0
     assert value(fold, "aep_flow_run_errors_total", flow_id="other") == 2
@@ -139,16 +139,16 @@ def test_beyond_the_limit_flows_are_counted_together() -> None:
     assert (fold.flows, fold.overflowed) == (1, 2)
 
 
-def test_what_is_counted_together_is_held_like_any_other() -> None:
-    """The first failure that is counted as `other` is seen to step up from 0."""
+def test_flows_counted_together_are_held() -> None:
+    """The first failure that is counted as `other` is shown as a step from 0."""
     fold = after((T0, failed("r1", "f1")), (T0, failed("r2", "f2")), near=limits(hold=HOLD, max_flows=1))
     assert value(fold, "aep_flow_runs_total", flow_id="other", status="failed") == 0
     fold.advance(T0 + HOLD)
     assert value(fold, "aep_flow_runs_total", flow_id="other", status="failed") == 1
 
 
-def test_a_slot_is_free_when_its_flow_has_left() -> None:
-    """The slot of a flow past its TTL is taken by the next that needs one."""
+def test_a_slot_is_free_when_its_flow_has_expired() -> None:
+    """The next flow that needs a slot gets the one of an expired flow."""
     near = limits(max_flows=1)
     fold = after((T0, failed("r1", "f1")), (T0 + 1, failed("r2", "f2")), (T0 + TTL + 1, failed("r3", "f2")), near=near)
     assert flows_of(fold) == {"f2", "other"}
@@ -157,14 +157,14 @@ def test_a_slot_is_free_when_its_flow_has_left() -> None:
 
 
 def test_one_flow_in_two_sandboxes_takes_two_slots() -> None:
-    """The limit is on pairs of flow and sandbox."""
+    """The limit counts pairs of flow and sandbox."""
     fold = after((T0, failed("r1", "f", "a")), (T0, failed("r2", "f", "b")), near=limits(max_flows=1))
     assert value(fold, "aep_flow_runs_total", flow_id="f", sandbox="a", status="failed") == 1
     assert value(fold, "aep_flow_runs_total", flow_id="other", sandbox="b", status="failed") == 1
 
 
-def test_a_run_announced_without_a_slot_ends_without_one() -> None:
-    """A start that found no slot is not in progress anywhere."""
+def test_a_run_without_a_slot_is_not_in_progress() -> None:
+    """The start of a run of a flow without a slot is not in progress anywhere."""
     fold = after((T0, failed("r1", "f1")), (T0, run("r2", Status.IN_PROGRESS, flow_id="f2")), near=limits(max_flows=1))
     assert flows_of(fold, "aep_flow_runs_in_progress") == {"f1"}
 
@@ -180,74 +180,74 @@ def sandboxes_of(fold: Fold) -> set[str]:
     [
         pytest.param(0, [Unsupported(sandbox="c")], {"a", "b", "other"}, id="no-place"),
         pytest.param(TTL, [Unsupported(sandbox="c")], {"a", "b", "other"}, id="not-yet"),
-        pytest.param(TTL + 1, [Unsupported(sandbox="c")], {"c"}, id="silent-ones-go"),
-        pytest.param(TTL + 1, [Unsupported(sandbox="a")], {"a", "b"}, id="nobody-needs-a-place"),
+        pytest.param(TTL + 1, [Unsupported(sandbox="c")], {"c"}, id="silent-ones-are-dropped"),
+        pytest.param(TTL + 1, [Unsupported(sandbox="a")], {"a", "b"}, id="no-place-is-needed"),
         pytest.param(TTL + 1, [failed("r", "f", "a"), Unsupported(sandbox="c")], {"a", "c"}, id="one-is-not-silent"),
     ],
 )
 def test_sandboxes_are_bounded(
     later: int, facts: Sequence[Fact], expected: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound a sandbox is `other`, unless one that is silent and without a flow can give its place away."""
+    """Beyond the limit a sandbox is `other`, unless a silent one without flows can be dropped for it."""
     monkeypatch.setattr("exporter.metrics.flows.MAX_SANDBOXES", 2)
-    told = [(T0, Unsupported(sandbox="a")), (T0, Unsupported(sandbox="b"))]
-    fold = after(*told, *((T0 + later, fact) for fact in facts))
+    entries = [(T0, Unsupported(sandbox="a")), (T0, Unsupported(sandbox="b"))]
+    fold = after(*entries, *((T0 + later, fact) for fact in facts))
     assert sandboxes_of(fold) == expected
 
 
 def test_a_sandbox_with_a_flow_left_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sandbox does not go while one of its flows is there, however long that flow's intervals are."""
+    """A sandbox is not dropped while it has a flow, however long that flow's intervals are."""
     monkeypatch.setattr("exporter.metrics.flows.MAX_SANDBOXES", 1)
-    told = [(T0 + number * 20 * DAY, failed(f"r{number}", "f", "a")) for number in range(5)]
-    fold = after(*told, (told[-1][0] + 50 * DAY, Unsupported(sandbox="b")))
+    entries = [(T0 + number * 20 * DAY, failed(f"r{number}", "f", "a")) for number in range(5)]
+    fold = after(*entries, (entries[-1][0] + 50 * DAY, Unsupported(sandbox="b")))
     assert sandboxes_of(fold) == {"a", "other"}
 
 
-def test_a_sandboxes_flows_are_in_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flows of a sandbox that found no key are shown in `other`, one by one."""
+def test_flows_beyond_the_limit_of_sandboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flows of a sandbox beyond the limit are shown one by one in the sandbox `other`."""
     monkeypatch.setattr("exporter.metrics.flows.MAX_SANDBOXES", 1)
     fold = after((T0, failed("r1", "f1", "a")), (T0, failed("r2", "f2", "b")))
     assert value(fold, "aep_flow_consecutive_failures", flow_id="f2", sandbox="other") == 1
 
 
 def test_alert_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound a name of an alert is `other`; one that is known is itself wherever it fires."""
+    """Beyond the limit the name of an alert is `other`, unless another flow already has this name."""
     monkeypatch.setattr("exporter.metrics.alerts.MAX_NAMES", 2)
-    told = [
+    entries = [
         (T0, fired(f"a{n}", flow, name))
         for n, (flow, name) in enumerate([("f", "x"), ("f", "y"), ("f", "z"), ("g", "x")])
     ]
-    fold = after(*told)
+    fold = after(*entries)
     shown = {(flow, name): value(fold, "aep_alert_firing", flow_id=flow, alert=name) for flow in "fg" for name in "xyz"}
     assert [key for key, firing in shown.items() if firing] == [("f", "x"), ("f", "y"), ("g", "x")]
     assert value(fold, "aep_alert_firing", flow_id="f", alert="other") == 1
 
 
-def test_a_flow_that_left_gives_its_codes_and_names_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Error codes and alert names of a flow that has left no longer count against the bounds."""
+def test_an_expired_flow_frees_its_codes_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Error codes and alert names of an expired flow no longer count against the limits."""
     monkeypatch.setattr("exporter.metrics.alerts.MAX_NAMES", 1)
     monkeypatch.setattr("exporter.metrics.fold.MAX_CODES", 1)
     first, second = (RunError(code="CONNECTOR-2001-500"),), (RunError(code="INGEST-1205-400"),)
-    told: list[tuple[int, Fact]] = [(T0, failed("r1", "f1", errors=first)), (T0, fired("a1", "f1", "x"))]
+    entries: list[tuple[int, Fact]] = [(T0, failed("r1", "f1", errors=first)), (T0, fired("a1", "f1", "x"))]
     later: list[tuple[int, Fact]] = [(0, failed("r2", "f2", errors=second)), (0, fired("a2", "f2", "y"))]
-    crowded = after(*told, *((T0 + at, fact) for at, fact in later))
+    crowded = after(*entries, *((T0 + at, fact) for at, fact in later))
     assert value(crowded, "aep_flow_run_errors_total", flow_id="f2", error_code="other") == 1
     assert value(crowded, "aep_alert_firing", flow_id="f2", alert="other") == 1
-    roomy = after(*told, *((T0 + TTL + 1 + at, fact) for at, fact in later))
+    roomy = after(*entries, *((T0 + TTL + 1 + at, fact) for at, fact in later))
     assert value(roomy, "aep_flow_run_errors_total", flow_id="f2", error_code="INGEST-1205-400") == 1
     assert value(roomy, "aep_alert_firing", flow_id="f2", alert="y") == 1
 
 
-def test_a_forgotten_flow_is_gone_at_once() -> None:
-    """What is forgotten leaves with all its series, in every sandbox; other flows stay as they are."""
-    told: list[tuple[int, Fact]] = [
+def test_a_forgotten_flow_is_dropped_at_once() -> None:
+    """A forgotten flow is dropped with all its series in every sandbox, and other flows do not change."""
+    entries: list[tuple[int, Fact]] = [
         (T0, failed("r1", "f1", "a")),
         (T0, run("r2", Status.IN_PROGRESS, flow_id="f1", sandbox="b")),
         (T0, fired("a1", "f1")),
         (T0, failed("r3", "f2", "a")),
         (T0 + MINUTE, Forgotten(flow_id="f1")),
     ]
-    fold = after(*told)
+    fold = after(*entries)
     assert 'flow_id="f1"' not in exposition(fold)
     assert value(fold, "aep_flow_consecutive_failures", flow_id="f2") == 1
     assert fold.sandboxes_of("f1") == []
@@ -255,7 +255,7 @@ def test_a_forgotten_flow_is_gone_at_once() -> None:
 
 
 def test_forgetting_is_no_notification() -> None:
-    """A person's word moves neither the counts nor the time of notifications."""
+    """Forgetting a flow changes neither the counts nor the time of notifications."""
     fold = after((T0, failed("r1")), (T0 + HOUR, Forgotten(flow_id="f1")))
     assert value(fold, "aep_notifications_total", sandbox="prod") == 1
     assert value(fold, "aep_last_notification_timestamp_seconds", source="webhook") == T0 / 1000
@@ -263,7 +263,7 @@ def test_forgetting_is_no_notification() -> None:
 
 
 def test_a_forgotten_flow_that_runs_again_begins_anew() -> None:
-    """The next run of a forgotten flow starts at 0 with a hold, and the end of an earlier start is no surprise."""
+    """The next run of a forgotten flow starts at 0 with a hold, even if that run began before."""
     fold = after(
         (T0, failed("r1")),
         (T0, run("r2", Status.IN_PROGRESS)),
@@ -278,12 +278,12 @@ def test_a_forgotten_flow_that_runs_again_begins_anew() -> None:
     assert value(fold, "aep_flow_runs_total", status="failed") == 1
 
 
-def test_flows_without_a_slot_are_told_apart_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of flows without a slot only so many are remembered; a flow that was let go is counted as another."""
+def test_flows_without_a_slot_are_distinguished_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow without a slot counts again when it was deleted from the limited list of such flows."""
     monkeypatch.setattr("exporter.metrics.flows._MAX_OVERFLOWED", 2)
     names = ["own", "a", "b", "a", "c", "a"]
-    told = [(T0, failed(f"r{number}", name)) for number, name in enumerate(names)]
-    assert after(*told, near=limits(max_flows=1)).overflowed == 4
+    entries = [(T0, failed(f"r{number}", name)) for number, name in enumerate(names)]
+    assert after(*entries, near=limits(max_flows=1)).overflowed == 4
 
 
 @pytest.mark.parametrize(
@@ -295,8 +295,8 @@ def test_flows_without_a_slot_are_told_apart_within_bounds(monkeypatch: pytest.M
         pytest.param(Source.REPLAY, 9 * DAY, None, id="a-file-of-long-ago"),
     ],
 )
-def test_an_alert_from_a_file_does_not_look_like_now(source: Source, age: int, expected: int | None) -> None:
-    """A replayed FIRING of yesterday is over, and one of long ago changes nothing."""
+def test_a_replayed_alert_ends_a_day_after_it_fired(source: Source, age: int, expected: int | None) -> None:
+    """A replayed FIRING of yesterday is over, and one of more than eight days ago changes nothing."""
     fold = Fold(limits())
     fold.apply(recorded(replace(fired("a1"), changed_at=T0 - age), 1, T0, source=source))
     fold.advance(T0)

@@ -28,15 +28,15 @@ def ended(run_id: str, status: Status, at: int, **fields: Any) -> FlowRun:
     return run(run_id, status, completed_at=at, **fields)
 
 
-def after(*told: tuple[int, Fact], now: int | None = None, hold: int = 0) -> Fold:
-    """What facts told at these times add up to."""
-    facts = [recorded(fact, position, at) for position, (at, fact) in enumerate(told, start=1)]
-    return folded(facts, now if now is not None else told[-1][0], hold)
+def after(*entries: tuple[int, Fact], now: int | None = None, hold: int = 0) -> Fold:
+    """The fold of facts recorded at these times."""
+    facts = [recorded(fact, position, at) for position, (at, fact) in enumerate(entries, start=1)]
+    return folded(facts, now if now is not None else entries[-1][0], hold)
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_a_flow_is_there_from_its_first_run(status: Status) -> None:
-    """A flow first seen by a run in any state has its outcomes at 0, so that the first failure is an increase."""
+    """A flow's first run, in any state, creates its outcomes at 0, so that the first failure is an increase."""
     fold = after((T0, run("r1", status)))
     shown = {each.value: value(fold, "aep_flow_runs_total", status=each.value) for each in Status}
     for precreated in (Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED):
@@ -45,8 +45,8 @@ def test_a_flow_is_there_from_its_first_run(status: Status) -> None:
     assert shown["queued"] is None
 
 
-def test_a_run_says_what_it_did() -> None:
-    """One run moves runs, errors, records, bytes, files, durations and activities by what it reported."""
+def test_a_run_changes_every_metric_it_reports() -> None:
+    """One run changes runs, errors, records, bytes, files, durations and activities by what it reported."""
     fold = after(
         (
             T0,
@@ -89,8 +89,8 @@ def test_a_run_says_what_it_did() -> None:
 
 
 @pytest.mark.parametrize("status", [FAILED, Status.CANCELLED, Status.UNKNOWN])
-def test_input_is_observed_of_runs_that_brought_data(status: Status) -> None:
-    """The input histograms hold runs that succeeded, wholly or partly, and no others."""
+def test_input_is_observed_of_successful_runs_only(status: Status) -> None:
+    """The input histograms observe runs that succeeded, wholly or partly, and no others."""
     fold = after((T0, ended("r1", status, T0, records=(("input", 5),), size=(("input", 5),))))
     assert value(fold, "aep_flow_records_total", result="input") == 5
     assert value(fold, "aep_flow_run_input_records_count") is None
@@ -99,7 +99,7 @@ def test_input_is_observed_of_runs_that_brought_data(status: Status) -> None:
 
 @pytest.mark.parametrize("status", [IN_PROGRESS, Status.QUEUED])
 def test_a_run_that_has_not_ended_counts_nothing(status: Status) -> None:
-    """A run in progress or queued is a notification; what it reports so far moves no counter."""
+    """A run in progress or queued counts as a notification, and changes no other counter."""
     fold = after((T0, run("r1", status, records=(("input", 5),), errors=(RunError(code="133"),))))
     names = {name for name, _ in samples(exposition(fold))}
     assert not names & {"aep_flow_records_total", "aep_flow_run_errors_total", "aep_flow_last_run_timestamp_seconds"}
@@ -107,7 +107,7 @@ def test_a_run_that_has_not_ended_counts_nothing(status: Status) -> None:
 
 
 def test_only_the_first_outcome_counts() -> None:
-    """A correction moves gauges and never counters."""
+    """A correction changes gauges and no counter."""
     fold = folded(
         [
             recorded(ended("r1", FAILED, T0, updated_at=T0), 1, T0),
@@ -124,13 +124,13 @@ HELD = [
     pytest.param(T0, HOLD, [(0, 0), (HOLD - 1, 0), (HOLD, 1)], id="a new run"),
     pytest.param(T0, 0, [(0, 1)], id="hold turned off"),
     pytest.param(T0 - 23 * HOUR, HOLD, [(0, 0), (HOLD, 1)], id="a run of today"),
-    pytest.param(T0 - 25 * HOUR, HOLD, [(0, 1)], id="history does not look like now"),
+    pytest.param(T0 - 25 * HOUR, HOLD, [(0, 1)], id="a backdated run"),
 ]
 
 
-@pytest.mark.parametrize(("completed_at", "hold", "looks"), HELD)
-def test_a_new_series_shows_zero_first(completed_at: int, hold: int, looks: list[tuple[int, int]]) -> None:
-    """A counter, histogram or summary series is 0 until birth + hold, then true; history is not held."""
+@pytest.mark.parametrize(("completed_at", "hold", "expected"), HELD)
+def test_a_new_series_shows_zero_first(completed_at: int, hold: int, expected: list[tuple[int, int]]) -> None:
+    """A counter, histogram or summary is 0 until its creation plus the hold, unless a backdated run created it."""
     fold = after(
         (
             T0,
@@ -145,8 +145,8 @@ def test_a_new_series_shows_zero_first(completed_at: int, hold: int, looks: list
         ),
         hold=hold,
     )
-    for look, shown in looks:
-        fold.advance(T0 + look)
+    for at, shown in expected:
+        fold.advance(T0 + at)
         assert value(fold, "aep_flow_runs_total", status="failed") == shown
         assert value(fold, "aep_flow_run_errors_total") == shown
         assert value(fold, "aep_flow_run_duration_seconds_bucket", le="15.0") == shown
@@ -156,7 +156,7 @@ def test_a_new_series_shows_zero_first(completed_at: int, hold: int, looks: list
 
 
 def test_a_held_series_of_an_old_flow_moves_alone() -> None:
-    """What is older than the hold moves at once, while a series born later is still held."""
+    """A series older than the hold changes at once, while a series created later is still held."""
     fold = after(
         (T0, ended("r1", SUCCESS, T0)),
         (T0 + HOUR, ended("r2", FAILED, T0 + HOUR, errors=(RunError(code="133"),))),
@@ -166,8 +166,8 @@ def test_a_held_series_of_an_old_flow_moves_alone() -> None:
     assert value(fold, "aep_flow_run_errors_total") == 0
 
 
-def test_history_does_not_hide_the_first_failure() -> None:
-    """A flow first seen by an old run and then failing now still shows the step from 0 that increase() needs."""
+def test_a_backdated_run_does_not_hide_the_first_failure() -> None:
+    """A flow whose first run is backdated and that fails now still shows the step from 0 that increase() needs."""
     fold = after((T0, ended("r1", SUCCESS, T0 - 26 * HOUR)), (T0 + SECOND, ended("r2", FAILED, T0 + SECOND)), hold=HOLD)
     assert value(fold, "aep_flow_runs_total", status="success") == 1
     assert value(fold, "aep_flow_runs_total", status="failed") == 0
@@ -177,7 +177,7 @@ def test_history_does_not_hide_the_first_failure() -> None:
 
 
 def test_now_never_falls() -> None:
-    """A clock that goes back puts no series back under its hold."""
+    """A clock that goes back does not hold a series again."""
     fold = after((T0, ended("r1", FAILED, T0)), now=T0 + HOLD, hold=HOLD)
     fold.advance(T0)
     assert value(fold, "aep_flow_runs_total", status="failed") == 1
@@ -185,26 +185,26 @@ def test_now_never_falls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "look", "running", "oldest"),
+    ("entries", "later", "running", "oldest"),
     [
         pytest.param([(0, IN_PROGRESS)], 0, 1, -60, id="a start"),
         pytest.param([(0, IN_PROGRESS), (5, SUCCESS)], 5, 0, None, id="a start and its end"),
         pytest.param([(5, SUCCESS), (6, IN_PROGRESS)], 6, 0, None, id="a start that comes late"),
-        pytest.param([(0, IN_PROGRESS)], 7 * DAY - 1, 1, -60, id="still announced after almost seven days"),
-        pytest.param([(0, IN_PROGRESS)], 7 * DAY, 0, None, id="forgotten after seven days"),
+        pytest.param([(0, IN_PROGRESS)], 7 * DAY - 1, 1, -60, id="still after almost seven days"),
+        pytest.param([(0, IN_PROGRESS)], 7 * DAY, 0, None, id="no longer after seven days"),
         pytest.param([(0, Status.QUEUED)], 0, 0, None, id="queued is not in progress"),
     ],
 )
-def test_runs_in_progress(told: list[tuple[int, Status]], look: int, running: int, oldest: int | None) -> None:
-    """A run is in progress from its start until its end or seven days, in whichever order these are told."""
-    fold = after(*((T0 + at, run("r1", status, started_at=T0 - 60)) for at, status in told), now=T0 + look)
+def test_runs_in_progress(entries: list[tuple[int, Status]], later: int, running: int, oldest: int | None) -> None:
+    """A run is in progress from its start until its end or for seven days, in whichever order these are recorded."""
+    fold = after(*((T0 + at, run("r1", status, started_at=T0 - 60)) for at, status in entries), now=T0 + later)
     assert value(fold, "aep_flow_runs_in_progress") == running
     expected = None if oldest is None else (T0 + oldest) / 1000
     assert value(fold, "aep_flow_oldest_in_progress_start_timestamp_seconds") == expected
 
 
 def test_a_replayed_start_is_never_in_progress() -> None:
-    """A file tells of the past: its starts are not running now."""
+    """The start of a run in a replayed file is not in progress now."""
     fold = folded([recorded(run("r1", IN_PROGRESS), 1, T0, source=Source.REPLAY)], T0)
     assert value(fold, "aep_flow_runs_in_progress") == 0
 
@@ -219,14 +219,14 @@ def test_a_replayed_start_is_never_in_progress() -> None:
     ],
 )
 def test_old_runs_from_files_change_no_series(source: Source, age: int, counted: int | None) -> None:
-    """A run from a file that ended more than eight days before changes nothing; one posted always counts."""
+    """A replayed run that ended more than eight days before changes nothing, and a posted one always counts."""
     fold = folded([recorded(ended("r1", FAILED, T0 - age), 1, T0, source=source)], T0)
     assert value(fold, "aep_flow_runs_total", status="failed") == counted
     assert value(fold, "aep_notifications_total") == counted
 
 
-def test_delay_is_measured_of_what_adobe_delivers() -> None:
-    """The notification's delay is observed for webhook and journal, never below 0, and not for files."""
+def test_delay_is_observed_of_what_adobe_delivers() -> None:
+    """The delay of a notification is observed for webhook and journal, never below 0, and not for files."""
     fold = folded(
         [
             recorded(ended("r1", SUCCESS, T0 - 90 * SECOND), 1, T0),
@@ -245,17 +245,17 @@ FIRING, INACTIVE = AlertState.FIRING, AlertState.INACTIVE
 
 def alert(state: AlertState, alert_id: str = "a1", **fields: Any) -> FlowAlert:
     """One of Adobe's alerts on flow f1."""
-    told: dict[str, Any] = {"name": "flow_run_delay", "sandbox": "prod", "flow_id": "f1", "run_id": "r1", **fields}
-    return FlowAlert(alert_id=alert_id, state=state, **told)
+    given: dict[str, Any] = {"name": "flow_run_delay", "sandbox": "prod", "flow_id": "f1", "run_id": "r1", **fields}
+    return FlowAlert(alert_id=alert_id, state=state, **given)
 
 
 @pytest.mark.parametrize(
-    ("told", "look", "firing"),
+    ("entries", "later", "firing"),
     [
         pytest.param([(0, alert(FIRING))], 0, 1, id="fires"),
         pytest.param([(0, alert(INACTIVE))], 0, 0, id="inactive"),
         pytest.param([(0, alert(FIRING)), (1, alert(INACTIVE))], 1, 0, id="fires and ends"),
-        pytest.param([(0, alert(INACTIVE)), (1, alert(FIRING))], 1, 0, id="told the other way round"),
+        pytest.param([(0, alert(INACTIVE)), (1, alert(FIRING))], 1, 0, id="in the other order"),
         pytest.param([(0, alert(INACTIVE)), (1, alert(FIRING, "a2"))], 1, 1, id="another id of the same name"),
         pytest.param([(0, alert(FIRING))], DAY - 1, 1, id="almost a day later"),
         pytest.param([(0, alert(FIRING))], DAY, 0, id="a day later"),
@@ -264,7 +264,10 @@ def alert(state: AlertState, alert_id: str = "a1", **fields: Any) -> FlowAlert:
         pytest.param([(0, alert(FIRING)), (1, ended("r2", SUCCESS, T0))], 1, 1, id="another run ends"),
         pytest.param([(0, ended("r1", SUCCESS, T0)), (1, alert(FIRING))], 1, 0, id="its run had ended"),
         pytest.param(
-            [(0, ended("r1", SUCCESS, T0)), (1, alert(FIRING, changed_at=T0 - 5))], 1, 0, id="told after its run ended"
+            [(0, ended("r1", SUCCESS, T0)), (1, alert(FIRING, changed_at=T0 - 5))],
+            1,
+            0,
+            id="recorded after its run ended",
         ),
         pytest.param(
             [(0, ended("r1", SUCCESS, T0)), (1, alert(FIRING, changed_at=T0 + 5))], 1, 1, id="about a run's result"
@@ -274,7 +277,7 @@ def alert(state: AlertState, alert_id: str = "a1", **fields: Any) -> FlowAlert:
             [(0, alert(FIRING, changed_at=T0 + 5)), (1, ended("r1", SUCCESS, T0))],
             1,
             1,
-            id="about a result, told first",
+            id="about a result, recorded first",
         ),
         pytest.param(
             [(0, alert(FIRING)), (1, alert(FIRING, run_id="r2")), (2, ended("r1", SUCCESS, T0))], 2, 1, id="moves on"
@@ -284,14 +287,14 @@ def alert(state: AlertState, alert_id: str = "a1", **fields: Any) -> FlowAlert:
         ),
     ],
 )
-def test_adobes_alerts(told: list[tuple[int, Fact]], look: int, firing: int) -> None:
-    """An alert fires while any of its ids does, until INACTIVE, a day's silence or its run's end, in any order."""
-    fold = after(*((T0 + at, fact) for at, fact in told), now=T0 + look)
+def test_adobes_alerts(entries: list[tuple[int, Fact]], later: int, firing: int) -> None:
+    """An alert fires while any of its ids does, until INACTIVE, a day later, or the end of its run, in any order."""
+    fold = after(*((T0 + at, fact) for at, fact in entries), now=T0 + later)
     assert value(fold, "aep_alert_firing", alert="flow_run_delay", flow_id="f1") == firing
 
 
-def test_an_odd_alert_name_is_other() -> None:
-    """An alert's name becomes a label only if it looks like one."""
+def test_a_free_text_alert_name_is_other() -> None:
+    """The name of an alert becomes a label value only if it is lower-case letters, digits and underscores."""
     fold = after((T0, alert(FIRING, name="Flow «run» delay")))
     assert value(fold, "aep_alert_firing", alert="other") == 1
 
@@ -307,7 +310,7 @@ def test_an_odd_alert_name_is_other() -> None:
 )
 @pytest.mark.parametrize("fact", [run(), alert(FIRING), Unsupported(sandbox="prod"), Unreadable()])
 def test_notifications_by_event_code(fact: Fact, code: str | None, label: str) -> None:
-    """Every new notification counts under Adobe's event code: a documented one, none, or other."""
+    """Every new notification counts by Adobe's event code: a documented one, none, or other."""
     fold = folded([recorded(fact, 1, T0, event_code=code)], T0)
     sandbox = "" if isinstance(fact, Unreadable) else "prod"
     shown = {key: number for key, number in samples(exposition(fold)).items() if key[0] == "aep_notifications_total"}
@@ -315,7 +318,7 @@ def test_notifications_by_event_code(fact: Fact, code: str | None, label: str) -
 
 
 def test_error_codes_are_bounded_per_flow() -> None:
-    """A flow shows so many distinct codes and the rest as other, once per run."""
+    """Codes beyond the limit per flow count as other, once per run."""
     codes = [RunError(code=f"CODE-{number}-500") for number in range(MAX_CODES_PER_FLOW + 5)]
     fold = after((T0, run("r1", FAILED, errors=tuple(codes))), (T0, run("r2", FAILED, errors=tuple(codes[-2:]))))
     shown = {key: number for key, number in samples(exposition(fold)).items() if key[0] == "aep_flow_run_errors_total"}
@@ -325,7 +328,7 @@ def test_error_codes_are_bounded_per_flow() -> None:
 
 
 def test_error_codes_are_bounded_in_all() -> None:
-    """All flows together show so many distinct codes; a code known from another flow is still shown."""
+    """Codes beyond the limit of all flows count as other, unless another flow already has the code."""
     per_flow = 10
     facts: list[tuple[int, Fact]] = [
         (
@@ -349,22 +352,22 @@ def test_error_codes_are_bounded_in_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "name"),
+    ("names", "name"),
     [
         pytest.param([(T0, "old"), (T0 + HOUR, "new")], "new", id="a rename"),
         pytest.param([(T0 + HOUR, "new"), (T0, "old")], "new", id="a late notification of an older run"),
         pytest.param([(T0, "name"), (T0 + HOUR, "")], "name", id="a run without a name"),
     ],
 )
-def test_one_info_series_per_flow(told: list[tuple[int, str]], name: str) -> None:
+def test_one_info_series_per_flow(names: list[tuple[int, str]], name: str) -> None:
     """A flow has one info series, with the latest name that was not empty."""
-    fold = after(*((T0, ended(f"r{at}", SUCCESS, at, flow_name=told_name, org="o")) for at, told_name in told))
+    fold = after(*((T0, ended(f"r{at}", SUCCESS, at, flow_name=given, org="o")) for at, given in names))
     assert value(fold, "aep_flow_info") == 1
     assert value(fold, "aep_flow_info", flow_name=name, kind="unknown", org="o") == 1
 
 
 def test_a_query_is_named_by_its_id() -> None:
-    """A query's name can be its SQL, so its id stands in its key."""
+    """The name of a query can be its SQL, so its label is the flow id."""
     fold = after((T0, run(flow_name="SELECT secret FROM people", kind=FlowKind.QUERY)))
     assert value(fold, "aep_flow_info", flow_name="f1", kind="query") == 1
     assert "SELECT" not in exposition(fold)
@@ -376,14 +379,14 @@ def test_a_query_is_named_by_its_id() -> None:
     ids=["a start", "a failure without activities"],
 )
 def test_once_a_query_always_a_query(later: FlowRun) -> None:
-    """A flow that was known as a query keeps its SQL out of labels, whatever a later run lacks."""
+    """The SQL of a flow that was once a query stays out of labels, even if a later run does not say that it is one."""
     fold = after((T0, run(flow_name="SELECT a FROM b", kind=FlowKind.QUERY)), (T0 + 1, later))
     assert "SELECT" not in exposition(fold)
     assert value(fold, "aep_flow_info", flow_name="f1", kind="query") == 1
 
 
-def test_an_alert_told_about_two_runs_is_forgotten_whole() -> None:
-    """An alert id that was told about two runs costs nothing when it is forgotten and one of them ends."""
+def test_an_alert_about_two_runs_is_deleted_whole() -> None:
+    """The end of a run does not fail after an alert about this run and another was deleted."""
     fold = after(
         (T0, alert(FIRING, run_id="r1")),
         (T0 + 1, alert(FIRING, run_id="r2")),
@@ -395,8 +398,8 @@ def test_an_alert_told_about_two_runs_is_forgotten_whole() -> None:
 
 
 @pytest.mark.parametrize(("enabled", "shown"), [(True, 1), (False, 0), (None, None)])
-def test_the_flow_services_word(enabled: bool | None, shown: int | None) -> None:
-    """What the Flow Service says of a flow names it and says whether it is enabled; it is no notification."""
+def test_a_flow_of_the_flow_service(enabled: bool | None, shown: int | None) -> None:
+    """The Flow Service gives a flow's name and whether it is enabled, and does not count as a notification."""
     fold = after((T0, Flow(flow_id="f1", sandbox="prod", flow_name="Orders", enabled=enabled)))
     assert value(fold, "aep_flow_enabled") == shown
     assert value(fold, "aep_flow_info", flow_name="Orders") == 1
@@ -404,8 +407,8 @@ def test_the_flow_services_word(enabled: bool | None, shown: int | None) -> None
     assert value(fold, "aep_notifications_total") is None
 
 
-def test_the_last_notification_is_told_by_source() -> None:
-    """The time of the latest new notification is shown for each way they come."""
+def test_the_last_notification_by_source() -> None:
+    """The time of the latest new notification is shown for each source."""
     fold = folded([recorded(run("r1"), 1, T0), recorded(run("r2"), 2, T0 + MINUTE, source=Source.JOURNAL)], T0 + HOUR)
     assert value(fold, "aep_last_notification_timestamp_seconds", source="webhook") == T0 / 1000
     assert value(fold, "aep_last_notification_timestamp_seconds", source="journal") == T0 / 1000 + 60

@@ -20,14 +20,14 @@ from exporter.metrics.exposition import Format
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.model import RecordedFact
-from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, histories, limits, near_limits, samples
+from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, fact_lists, limits, near_limits, samples
 
 
-@given(histories(), near_limits, st.data())
-def test_looking_changes_nothing(history: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
-    """However many facts are folded at a time, and whenever somebody looks, the exposition at the end is the same."""
+@given(fact_lists(), near_limits, st.data())
+def test_rendering_changes_nothing(facts: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
+    """The exposition at the end is the same however often and whenever it is rendered between facts."""
     undisturbed, disturbed = Fold(near), Fold(near)
-    for fact in history:
+    for fact in facts:
         undisturbed.apply(fact)
         disturbed.apply(fact)
         if data.draw(st.booleans()):
@@ -41,8 +41,8 @@ def test_looking_changes_nothing(history: list[RecordedFact], near: Limits, data
 
 
 @pytest.fixture(scope="module")
-def near_bounds() -> Iterator[None]:
-    """Bounds that a history of few facts reaches."""
+def lowered_limits() -> Iterator[None]:
+    """Limits of the modules that a few facts reach."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.metrics.flows.MAX_SANDBOXES", 3)
         patch.setattr("exporter.metrics.alerts.MAX_NAMES", 1)
@@ -51,18 +51,18 @@ def near_bounds() -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("near_bounds")
-@given(histories(), near_limits, st.data())
-def test_restarts_change_nothing(history: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
-    """Wherever in a history a checkpoint is written and a new process begins from it, the exposition is the same."""
+@pytest.mark.usefixtures("lowered_limits")
+@given(fact_lists(), near_limits, st.data())
+def test_restarts_change_nothing(facts: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
+    """The exposition is the same when a fold is saved and restored after any of its facts."""
     undisturbed, restarted = Fold(near), Fold(near)
-    for fact in history:
+    for fact in facts:
         undisturbed.apply(fact)
         restarted.apply(fact)
-        look = fact.received_at + data.draw(st.sampled_from([0, SECOND, 3 * MINUTE, 50 * DAY]))
+        at = fact.received_at + data.draw(st.sampled_from([0, SECOND, 3 * MINUTE, 50 * DAY]))
         if data.draw(st.booleans()):
-            undisturbed.advance(look)
-            restarted.advance(look)
+            undisturbed.advance(at)
+            restarted.advance(at)
         if data.draw(st.booleans()):
             checkpoint = encode(restarted.state())
             restarted = Fold(near)
@@ -79,21 +79,21 @@ def test_restarts_change_nothing(history: list[RecordedFact], near: Limits, data
     )
 
 
-@given(histories(with_forgotten=False), st.lists(st.integers(0, 30 * DAY), min_size=2, max_size=5))
-def test_counters_never_fall(history: list[RecordedFact], looks: list[int]) -> None:
-    """Whatever is folded next and however time goes on, no counter, bucket or sum is ever smaller than before."""
+@given(fact_lists(with_forgotten=False), st.lists(st.integers(0, 30 * DAY), min_size=2, max_size=5))
+def test_counters_never_fall(facts: list[RecordedFact], times: list[int]) -> None:
+    """No counter, bucket or sum falls, whatever fact comes next and however time advances."""
     counters = tuple(metric.name for metric in CATALOGUE if metric.type is not MetricType.GAUGE)
     fold = Fold(limits(90 * SECOND))
     before: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-    for fact in history:
+    for fact in facts:
         fold.apply(fact)
         fold.advance(fact.received_at)
         now = {key: number for key, number in samples(exposition(fold)).items() if key[0].startswith(counters)}
         assert before.keys() <= now.keys()
         assert all(now[key] >= number for key, number in before.items())
         before = now
-    for look in sorted(looks):
-        fold.advance(T0 + look)
+    for at in sorted(times):
+        fold.advance(T0 + at)
         now = {key: number for key, number in samples(exposition(fold)).items() if key[0].startswith(counters)}
         assert all(now[key] >= number for key, number in before.items())
 
@@ -126,7 +126,7 @@ _bodies = st.builds(
 
 
 def _counters(deliveries: list[list[dict[str, Any]]]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every counter, bucket and sum after these deliveries went through the real ledger at one moment."""
+    """Every counter, bucket and sum after these deliveries were recorded in a ledger and followed."""
     counters = tuple(metric.name for metric in CATALOGUE if metric.type is not MetricType.GAUGE)
     with tempfile.TemporaryDirectory() as folder:
         ledger = SqliteLedger(Path(folder) / "ledger.db", clock=lambda: T0)
@@ -147,7 +147,7 @@ def _counters(deliveries: list[list[dict[str, Any]]]) -> dict[tuple[str, frozens
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_bodies, min_size=1, max_size=8, unique_by=lambda body: body["event"]["id"]), st.data())
 def test_order_and_duplicates_change_no_counter(bodies: list[dict[str, Any]], data: st.DataObject) -> None:
-    """The same notifications in any order, any batches and any number of times give the same counters."""
+    """The same notifications in any order, in any batches and any number of times give the same counters."""
     again = data.draw(st.lists(st.sampled_from(bodies), max_size=8))
     shuffled = data.draw(st.permutations([*bodies, *again]))
     cut = data.draw(st.integers(0, len(shuffled)))

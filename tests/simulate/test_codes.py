@@ -3,24 +3,24 @@
 import pytest
 
 from exporter.model import FlowKind, is_error_code
-from exporter.simulate.codes import FAILURES, REJECTIONS, SKIPPED_CODE, Trouble
+from exporter.simulate.codes import FAILURES, REJECTIONS, SKIPPED_CODE, ErrorCause
 
-TROUBLES = {trouble for table in (FAILURES, REJECTIONS) for troubles in table.values() for trouble in troubles}
+CAUSES = {cause for table in (FAILURES, REJECTIONS) for causes in table.values() for cause in causes}
 
 
 @pytest.mark.parametrize("table", [FAILURES, REJECTIONS], ids=["failures", "rejections"])
-def test_every_kind_can_fail(table: dict[FlowKind, tuple[Trouble, ...]]) -> None:
-    """Whatever a flow does, there is a reason why its run can fail, wholly or partly."""
+def test_every_kind_can_fail(table: dict[FlowKind, tuple[ErrorCause, ...]]) -> None:
+    """Every kind of flow has errors for failed and for partly successful runs."""
     assert set(table) == set(FlowKind)
     assert all(table.values())
 
 
 def test_codes_look_like_codes() -> None:
-    """All codes but the free text that Adobe's own sample has look like one; those beneath come with their text."""
-    odd = {trouble.code for trouble in TROUBLES if not is_error_code(trouble.code)}
-    assert odd == {"Unknown error code"}
-    for trouble in TROUBLES:
-        assert trouble.message
-        assert (trouble.detail_code is None) == (not trouble.detail)
-        assert trouble.detail_code is None or is_error_code(trouble.detail_code)
+    """Every code except the free text of Adobe's own sample looks like a code, and nested ones have a text."""
+    unusual = {cause.code for cause in CAUSES if not is_error_code(cause.code)}
+    assert unusual == {"Unknown error code"}
+    for cause in CAUSES:
+        assert cause.message
+        assert (cause.detail_code is None) == (not cause.detail)
+        assert cause.detail_code is None or is_error_code(cause.detail_code)
     assert is_error_code(SKIPPED_CODE)

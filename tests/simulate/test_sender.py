@@ -1,4 +1,4 @@
-"""One webhook, and what its answers mean."""
+"""Posting to a webhook, and the meaning of its answers."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ Step = httpx.Response | type[Exception] | Callable[[httpx.Request], httpx.Respon
 
 
 class Receiver:
-    """A webhook that answers as it is told to, and notes what it was asked."""
+    """A webhook that gives prepared answers and keeps the requests."""
 
     def __init__(self, *steps: Step, on_request: Callable[[], None] = lambda: None) -> None:
         self._steps = list(steps)
@@ -28,7 +28,7 @@ class Receiver:
         self.requests: list[httpx.Request] = []
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """The next step; the last one again and again."""
+        """The next answer. The last one repeats."""
         self.requests.append(request)
         self._on_request()
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
@@ -40,7 +40,7 @@ class Receiver:
         return step(request)
 
     def asked(self, what: Callable[[Sender], Awaitable[object]], stopping: asyncio.Event | None = None) -> object:
-        """What a sender makes of it."""
+        """The result of a call of a sender that posts here."""
 
         async def run() -> object:
             async with httpx.AsyncClient(transport=httpx.MockTransport(self.answer)) as client:
@@ -50,7 +50,7 @@ class Receiver:
 
 
 def post(sender: Sender) -> Awaitable[Answer | None]:
-    """One delivery, however long it takes."""
+    """Post one delivery without a time limit."""
     return sender.deliver(b"{}", lambda attempt: {"x-attempt": str(attempt)}, lambda: FOR_EVER)
 
 
@@ -61,8 +61,8 @@ def post(sender: Sender) -> Awaitable[Answer | None]:
         *((status, 4) for status in (429, 500, 502, 503, 504)),
     ],
 )
-def test_what_is_sent_again(status: int, attempts: int) -> None:
-    """429 and 5xx but 505 are tried again until there is another answer; everything else is an answer."""
+def test_which_statuses_are_retried(status: int, attempts: int) -> None:
+    """429 and 5xx except 505 are retried until there is another answer, and other statuses are not."""
     steps = [httpx.Response(status)] if attempts == 1 else [*3 * [httpx.Response(status)], httpx.Response(200)]
     receiver = Receiver(*steps)
     answer = receiver.asked(post)
@@ -72,8 +72,8 @@ def test_what_is_sent_again(status: int, attempts: int) -> None:
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
-def test_no_answer_is_sent_again(error: type[Exception]) -> None:
-    """Where nobody answers the same is sent again until somebody does; that is told once, and when it is over."""
+def test_a_missing_answer_is_retried(error: type[Exception]) -> None:
+    """Without an answer the same body is sent again until there is one, with one log line at each change."""
     receiver = Receiver(*5 * [error], httpx.Response(200, text="recorded 1\n"))
     with capture_logs() as logs:
         answer = receiver.asked(post)
@@ -81,14 +81,14 @@ def test_no_answer_is_sent_again(error: type[Exception]) -> None:
     assert answer.results == {Result.RECORDED: 1}
     assert len({request.content for request in receiver.requests}) == 1
     assert [each["event"] for each in logs] == [
-        "the receiver can't be delivered to: trying again",
+        "notifications can't be delivered to the receiver, trying again",
         "the receiver answers again",
     ]
     assert SECRET not in str(logs)
 
 
-def test_a_receiver_that_comes_and_goes_is_told_of_once() -> None:
-    """Of a receiver that fails now and then the first failure is told and its end, and no other for a while."""
+def test_an_unreliable_receiver_is_logged_once() -> None:
+    """Of a receiver that fails now and then only the first failure and its end are logged."""
     steps: list[Step] = [httpx.ConnectError, httpx.Response(200)]
     receiver = Receiver(*3 * steps)
 
@@ -100,21 +100,21 @@ def test_a_receiver_that_comes_and_goes_is_told_of_once() -> None:
         receiver.asked(post_thrice)
     assert len(receiver.requests) == 6
     assert [each["event"] for each in logs] == [
-        "the receiver can't be delivered to: trying again",
+        "notifications can't be delivered to the receiver, trying again",
         "the receiver answers again",
     ]
 
 
 def test_it_can_be_stopped_while_it_waits() -> None:
-    """A stop ends the waiting for a receiver that is away."""
+    """Stopping ends the waiting for a receiver that does not answer."""
     stopping = asyncio.Event()
     receiver = Receiver(httpx.ConnectError, on_request=stopping.set)
     assert receiver.asked(post, stopping) is None
     assert len(receiver.requests) == 1
 
 
-def test_patience_ends() -> None:
-    """A delivery is given up when there is no time for another attempt."""
+def test_retries_end() -> None:
+    """A delivery is not retried when there is no time for another attempt."""
     receiver = Receiver(httpx.ConnectError)
     assert receiver.asked(lambda sender: sender.deliver(b"", lambda _: {}, lambda: 0.0)) is None
     assert len(receiver.requests) == 1
@@ -131,8 +131,8 @@ def test_the_handshake() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 404])
-def test_what_is_no_webhook(status: int) -> None:
-    """Nothing is sent to an address that does not repeat the challenge; the message says what to do, and no secret."""
+def test_an_address_that_is_no_webhook(status: int) -> None:
+    """Nothing is posted to an address that does not repeat the challenge, and the error helps without the secret."""
     receiver = Receiver(
         httpx.Response(status, text="<html>welcome</html>", headers={"location": "http://evil.example"})
     )
@@ -145,7 +145,7 @@ def test_what_is_no_webhook(status: int) -> None:
 
 
 def test_a_page_that_repeats_its_address_is_no_webhook() -> None:
-    """The challenge is the whole answer, or what its JSON calls so: a page that tells what was asked is neither."""
+    """An answer that contains the challenge is accepted only as the whole body or as the field of that name."""
     for answer in (
         lambda request: httpx.Response(200, text=f"not found: {request.url}"),
         lambda request: httpx.Response(200, json=[request.url.params["challenge"]]),
@@ -156,7 +156,7 @@ def test_a_page_that_repeats_its_address_is_no_webhook() -> None:
 
 
 def test_the_handshake_waits_for_the_webhook() -> None:
-    """A webhook that is not up yet is asked again, and given up when there is no more time."""
+    """The handshake is tried again while the webhook does not answer, until there is no more time."""
     receiver = Receiver(httpx.ConnectError, httpx.Response(503), httpx.Response(404))
     with pytest.raises(NotAWebhookError):
         receiver.asked(lambda sender: sender.shake_hands(lambda: FOR_EVER))
@@ -176,14 +176,14 @@ def test_the_handshake_waits_for_the_webhook() -> None:
         (b"recorded " + b"9" * 10_000 + b"\n", {}),
     ],
 )
-def test_what_an_answer_says(body: bytes, results: dict[Result, int]) -> None:
-    """Results are read where a receiver gives them in the exporter's words; another receiver's words are none."""
+def test_results_of_an_answer(body: bytes, results: dict[Result, int]) -> None:
+    """Results are read from an answer in the exporter's format, and other text gives none."""
     assert Answer(status=200, body=body).results == Counter(results)
 
 
 @pytest.mark.parametrize("host", ["a%20b", "xn--", "a" * 64 + "..b", "xn--\u00fc"])
-def test_a_host_that_cannot_be(host: str) -> None:
-    """A name that no host can have is refused in words, before or when it is asked; there is no third way."""
+def test_an_invalid_host(host: str) -> None:
+    """An invalid host name raises NotAWebhookError or gives no answer, and no other exception."""
 
     async def make() -> bool:
         async with httpx.AsyncClient() as client:
@@ -194,8 +194,8 @@ def test_a_host_that_cannot_be(host: str) -> None:
         assert asyncio.run(make()) is False
 
 
-def test_a_long_answer_is_not_read() -> None:
-    """A receiver that says a lot is not listened to for long."""
+def test_a_long_answer_is_cut_off() -> None:
+    """Only the beginning of a long answer is read."""
     receiver = Receiver(httpx.Response(200, content=b"recorded 1\n" * 100_000))
     answer = receiver.asked(post)
     assert isinstance(answer, Answer)
@@ -203,6 +203,6 @@ def test_a_long_answer_is_not_read() -> None:
 
 
 def test_an_origin_holds_no_secret() -> None:
-    """Of an address only scheme, host and port are told."""
+    """The origin of an address is its scheme, host and port."""
     assert origin(URL) == "http://127.0.0.1:10464"
     assert tuple(sorted(PAUSES)) == PAUSES

@@ -1,4 +1,4 @@
-"""Signatures that the exporter believes, and the host of their keys."""
+"""Signatures that the exporter accepts, and the server of their keys."""
 
 import asyncio
 import socket
@@ -21,8 +21,8 @@ def signer() -> Signer:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(body=st.binary(max_size=200))
-def test_both_signatures_are_believed(signer: Signer, body: bytes) -> None:
-    """Each signature is of the body and by the key that its path names; of no other body."""
+def test_both_signatures_are_valid(signer: Signer, body: bytes) -> None:
+    """Each signature verifies with the key of its path for this body, and for no other body."""
     headers = {name.encode(): value.encode() for name, value in signer.headers(body).items()}
     found = signatures(headers)
     assert [each.key_path for each in found] == list(signer.public)
@@ -33,13 +33,13 @@ def test_both_signatures_are_believed(signer: Signer, body: bytes) -> None:
 
 
 def test_another_key_has_another_path(signer: Signer) -> None:
-    """Whoever keeps a key by its path never meets another key under it."""
+    """Two keys never have the same path, so that a key can be cached by its path."""
     assert len({*signer.public, *Signer().public}) == 4
     assert all(is_key_path(path) for path in signer.public)
 
 
 async def answers(signer: Signer, *paths: str) -> list[tuple[int, bytes]]:
-    """What the host says to these paths."""
+    """The answers of the server to these paths."""
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
@@ -50,8 +50,8 @@ async def answers(signer: Signer, *paths: str) -> list[tuple[int, bytes]]:
     return [(answer.status_code, answer.content) for answer in found]
 
 
-def test_the_host_serves_the_public_keys(signer: Signer) -> None:
-    """A key's path answers with its file, any other with 404, for as long as the host is there."""
+def test_the_server_serves_the_public_keys(signer: Signer) -> None:
+    """The path of a key answers with its PEM, and any other path with 404."""
     found = asyncio.run(answers(signer, *signer.public, "/prod/keys/pub-key-none.pem", "/", "/prod/keys/"))
     assert found[:2] == [(200, pem) for pem in signer.public.values()]
     assert [status for status, _ in found[2:]] == [404, 404, 404]

@@ -1,4 +1,4 @@
-"""What is told, and when."""
+"""The notifications of a simulation, and their order."""
 
 from collections import Counter
 from itertools import islice, pairwise
@@ -9,52 +9,52 @@ from hypothesis import strategies as st
 
 from exporter.model import ACTIVITIES, RECORD_RESULTS, SIZE_RESULTS, AlertState, FlowKind, Status
 from exporter.simulate.codes import FAILURES, REJECTIONS
-from exporter.simulate.organisation import HOUR, PARTS, organisation
-from exporter.simulate.timeline import AlertTold, OtherTold, RunTold, timeline
-from tests.simulate.weeks import SEEDS, notices
+from exporter.simulate.organisation import HOUR, TEMPLATES, organisation
+from exporter.simulate.timeline import AlertNotification, OtherNotification, RunNotification, timeline
+from tests.simulate.weeks import SEEDS, notifications
 
 
-def runs_told(seed: int) -> list[RunTold]:
-    """What is told of runs in a week."""
-    return [told for told in notices(seed) if isinstance(told, RunTold)]
+def run_notifications(seed: int) -> list[RunNotification]:
+    """The notifications about runs in a week."""
+    return [each for each in notifications(seed) if isinstance(each, RunNotification)]
 
 
-def alerts_told(seed: int) -> list[AlertTold]:
-    """What is told of alerts in a week."""
-    return [told for told in notices(seed) if isinstance(told, AlertTold)]
+def alert_notifications(seed: int) -> list[AlertNotification]:
+    """The notifications about alerts in a week."""
+    return [each for each in notifications(seed) if isinstance(each, AlertNotification)]
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30))
-def test_what_is_told_is_the_seeds(seed: int, count: int) -> None:
-    """Two timelines of one seed are the same, in order, and nothing is told twice; another seed's is another."""
+def test_a_timeline_depends_on_the_seed(seed: int, count: int) -> None:
+    """Two timelines of one seed are equal, in order and without repetition, and that of another seed differs."""
     found = list(islice(timeline(organisation(seed, count), seed), 100))
     assert found == list(islice(timeline(organisation(seed, count), seed), 100))
     assert all(earlier.at <= later.at for earlier, later in pairwise(found))
-    assert len({told.fact_id for told in found}) == len(found)
+    assert len({each.fact_id for each in found}) == len(found)
     other = list(islice(timeline(organisation(seed + 1, count), seed + 1), 100))
-    assert not {told.fact_id for told in found} & {told.fact_id for told in other}
+    assert not {each.fact_id for each in found} & {each.fact_id for each in other}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_week_has_every_status_of_every_kind(seed: int) -> None:
-    """Within a week every status is told, and flows of every kind succeed and fail."""
-    told = {(notice.flow.part.kind, notice.status) for notice in runs_told(seed)}
-    assert {status for _, status in told} == set(Status)
+    """A week has every status, and flows of every kind succeed and fail."""
+    found = {(notification.flow.template.kind, notification.status) for notification in run_notifications(seed)}
+    assert {status for _, status in found} == set(Status)
     for kind in set(FlowKind) - {FlowKind.UNKNOWN}:
-        assert (kind, Status.SUCCESS) in told
-        assert (kind, Status.FAILED) in told
+        assert (kind, Status.SUCCESS) in found
+        assert (kind, Status.FAILED) in found
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_week_has_every_result(seed: int) -> None:
-    """Within a week every result of records, bytes and files is more than 0, and every activity is done."""
+    """A week has every result of records, bytes and files with more than 0, and every activity."""
     found: dict[str, Counter[str]] = {"records": Counter(), "size": Counter(), "files": Counter()}
     activities = set()
-    for notice in runs_told(seed):
-        if notice.status.is_outcome:
+    for notification in run_notifications(seed):
+        if notification.status.is_outcome:
             for name, total in found.items():
-                total.update(dict(getattr(notice.run, name)))
-            activities |= {step.name for step in notice.run.steps}
+                total.update(dict(getattr(notification.run, name)))
+            activities |= {step.name for step in notification.run.steps}
     assert {result for result in RECORD_RESULTS if found["records"][result]} == set(RECORD_RESULTS)
     for name in ("size", "files"):
         assert {result for result in SIZE_RESULTS if found[name][result]} == set(SIZE_RESULTS)
@@ -63,36 +63,38 @@ def test_a_week_has_every_result(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_week_has_many_codes(seed: int) -> None:
-    """Within a week runs fail for most of the reasons there are, free text among them."""
-    told = {notice.run.trouble for notice in runs_told(seed) if notice.run.trouble is not None}
-    every = {trouble for table in (FAILURES, REJECTIONS) for troubles in table.values() for trouble in troubles}
-    assert told <= every
-    assert len(told) > 0.6 * len(every)
-    assert "Unknown error code" in {trouble.code for trouble in told}
+    """Runs of a week report most of the errors, also the one whose code is free text."""
+    reported = {
+        notification.run.cause for notification in run_notifications(seed) if notification.run.cause is not None
+    }
+    every = {cause for table in (FAILURES, REJECTIONS) for causes in table.values() for cause in causes}
+    assert reported <= every
+    assert len(reported) > 0.6 * len(every)
+    assert "Unknown error code" in {cause.code for cause in reported}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_week_has_alerts_that_fire_and_end(seed: int) -> None:
-    """Each of the alerts fires and ends within a week; one of them names no flow, one that fired has not ended."""
-    told = alerts_told(seed)
+    """Each kind of alert fires and ends within a week, one kind names no flow, and some alerts have not ended."""
+    found = alert_notifications(seed)
     for state in AlertState:
-        assert {notice.name for notice in told if notice.state is state} == {
+        assert {notification.name for notification in found if notification.state is state} == {
             "sources_flow_run_delay",
             "destinations_flow_run_delay",
             "sources_ingestion_error_rate_exceeded",
             "segment_definition_disabled",
         }
-    assert {notice.names_flow for notice in told} == {True, False}
-    states = Counter(notice.alert_id for notice in told)
+    assert {notification.names_flow for notification in found} == {True, False}
+    states = Counter(notification.alert_id for notification in found)
     assert {1, 2} == set(states.values())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_alert_ends_after_it_fired(seed: int) -> None:
-    """A delay fires while the run goes on and ends with it, or is given up after ten hours."""
-    by_id: dict[str, dict[AlertState, AlertTold]] = {}
-    for notice in alerts_told(seed):
-        by_id.setdefault(notice.alert_id, {})[notice.state] = notice
+    """An alert ends after it fired, and a delay at most ten hours later."""
+    by_id: dict[str, dict[AlertState, AlertNotification]] = {}
+    for notification in alert_notifications(seed):
+        by_id.setdefault(notification.alert_id, {})[notification.state] = notification
     for states in by_id.values():
         fired = states[AlertState.FIRING]
         over = states.get(AlertState.INACTIVE)
@@ -103,30 +105,34 @@ def test_an_alert_ends_after_it_fired(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_is_told_of_from_beginning_to_end(seed: int) -> None:
-    """A run is announced before it begins and begins before it ends; what an exporter has not asked for is told too."""
-    by_run: dict[str, list[RunTold]] = {}
-    for notice in runs_told(seed):
-        by_run.setdefault(notice.run.run_id, []).append(notice)
+def test_notifications_of_a_run_are_in_order(seed: int) -> None:
+    """A run is queued before it starts and starts before it ends, and there are events of other topics."""
+    by_run: dict[str, list[RunNotification]] = {}
+    for notification in run_notifications(seed):
+        by_run.setdefault(notification.run.run_id, []).append(notification)
     order = [Status.QUEUED, Status.IN_PROGRESS]
     for states in by_run.values():
-        told = [order.index(notice.status) if notice.status in order else len(order) for notice in states]
-        assert told == sorted(told)
-    assert {notice.is_audit for notice in notices(seed) if isinstance(notice, OtherTold)} == {True, False}
+        ranks = [
+            order.index(notification.status) if notification.status in order else len(order) for notification in states
+        ]
+        assert ranks == sorted(ranks)
+    assert {
+        notification.is_audit for notification in notifications(seed) if isinstance(notification, OtherNotification)
+    } == {True, False}
 
 
 def test_a_timeline_may_end() -> None:
-    """Where every flow was switched off, everything that happened is told, and then nothing."""
+    """When every flow is switched off, the timeline ends after the last run has ended."""
     silent = organisation(1, 10)[9:]
-    told = [notice for notice in timeline(silent, 1) if isinstance(notice, RunTold)]
-    assert sum(notice.status.is_outcome for notice in told) == sum(
-        notice.status is Status.IN_PROGRESS for notice in told
+    found = [notification for notification in timeline(silent, 1) if isinstance(notification, RunNotification)]
+    assert sum(notification.status.is_outcome for notification in found) == sum(
+        notification.status is Status.IN_PROGRESS for notification in found
     )
 
 
-def test_only_what_goes_on_is_kept() -> None:
-    """However long it goes on, what waits to be told is only what has begun."""
-    stream = timeline(organisation(3, len(PARTS)), 3)
+def test_memory_is_bounded() -> None:
+    """However long a simulation goes on, only notifications about runs that have started wait."""
+    stream = timeline(organisation(3, len(TEMPLATES)), 3)
     sizes = []
     for number, _ in enumerate(islice(stream, 20_000)):
         if number % 1000 == 0:

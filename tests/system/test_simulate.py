@@ -31,7 +31,7 @@ class Simulated(Process):
 
 def told(rows: dict[str, int]) -> Counter[str]:
     """The outcomes that were told."""
-    return Counter({status: rows.get(f"told {status}", 0) for status in OUTCOMES})
+    return Counter({status: rows.get(f"sent {status}", 0) for status in OUTCOMES})
 
 
 def counted(exporter: Exporter) -> Counter[str]:

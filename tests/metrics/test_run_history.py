@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.history import LATEST, MAX_FAILURES, Cadence, Outcome, RunHistory
+from exporter.metrics.cadence import Cadence
+from exporter.metrics.run_history import LATEST, MAX_FAILURES, Outcome, RunHistory
 from exporter.model import Status
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0
 
@@ -13,7 +14,7 @@ S, P, F, C, U = Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED, Status.CA
 
 
 def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", **fields: Any) -> Outcome:
-    """An outcome at so many minutes after T0, told in the order of its position."""
+    """An outcome this many minutes after T0, recorded at this position."""
     return Outcome(
         ended_at=T0 + ended_at * MINUTE,
         position=position or ended_at,
@@ -24,8 +25,8 @@ def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", 
     )
 
 
-def told(*outcomes: Outcome) -> RunHistory:
-    """A history that was told these in this order."""
+def history_of(*outcomes: Outcome) -> RunHistory:
+    """A history to which these were added in this order."""
     history = RunHistory()
     for each in outcomes:
         history.add(each)
@@ -42,16 +43,16 @@ def told(*outcomes: Outcome) -> RunHistory:
         pytest.param([(1, F), (2, S)], 0, None, id="a success ends them"),
         pytest.param([(1, F), (2, P)], 0, None, id="a partial success ends them"),
         pytest.param([(1, F), (2, C), (3, U), (4, F)], 2, 1, id="cancelled and unknown neither raise nor end"),
-        pytest.param([(3, F), (1, F), (2, F)], 3, 1, id="failures told out of order"),
+        pytest.param([(3, F), (1, F), (2, F)], 3, 1, id="failures out of order"),
         pytest.param([(1, F), (3, F), (2, S)], 1, 3, id="a late success between two failures"),
         pytest.param([(2, F), (3, F), (1, S)], 2, 2, id="a late success before them all"),
         pytest.param([(3, S), (1, F), (2, F)], 0, None, id="late failures before a success"),
-        pytest.param([(2, S), (2, F)], 1, 2, id="at the same time, the one told last is later"),
+        pytest.param([(2, S), (2, F)], 1, 2, id="at the same time, the one recorded last is later"),
     ],
 )
 def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], failures: int, since: int | None) -> None:
-    """Consecutive failures are those completed since the last success, in whatever order runs were told."""
-    history = told(*(outcome(at, status, position) for position, (at, status) in enumerate(ends, start=1)))
+    """Consecutive failures are those completed since the last success, in whatever order they were recorded."""
+    history = history_of(*(outcome(at, status, position) for position, (at, status) in enumerate(ends, start=1)))
     assert history.failures() == (failures, None if since is None else T0 + since * MINUTE)
 
 
@@ -60,15 +61,13 @@ def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], fail
     [
         pytest.param((F, 10), (S, 20), 0, id="a newer correction to success"),
         pytest.param((S, 10), (F, 20), 1, id="a newer correction to failure"),
-        pytest.param((F, 20), (S, 10), 1, id="an older outcome told late changes nothing"),
-        pytest.param((S, 10), (F, 10), 1, id="equally old, the one told last stands"),
+        pytest.param((F, 20), (S, 10), 1, id="an older outcome recorded late changes nothing"),
+        pytest.param((S, 10), (F, 10), 1, id="equally old, the one recorded last applies"),
     ],
 )
-def test_a_correction_stands_by_its_update(
-    first: tuple[Status, int], second: tuple[Status, int], failures: int
-) -> None:
-    """Of several outcomes of one run, gauges look at the one with the newest updatedAt."""
-    history = told(
+def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Status, int], failures: int) -> None:
+    """Of several outcomes of one run the one with the newest updatedAt applies."""
+    history = history_of(
         *(
             outcome(5, status, position, "run", updated_at=updated_at)
             for position, (status, updated_at) in enumerate((first, second), start=1)
@@ -79,14 +78,14 @@ def test_a_correction_stands_by_its_update(
 
 
 def test_last_run_by_status_is_by_completion() -> None:
-    """A late notification of an older run does not take the latest run's key."""
-    history = told(outcome(10, S, 1, duration=7), outcome(5, S, 2, duration=3), outcome(8, F, 3, duration=4))
+    """A late notification of an older run does not replace the latest run."""
+    history = history_of(outcome(10, S, 1, duration=7), outcome(5, S, 2, duration=3), outcome(8, F, 3, duration=4))
     assert history.last_run_by_status() == {S: T0 + 10 * MINUTE, F: T0 + 8 * MINUTE}
     assert history.last_duration() == 7
 
 
 def test_last_records_are_of_a_run_that_did_not_fail() -> None:
-    """Records are shown of the latest run that brought data, whatever failed after it."""
+    """The last records are those of the latest run that did not fail, whatever failed after it."""
     history = RunHistory()
     for ended_at, status, amount in ((1, S, 10), (2, P, 20), (3, F, 0)):
         history.add(
@@ -129,12 +128,12 @@ _ends = st.lists(st.tuples(st.integers(0, 400), st.sampled_from([S, P, F, F, F, 
 
 
 @given(_ends, st.randoms(use_true_random=False))
-def test_order_of_telling_does_not_matter(ends: list[tuple[int, Status]], random: Random) -> None:
-    """Whatever the order in which distinct runs are told, every gauge says the same."""
+def test_the_order_of_recording_does_not_matter(ends: list[tuple[int, Status]], random: Random) -> None:
+    """Distinct runs give the same gauges in whatever order they are recorded."""
     distinct = [outcome(at, status, index + 1, f"run-{index}") for index, (at, status) in enumerate(ends)]
     shuffled = list(distinct)
     random.shuffle(shuffled)
-    one, other = told(*distinct), told(*shuffled)
+    one, other = history_of(*distinct), history_of(*shuffled)
     assert one.failures() == other.failures()
     assert one.last_run_by_status() == other.last_run_by_status()
     assert one.interval() == other.interval()
@@ -142,7 +141,7 @@ def test_order_of_telling_does_not_matter(ends: list[tuple[int, Status]], random
 
 
 def test_history_is_bounded() -> None:
-    """A flow that fails for ever keeps its count exactly, in bounded memory; one success ends it."""
+    """The failures of a flow that always fails are counted exactly in bounded memory, until a success ends them."""
     history = RunHistory()
     total = 5 * MAX_FAILURES
     for at in range(1, total + 1):
@@ -170,7 +169,7 @@ DAY_START = T0 // DAY * DAY
         pytest.param([0, HOUR, 2 * HOUR, 4 * HOUR], 2 * HOUR, id="one day: its longest"),
         pytest.param([day * DAY for day in range(4)], DAY, id="daily"),
         pytest.param([day * DAY for day in (0, 1, 2, 9, 10)], DAY, id="one long silence is not usual"),
-        pytest.param([day * DAY for day in (0, 1, 2, 9, 10, 17, 18)], 7 * DAY, id="two long silences are"),
+        pytest.param([day * DAY for day in (0, 1, 2, 9, 10, 17, 18)], 7 * DAY, id="two long silences are usual"),
         pytest.param([week * 7 * DAY for week in range(12)], 7 * DAY, id="weekly, beyond 35 days"),
         pytest.param(
             [day * DAY + audience * SECOND for day in range(10) for audience in range(5)],
@@ -185,12 +184,12 @@ DAY_START = T0 // DAY * DAY
         pytest.param(
             [0, 20 * DAY, *(21 * DAY + day * DAY for day in range(60))],
             DAY,
-            id="what is older than 35 days is forgotten",
+            id="days older than 35 days do not count",
         ),
     ],
 )
 def test_the_usual_silence(completions: list[int], expected: int | None) -> None:
-    """The interval is the second longest of the days' longest gaps, over 35 days and at least eight days with a gap."""
+    """The interval is the second longest of the days' longest gaps, over 35 days and at least eight with a gap."""
     cadence = Cadence()
     for completed_at in completions:
         cadence.add(DAY_START + completed_at)
@@ -199,7 +198,7 @@ def test_the_usual_silence(completions: list[int], expected: int | None) -> None
 
 @given(st.lists(st.integers(0, 6 * DAY), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_late_completions_split_gaps(completions: list[int], random: Random) -> None:
-    """Completions told in any order give the interval that they would have given in order."""
+    """Completions give the same interval in any order."""
     one, other = Cadence(), Cadence()
     for completed_at in sorted(completions):
         one.add(T0 + completed_at)
@@ -211,7 +210,7 @@ def test_late_completions_split_gaps(completions: list[int], random: Random) -> 
 
 @given(st.lists(st.integers(0, 6 * DAY), min_size=5, max_size=40, unique=True), st.data())
 def test_a_correction_leaves_no_trace(completions: list[int], data: st.DataObject) -> None:
-    """A completion that was corrected away leaves the interval as if it had never been."""
+    """After a completion is removed the interval is as if it had never been added."""
     wrong = data.draw(st.sampled_from(completions))
     one, other = Cadence(), Cadence()
     for completed_at in completions:
@@ -223,7 +222,7 @@ def test_a_correction_leaves_no_trace(completions: list[int], data: st.DataObjec
 
 
 def test_cadence_is_bounded() -> None:
-    """A flow that runs every minute for months is remembered in bounded memory."""
+    """A flow that runs every minute for months takes bounded memory."""
     cadence = Cadence()
     for minute in range(60 * 24 * 60):
         cadence.add(T0 + minute * MINUTE)
@@ -238,10 +237,10 @@ _corrected = st.lists(
 
 
 @given(_corrected)
-def test_any_corrections_are_survived(told_of: list[tuple[int, Status, int, int]]) -> None:
-    """However far corrections move the completions of a flow's runs, its gauges can be told, and go on learning."""
+def test_any_corrections_are_applied(corrections: list[tuple[int, Status, int, int]]) -> None:
+    """Corrections may move completions by any distance, and the gauges still follow later runs."""
     history = RunHistory()
-    for position, (run_, status, days, updated_at) in enumerate(told_of):
+    for position, (run_, status, days, updated_at) in enumerate(corrections):
         history.add(
             Outcome(
                 ended_at=T0 + days * DAY,
