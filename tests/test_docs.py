@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from exporter.settings import FORGET, REPLAY, SERVE, SIMULATE, declared
 
+from exporter.commands.main import COMMANDS, settings_table
 from exporter.metrics.catalogue import CATALOGUE, EXPORTER_METRICS, FLOW_METRICS, Metric
 from tests.generated import hold
 
@@ -22,9 +22,6 @@ DOCUMENTS = (
     *sorted(DOCS.rglob("*.md")),
 )
 CITING = ("exporter", "tests", "benchmarks", "grafana", "prometheus", "deploy")
-
-# The commands of docs/settings.md, in its order.
-COMMANDS = (SERVE, REPLAY, FORGET, SIMULATE)
 
 _FENCE = re.compile(r"(?ms)^( *)```.*?^\1```")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -61,17 +58,6 @@ def buckets_table() -> str:
         if metric.buckets
     ]
     return "\n".join(["| metric | bounds |", "|---|---|", *rows])
-
-
-def settings_table(command: str) -> str:
-    """The settings of one command as a table."""
-    rows = ["| flag | default | variable | |", "|---|---|---|---|"]
-    for each in declared():
-        if command in each.flag.commands:
-            default = f"`{each.flag.shown}`" if each.flag.shown else ""
-            description = (each.info.description or "").replace("<", "&lt;")
-            rows.append(f"| `--{each.flag.name}` | {default} | `{each.flag.variable}` | {description} |")
-    return "\n".join(rows)
 
 
 def settings_tables() -> str:

@@ -1,4 +1,4 @@
-"""Adobe for tests: keys on a server of their own, and signed deliveries."""
+"""A stand-in for Adobe: two keys, a server that has their public halves, and signed deliveries."""
 
 import base64
 import http.client
@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.system.processes import http_server
+from tests.system.processes import PATIENCE, http_server
 
 PATHS = ("/prod/keys/pub-key-One1.pem", "/prod/keys/pub-key-Two2.pem")
 
 
 class Adobe:
-    """Two key pairs, and the server on which their public halves are."""
+    """Two key pairs and the answers of the key server."""
 
     def __init__(self) -> None:
         self._keys = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in PATHS]
@@ -30,7 +30,7 @@ class Adobe:
         self.url = ""
 
     def headers(self, body: bytes) -> dict[str, str]:
-        """What Adobe sends with these bytes."""
+        """The headers of a delivery with this body, signed with both keys."""
         found = {"content-type": "application/json; charset=utf-8"}
         for number, (path, key) in enumerate(zip(PATHS, self._keys, strict=True), start=1):
             signature = base64.b64encode(key.sign(body, padding.PKCS1v15(), SHA256())).decode()
@@ -39,7 +39,7 @@ class Adobe:
         return found
 
     def answer(self, path: str) -> tuple[int, bytes]:
-        """What the key server says."""
+        """The status and body with which the key server answers a request."""
         self.asked.append(path)
         if self.is_down:
             return 500, b""
@@ -48,7 +48,7 @@ class Adobe:
 
 @contextmanager
 def serving(adobe: Adobe) -> Iterator[Adobe]:
-    """The key server, for as long."""
+    """Run the key server."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,7 +59,7 @@ def serving(adobe: Adobe) -> Iterator[Adobe]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Log nothing."""
 
     with http_server(Handler) as url:
         adobe.url = url
@@ -67,18 +67,18 @@ def serving(adobe: Adobe) -> Iterator[Adobe]:
 
 
 class Connection:
-    """A kept connection that posts."""
+    """A connection that is kept open between posts."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
     def post(self, body: bytes, headers: dict[str, str], path: str = "/webhook") -> int:
-        """One delivery; the status."""
+        """Post one delivery and return the status of the answer."""
         self._connection.request("POST", path, body, headers)
         response = self._connection.getresponse()
         response.read()
         return response.status
 
     def close(self) -> None:
-        """Let go."""
+        """Close the connection."""
         self._connection.close()

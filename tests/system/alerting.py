@@ -1,4 +1,4 @@
-"""Alertmanager, somebody who is paged, and rules whose times are those of a scrape every second."""
+"""Alertmanager, a receiver of its pages, and the project's rules with times that fit a scrape every second."""
 
 import json
 import re
@@ -9,11 +9,15 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.system.processes import Process, free_port, http_server, program
 
 RULES = Path(__file__).parents[2] / "prometheus"
 FASTER = 30
-"""A scrape a second instead of one in thirty: all times of the rules are divided by this."""
+"""Tests scrape every second instead of every 30 s, so all times of the rules are divided by this."""
+EVALUATIONS = "test:evaluations"
+"""A series that each group of the rules has in the tests: a sample for each evaluation of the group."""
 
 _DURATION = re.compile(r"(?<![\w.])(\d+)(s|m|h|d)(?!\w)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -25,15 +29,18 @@ def faster(text: str) -> str:
 
 
 def fast_rules(folder: Path) -> Path:
-    """A folder with the project's rules, made faster."""
+    """Write the project's rules, made faster, into a folder. Each group also records its evaluations."""
     folder.mkdir()
     for name in ("alerts.yml", "rules.yml"):
-        (folder / name).write_text(faster((RULES / name).read_text(encoding="utf-8")), encoding="utf-8")
+        rules = yaml.safe_load(faster((RULES / name).read_text(encoding="utf-8")))
+        for group in rules["groups"]:
+            group["rules"].append({"record": EVALUATIONS, "expr": "vector(1)", "labels": {"group": group["name"]}})
+        (folder / name).write_text(yaml.safe_dump(rules, sort_keys=False), encoding="utf-8")
     return folder
 
 
 class Paged:
-    """Somebody who is paged: every notification that Alertmanager sent."""
+    """The receiver of pages. It holds every notification that Alertmanager sent."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -41,12 +48,12 @@ class Paged:
         self._pages: list[dict[str, Any]] = []
 
     def take(self, page: dict[str, Any]) -> None:
-        """A page arrives."""
+        """Add a page that arrived."""
         with self._lock:
             self._pages.append(page)
 
     def flows(self, alertname: str, status: str) -> list[str]:
-        """The flow of each alert in each page, of this name and status ("firing" or "resolved")."""
+        """The flow of each alert in each page that has this name and status ("firing" or "resolved")."""
         with self._lock:
             return [
                 alert["labels"].get("flow_id", "")
@@ -58,7 +65,7 @@ class Paged:
 
 @contextmanager
 def paged() -> Iterator[Paged]:
-    """Somebody to page, for as long."""
+    """Run a receiver of pages."""
     somebody = Paged()
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,7 +76,7 @@ def paged() -> Iterator[Paged]:
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Log nothing."""
 
     with http_server(Handler) as url:
         somebody.url = url + "/"
@@ -77,7 +84,7 @@ def paged() -> Iterator[Paged]:
 
 
 class Alertmanager(Process):
-    """Alertmanager with the project's example configuration, made faster, that pages one person."""
+    """Alertmanager with the project's example configuration, made faster. It sends all pages to one receiver."""
 
     def __init__(self, folder: Path, receiver: str) -> None:
         super().__init__(folder, "alertmanager")
