@@ -45,7 +45,7 @@ CONNECTIONS: Final = 64
 POSTS: Final = 2000
 BATCHES: Final = 100
 BATCH: Final = 20
-"""Adobe's largest (adobe.md A5)."""
+"""Adobe's largest (docs/adobe.md, "Bodies")."""
 RESULTS: Final = Path(__file__).with_name("results.md")
 
 

@@ -169,7 +169,7 @@ class Follower:
         return self._position, encode(self._fold.state()), frozenset(self._unreadable)
 
     def _begin(self) -> None:
-        """Restore the newest checkpoint that can be read. Raises LedgerUnavailableError if one is needed and missing."""
+        """Restore the newest readable checkpoint. Raises LedgerUnavailableError if there is none and entries were pruned."""
         kept = self._ledger.checkpoints()
         for checkpoint in kept:
             raw = self._ledger.checkpoint(checkpoint.position)

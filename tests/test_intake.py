@@ -116,7 +116,7 @@ EVENTS = [
 
 
 def identity(told: Event) -> tuple[object, ...]:
-    """What makes two tellings one fact (contract 4.7)."""
+    """What makes two events one fact (docs/architecture.md, "What makes a fact")."""
     match told.fact:
         case FlowRun() as run:
             return "run", run.run_id, run.status
