@@ -7,43 +7,47 @@ from exporter.adobe.classify import activity_name, kind_of_flow, kind_of_run
 from exporter.model import ACTIVITIES, FlowKind
 from tests.adobe import a_run, trees
 
-COPY = {"id": "4f008a00-3a04-11eb-adc1-0242ac120002", "name": "Tide Table Copy Activity"}
-PROMOTION = {"id": "37b34f84-1ada-11eb-adc1-0242ac120002", "name": "Promotion Activity"}
-IDENTITY = {"id": "46382888-2f46-11eb-adc1-0242ac120002", "name": "UIS Batch Activity"}
-PROFILE = {"id": "08e3217c-2f46-11eb-adc1-0242ac120002", "name": "Profile Batch Activity"}
-SEGMENTATION = {"id": "3c8e49bc-27a6-11ec-9621-0242ac130002", "name": "Profile Batch Segmentation"}
-PROCESSOR = {"id": "c4f238e3-7334-4933-8b56-64d7ea43ea54", "name": "Activation Batch XdmProcessor Activity"}
-PUBLISHER = {"id": "51d82b36-6b8f-11eb-9439-0242ac130002", "name": "Activation Batch Publisher Activity"}
-QUERY = {"id": "8816f6a2-2533-4dff-9026-c23a27b38691", "name": "Query Activity"}
-STREAMING = {"id": "076085f8-255a-11ee-be56-0242ac120002"}
+COPY: dict[str, object] = {"id": "4f008a00-3a04-11eb-adc1-0242ac120002", "name": "Tide Table Copy Activity"}
+PROMOTION: dict[str, object] = {"id": "37b34f84-1ada-11eb-adc1-0242ac120002", "name": "Promotion Activity"}
+IDENTITY: dict[str, object] = {"id": "46382888-2f46-11eb-adc1-0242ac120002", "name": "UIS Batch Activity"}
+PROFILE: dict[str, object] = {"id": "08e3217c-2f46-11eb-adc1-0242ac120002", "name": "Profile Batch Activity"}
+SEGMENTATION: dict[str, object] = {"id": "3c8e49bc-27a6-11ec-9621-0242ac130002", "name": "Profile Batch Segmentation"}
+PROCESSOR: dict[str, object] = {
+    "id": "c4f238e3-7334-4933-8b56-64d7ea43ea54",
+    "name": "Activation Batch XdmProcessor Activity",
+}
+PUBLISHER: dict[str, object] = {
+    "id": "51d82b36-6b8f-11eb-9439-0242ac130002",
+    "name": "Activation Batch Publisher Activity",
+}
+QUERY: dict[str, object] = {"id": "8816f6a2-2533-4dff-9026-c23a27b38691", "name": "Query Activity"}
+STREAMING: dict[str, object] = {"id": "076085f8-255a-11ee-be56-0242ac120002"}
 
 
-@pytest.mark.parametrize(
-    ("activity", "name"),
-    [
-        ({"id": "copyActivity"}, "copy"),
-        ({"id": "promotionActivity"}, "promotion"),
-        (COPY, "copy"),
-        (PROMOTION, "promotion"),
-        (IDENTITY, "identity"),
-        (PROFILE, "profile"),
-        (SEGMENTATION, "segmentation"),
-        (PROCESSOR, "activation_processing"),
-        (PUBLISHER, "activation_publishing"),
-        (STREAMING, "activation_streaming"),
-        (QUERY, "query"),
-        ({"id": COPY["id"]}, "copy"),
-        ({"id": PROFILE["id"], "name": "Lighthouse"}, "profile"),
-        ({"id": "new", "name": "Tide Table Copy Activity"}, "copy"),
-        ({"id": "new", "name": "Lighthouse"}, "other"),
-        ({"id": "new"}, "other"),
-        ({}, "other"),
-    ],
-    ids=repr,
+ACTIVITY_NAMES: tuple[tuple[dict[str, object], str], ...] = (
+    ({"id": "copyActivity"}, "copy"),
+    ({"id": "promotionActivity"}, "promotion"),
+    (COPY, "copy"),
+    (PROMOTION, "promotion"),
+    (IDENTITY, "identity"),
+    (PROFILE, "profile"),
+    (SEGMENTATION, "segmentation"),
+    (PROCESSOR, "activation_processing"),
+    (PUBLISHER, "activation_publishing"),
+    (STREAMING, "activation_streaming"),
+    (QUERY, "query"),
+    ({"id": COPY["id"]}, "copy"),
+    ({"id": PROFILE["id"], "name": "Lighthouse"}, "profile"),
+    ({"id": "new", "name": "Tide Table Copy Activity"}, "copy"),
+    ({"id": "new", "name": "Lighthouse"}, "other"),
+    ({"id": "new"}, "other"),
+    ({}, "other"),
 )
-def test_activity(activity: dict[str, object], name: str) -> None:
-    """An activity is known by its fixed id, whatever its name says; one that is new is `other`."""
-    assert activity_name(activity) == name
+
+
+def test_activity_names() -> None:
+    """An activity's name is decided by its fixed id, else by words in its own name. An unknown one is `other`."""
+    assert [(activity, activity_name(activity)) for activity, _ in ACTIVITY_NAMES] == list(ACTIVITY_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +77,14 @@ def test_activity(activity: dict[str, object], name: str) -> None:
         pytest.param(
             (), "", {"providerRefId": "1759920000000-1759923600000"}, FlowKind.UNKNOWN, id="reference of time"
         ),
-        pytest.param((), "platform_event", {}, FlowKind.UNKNOWN, id="a code that says nothing"),
+        pytest.param((), "platform_event", {}, FlowKind.UNKNOWN, id="a code of no kind"),
         pytest.param((), "", {}, FlowKind.UNKNOWN, id="nothing"),
     ],
 )
 def test_kind_of_run(
     activities: Sequence[dict[str, object]], code: str, members: dict[str, object], kind: FlowKind
 ) -> None:
-    """A run's kind is concluded from its code, its activities, its service and its reference."""
+    """The kind of a run's flow is concluded from its code, its activities, its service and its reference."""
     assert kind_of_run(a_run(**members), [activity_name(each) for each in activities], code) is kind
 
 
@@ -98,13 +102,13 @@ def test_kind_of_run(
     ids=repr,
 )
 def test_kind_of_flow(flow: dict[str, object], kind: FlowKind) -> None:
-    """The Flow Service says of a flow whether it is a source's or a destination's."""
+    """A flow's kind is the one of the two properties that is true, or unknown."""
     assert kind_of_flow(flow) is kind
 
 
 @given(trees, trees)
-def test_whatever_it_says(one: object, other: object) -> None:
-    """Whatever stands where the signs should, an activity has a name of the list and a run has a kind."""
+def test_random_signs(one: object, other: object) -> None:
+    """Whatever the members hold, an activity has a name of the list and a run has a kind."""
     assert activity_name({"id": one, "name": other}) in ACTIVITIES
     run = {"createdClient": one, "providerRefId": other, "inheritedAttributes": one}
     assert isinstance(kind_of_run(run, (), ""), FlowKind)

@@ -68,7 +68,7 @@ def test_moment(value: object, moment: int | None) -> None:
     assert fields.moment(value, NOW) == moment
 
 
-INVALID_TIMES = (
+INVALID_TIMES: tuple[object, ...] = (
     OLDEST - 1,
     OLDEST // 1000 - 1,
     NEWEST + 1,
@@ -126,7 +126,7 @@ COUNTS: tuple[tuple[object, int | None], ...] = (
     *((0, 0), (1, 1), (2**53, 2**53), ("0", 0), ("420", 420), (" 420 ", 420), (420.0, 420)),
     *((None, None), (-1, None), (-1.0, None)),
 )
-INVALID_COUNTS = (
+INVALID_COUNTS: tuple[object, ...] = (
     *(-2, -(10**400), 0.5, math.nan, math.inf, -math.inf, 2**53 + 1, 10**400, 1e300, True, False),
     *("", "many", "0.5", "1e3", "9" * 17, "9" * 5000, "\u0663", [], [1], {}),
 )
