@@ -169,7 +169,7 @@ class Follower:
         return self._position, encode(self._fold.state()), frozenset(self._unreadable)
 
     def _begin(self) -> None:
-        """Restore the newest readable checkpoint. Raises LedgerUnavailableError if there is none and entries were pruned."""
+        """Restore the newest readable checkpoint. Raises LedgerUnavailableError if none is left and it is needed."""
         kept = self._ledger.checkpoints()
         for checkpoint in kept:
             raw = self._ledger.checkpoint(checkpoint.position)
