@@ -99,8 +99,8 @@ def test_the_image() -> None:
     for word, rest in instructions:
         if word in {"ENTRYPOINT", "CMD"}:
             assert rest.startswith("["), word
-    (probe,) = [rest for word, rest in instructions if word == "HEALTHCHECK"]
-    assert probe.endswith('CMD ["python", "-m", "exporter.healthcheck"]')
+    (health_check,) = [rest for word, rest in instructions if word == "HEALTHCHECK"]
+    assert health_check.endswith('CMD ["python", "-m", "exporter.healthcheck"]')
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', text(ROOT / "Dockerfile")))
     assert labels.keys() == {"title", "version", "description", "source", "licenses"}
     assert labels["version"] == __version__

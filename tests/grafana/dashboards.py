@@ -58,7 +58,7 @@ class Window:
         return re.sub(r"\$([a-z_]\w*)", lambda found: {**variables, **times}[found[1]], expression)
 
 
-LOOKED_AT: Final = Window(start=0, end=86400, scrape=30)
+ANY_TIME: Final = Window(start=0, end=86400, scrape=30)
 """An arbitrary time range, for tests that do not send queries."""
 
 

@@ -10,7 +10,7 @@ from promql_parser import AggregateExpr, Call, Expr, MatrixSelector, SubqueryExp
 
 from exporter.metrics.catalogue import CATALOGUE, MetricType
 from grafana.build import FOLDER
-from tests.grafana.dashboards import FILES, LOOKED_AT, Target, everything, load, panels, targets, variables
+from tests.grafana.dashboards import ANY_TIME, FILES, Target, everything, load, panels, targets, variables
 from tests.prometheus.promql import copies, name_of, named_labels, nodes, operator, parse, parts, selectors, unknown
 
 Dashboard = dict[str, Any]
@@ -36,7 +36,7 @@ def dashboard_of(target: Target) -> Dashboard:
 
 def filled(target: Target) -> str:
     """The query with a value for each variable."""
-    return LOOKED_AT.fill(target.expression, everything(dashboard_of(target)), 60)
+    return ANY_TIME.fill(target.expression, everything(dashboard_of(target)), 60)
 
 
 def parsed(target: Target) -> Expr:
@@ -217,7 +217,7 @@ def test_variables_only_use_metrics_and_labels_that_exist(dashboard: Dashboard) 
     """The query of each variable is valid PromQL, and each of its metrics and labels is exported."""
     for variable in variables(dashboard).values():
         if variable["type"] == "query":
-            query = LOOKED_AT.fill(variable["query"], everything(dashboard), 60)
+            query = ANY_TIME.fill(variable["query"], everything(dashboard), 60)
             found = re.fullmatch(r"query_result\((.*)\)|label_values\((.*), (\w+)\)", query)
             assert found, query
             assert unknown(found[1] or f"sum by ({found[3]}) ({found[2]})", {}) == []
