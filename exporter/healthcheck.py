@@ -31,7 +31,7 @@ class NotHealthyError(ExporterError):
 
 
 def main() -> int:
-    """Ask once; returns 0 if the exporter is healthy, else 1 after writing why, which `docker inspect` shows."""
+    """Ask once. Returns 0 if the exporter is healthy, else 1 after writing the reason, which `docker inspect` shows."""
     try:
         words = Path("/proc/1/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
         # With `docker run --init` process 1 is the init, whose arguments end with the exporter's command line.

@@ -182,7 +182,7 @@ def is_nearby(url: str) -> bool:
 
 
 def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that a host is written as, also in a short form (127.1, 2130706433); None for a name."""
+    """The IP address that a host is written as, also in a short form (127.1, 2130706433). None for a name."""
     try:
         if ":" not in host:
             return ipaddress.IPv4Address(socket.inet_aton(host))

@@ -34,7 +34,7 @@ def read_documents(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _split_lines(first: bytes, rest: bytes) -> list[bytes] | None:
-    """The lines of a file of which only the first is damaged; None if the file is one text over several lines.
+    """The lines of a file of which only the first is damaged. None if the file is one text over several lines.
 
     It is taken for lines if more than half of the others are JSON objects or arrays.
     """

@@ -62,7 +62,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow the ledger, save checkpoints and prune; at the end save a last checkpoint and close HTTP clients."""
+        """Follow the ledger, save checkpoints and prune. At the end save a last checkpoint and close HTTP clients."""
         work = (self.follower.run(), self.follower.run_checkpoints(), self.retention.run())
         background = [asyncio.create_task(each) for each in work]
         try:
@@ -142,7 +142,7 @@ def build_app(
 
 
 def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
-    """The sandboxes in which the metrics show a flow; none if they do not show it. Blocking.
+    """The sandboxes in which the metrics show a flow. Empty if they do not show it. Blocking.
 
     The limits of a running exporter (`--series.ttl`, `--series.max-flows`) are not applied, because only its own
     settings hold them.

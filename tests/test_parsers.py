@@ -1,4 +1,4 @@
-"""How durations, sizes, addresses, paths and tokens are written."""
+"""Durations, sizes, addresses, paths and tokens are parsed, or refused with how they are written."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -85,7 +85,7 @@ def test_a_duration_is_the_sum_of_its_parts(parts: tuple[int, ...]) -> None:
     ],
 )
 def test_sizes(text: str, size: int) -> None:
-    """A size is bytes, or says its unit: KiB are 1024 bytes, KB 1000."""
+    """A size is a number of bytes, or has a unit: KiB are 1024 bytes, KB 1000."""
     assert parsers.size(text) == size
 
 
@@ -116,7 +116,7 @@ def test_no_sizes(text: str) -> None:
     ],
 )
 def test_addresses(text: str, address: Address, is_loopback: bool) -> None:
-    """An address is a host and a port, and knows whether only this machine can reach it."""
+    """An address is a host and a port. It is loopback if only this machine can reach it."""
     assert parsers.address(text) == address
     assert parsers.address(text).is_loopback is is_loopback
 
@@ -155,13 +155,13 @@ def test_no_addresses(text: str) -> None:
     st.integers(0, 65535),
 )
 def test_an_address_is_read_as_it_is_shown(host: str, port: int) -> None:
-    """What an address looks like is what it is read from."""
+    """An address that is written as text is parsed as the same address."""
     assert parsers.address(str(Address(host, port))) == Address(host, port)
 
 
 @pytest.mark.parametrize("text", ["/metrics", "/a/b.c~d_e-f", "/1"])
 def test_paths(text: str) -> None:
-    """A route's path is kept as it is."""
+    """A plain path is returned unchanged."""
     assert parsers.url_path(text) == text
 
 
@@ -169,13 +169,13 @@ def test_paths(text: str) -> None:
     "text", ["", "/", "metrics", "/metrics/", "/a b", "/a?b", "/a#b", "/a=b", "/{token}", "/%41", "/é", "/a\n"]
 )
 def test_no_paths(text: str) -> None:
-    """What is no plain path, or means something to a router, is refused."""
+    """A path that is not plain, or that the router would interpret, is refused."""
     with pytest.raises(ValueError, match="a path is written like"):
         parsers.url_path(text)
 
 
 def test_booleans() -> None:
-    """Yes is `true` and no is `false`; a word that might mean either is refused."""
+    """Only `true` and `false` are booleans. Every other word is refused."""
     assert parsers.boolean("true") is True
     assert parsers.boolean("false") is False
     for text in ("", "1", "0", "yes", "no", "True", "FALSE", " true"):
@@ -185,7 +185,7 @@ def test_booleans() -> None:
 
 @pytest.mark.parametrize("text", ["x" * 16, "AZaz09._~-AZaz09", "0123456789abcdef" * 8])
 def test_tokens(text: str) -> None:
-    """A token is what can stand in a path, long enough not to be guessed."""
+    """A token can be a segment of a path, and is too long to be guessed."""
     assert parsers.token(text) == text
 
 
@@ -193,14 +193,14 @@ def test_tokens(text: str) -> None:
     "text", ["", "x" * 15, "x" * 16 + "/", "x" * 16 + " ", "x" * 16 + "\n", "x" * 16 + "é", "x" * 16 + "%2F"]
 )
 def test_no_tokens(text: str) -> None:
-    """What is short or can't stand in a path is refused."""
+    """A token that is short, or that can't be a segment of a path, is refused."""
     with pytest.raises(ValueError, match="a token has at least 16 characters"):
         parsers.token(text)
 
 
 @pytest.mark.parametrize("text", ["sqlite:///data/ledger.db", "sqlite:////var/lib/a=b.db"])
 def test_ledger_urls(text: str) -> None:
-    """A ledger's URL is kept as it is."""
+    """A ledger's URL is returned unchanged."""
     assert parsers.ledger_url(text) == text
 
 
@@ -208,13 +208,13 @@ def test_ledger_urls(text: str) -> None:
     "text", ["", "data/ledger.db", "sqlite://ledger.db", "sqlite:///", "sqlite:///data/", "mysql://db/x"]
 )
 def test_no_ledger_urls(text: str) -> None:
-    """What names no ledger is refused with how its URL is written."""
+    """Any other URL is refused with how a ledger's URL is written."""
     with pytest.raises(ValueError, match="a ledger's URL is"):
         parsers.ledger_url(text)
 
 
 def test_token_files(tmp_path: Path) -> None:
-    """A file gives the token it holds; a folder, a name too long, no text or nothing at all is refused."""
+    """The result is the token that the file holds. A folder, a long name and a file without one are refused."""
     file = tmp_path / "token"
     file.write_text("0123456789abcdef\n")
     assert parsers.token_file(str(file)) == "0123456789abcdef"
@@ -228,7 +228,7 @@ def test_token_files(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """A file that is there is its path; a folder, a name too long or nothing at all is refused."""
+    """The result is the path of the file. A folder, a name that is too long and a missing file are refused."""
     file = tmp_path / "file"
     file.touch()
     assert parsers.existing_file(str(file)) == file
@@ -237,7 +237,7 @@ def test_files(tmp_path: Path) -> None:
             parsers.existing_file(text)
 
 
-NOTATIONS: list[Callable[[str], object]] = [
+PARSERS: list[Callable[[str], object]] = [
     parsers.duration,
     parsers.size,
     parsers.address,
@@ -252,17 +252,17 @@ NOTATIONS: list[Callable[[str], object]] = [
 ]
 
 
-def refusal(notation_: Callable[[str], object], text: str) -> str:
-    """Why a text is refused; nothing where it is not."""
+def refusal(parser: Callable[[str], object], text: str) -> str:
+    """The message that refuses a text. Empty if it is accepted."""
     try:
-        notation_(text)
+        parser(text)
     except ValueError as error:
         return str(error)
     return ""
 
 
-@pytest.mark.parametrize("notation_", NOTATIONS, ids=lambda notation_: notation_.__name__)
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.__name__)
 @given(before=st.text(max_size=20), after=st.text(max_size=20))
-def test_a_refusal_says_nothing_of_what_it_refuses(notation_: Callable[[str], object], before: str, after: str) -> None:
-    """Whatever is written is taken, or refused by a ValueError that repeats nothing of it: it may be a secret."""
-    assert "s3cret" not in refusal(notation_, f"{before}s3cret{after}")
+def test_no_message_repeats_the_text(parser: Callable[[str], object], before: str, after: str) -> None:
+    """A text is accepted, or refused with a ValueError that repeats nothing of it, because it may be a secret."""
+    assert "s3cret" not in refusal(parser, f"{before}s3cret{after}")

@@ -38,7 +38,7 @@ def find_command(name: str) -> Command:
 
 
 def load(name: str, words: Sequence[str], environment: Mapping[str, str]) -> tuple[CommandSettings, list[str]]:
-    """The settings of a command, and the words that are no flags; raises SettingsError.
+    """The settings of a command, and the words that are no flags. Raises SettingsError.
 
     The variables of `serve` may be set for any command, because they are set for a whole container.
     """
@@ -58,7 +58,7 @@ def settings_table(name: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name; returns the exit status."""
+    """Run the command that the arguments name. Returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words.pop(0) if words else ""
     try:

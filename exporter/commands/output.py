@@ -11,7 +11,7 @@ class OutputError(Exception):
 
 
 def print_result(text: str) -> None:
-    """Write a result to standard output; raises OutputError."""
+    """Write a result to standard output. Raises OutputError."""
     if sys.stdout is None:
         raise OutputError("there is no standard output to write to")
     try:

@@ -64,7 +64,7 @@ def run(settings: ReplaySettings, names: list[str]) -> int:
 
 
 async def record_file(file: BinaryIO, record: Record, clock: Callable[[], int], progress: Progress) -> Counter[Result]:
-    """Record every event of a file, in batches; returns the counts by result. Raises what `record` raises."""
+    """Record every event of a file, in batches. Returns the counts by result. Raises what `record` raises."""
     total: Counter[Result] = Counter()
     batch: list[Event] = []
     size = 0

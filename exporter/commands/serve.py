@@ -67,7 +67,7 @@ async def _serve(settings: ServeSettings) -> None:
 
 
 def _load_web_config(settings: ServeSettings) -> WebConfig:
-    """The content of `--web.config.file`; raises SettingsError."""
+    """The content of `--web.config.file`. Raises SettingsError."""
     if settings.web_config_file is None:
         return WebConfig()
     web = load(settings.web_config_file)

@@ -49,12 +49,12 @@ _Settings = TypeVar("_Settings", bound=Settings)
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What a field's declaration says besides its type and help text."""
+    """What a field declares besides its type and help text."""
 
     name: str
     """Without the two dashes."""
     default: str | None
-    """As a person writes it; None for a setting that may be absent, or that is required."""
+    """As a person writes it. None for a setting that may be absent, or that is required."""
     example: str
     """What stands for the value in messages and in the help."""
     is_secret: bool
@@ -131,10 +131,10 @@ def load(
     shared_environment: type[Settings] = Settings,
     takes_words: bool = False,
 ) -> tuple[_Settings, list[str]]:
-    """Read the settings of a command from its flags and the environment; returns them and the words that are no flags.
+    """Read the settings of a command from its flags and the environment. Returns them and the words that are no flags.
 
     The variables of `shared_environment` may be set as well. They must be valid, and are not used. A word that is no
-    flag is a mistake unless `takes_words`.
+    flag is a mistake unless `takes_words` is true.
 
     Raises SettingsError with one line for each mistake, which states what to do about it.
     """
@@ -237,7 +237,7 @@ def _did_you_mean(word: str, known: Mapping[str, object]) -> str:
 
 
 def _validate(setting_: Setting, given: _Given, mistakes: list[str]) -> dict[str, Any]:
-    """The value of a setting by its field; nothing if it is refused, which is added to the mistakes."""
+    """The value of a setting by its field. If it is refused, the result is empty and the mistakes get a line."""
     if given.text is None:
         return {setting_.field: None}
     try:
@@ -259,7 +259,7 @@ def _reasons(error: ValidationError) -> str:
 
 
 def _broken_rules(settings: Settings) -> Iterator[str]:
-    """What is wrong with the values taken together; a rule ends where it reads a value that was refused."""
+    """What is wrong with the values taken together. A rule ends where it reads a value that was refused."""
     for rule in settings.rules():
         try:
             yield from rule()

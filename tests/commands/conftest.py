@@ -69,7 +69,7 @@ def run(number: int, status: str = "success", **times: int) -> dict[str, Any]:
 
 
 def write(name: str, *values: object) -> str:
-    """A file of JSON lines; its name."""
+    """Write a file of JSON lines. Returns its name."""
     Path(name).write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
     return name
 

@@ -16,7 +16,7 @@ from tests.commands.conftest import SECRET, Run, Terminal
 
 @contextlib.contextmanager
 def webhook(*, knows_challenges: bool = True) -> Iterator[str]:
-    """A server that accepts notifications; yields its URL, which ends in a secret."""
+    """A server that accepts notifications. Yields its URL, which ends in a secret."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
