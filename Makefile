@@ -1,7 +1,10 @@
-# `make run` and `make test` are all that a fresh machine with Python 3.11 or newer needs.
+# Each target works on a fresh machine that has Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+# One worker a core. Tests of one group stay in one worker, because they share what is slow to make.
+PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 
@@ -14,26 +17,29 @@ run: $(VENV)/.installed ## Start the exporter on a ledger in ./data, on loopback
 	@echo '  curl -s http://127.0.0.1:10464/metrics | grep ^aep_flow'
 	@exec $(BIN)/aep-flow-exporter serve $(FLAGS)
 
-test: $(VENV)/.developing ## Run all tests; those with real servers skip where these are not installed
-	$(BIN)/pytest --cov
+test: $(VENV)/.developing ## Run all tests and measure coverage; tests whose servers are not installed are skipped
+	$(BIN)/pytest $(PARALLEL) --cov
+
+unit: $(VENV)/.developing ## Run the tests that need no servers, in less than a minute
+	$(BIN)/pytest $(PARALLEL) -m 'not system'
 
 lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.developing ## Measure the hot paths side by side, print ratios, keep them in benchmarks/results.md
+bench: $(VENV)/.developing ## Measure speed against other programs; the ratios go to benchmarks/results.md
 	$(BIN)/python -m benchmarks.run
 
-dashboards: $(VENV)/.developing ## Write grafana/dashboards anew; EXPORTER_URL=... is where their links lead
+dashboards: $(VENV)/.developing ## Generate grafana/dashboards; EXPORTER_URL=... is the start of their links
 	$(BIN)/python -m grafana.build $(if $(EXPORTER_URL),--exporter-url=$(EXPORTER_URL))
 
-clean: ## Remove what was set up, but no ledger
+clean: ## Remove everything that make created, except ledgers
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo '$(PYTHON) is older than 3.11: say make PYTHON=/path/to/a/newer/python3'; exit 1; }
+		{ echo '$(PYTHON) is older than 3.11: run make PYTHON=/path/to/a/newer/python3'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo '$(PYTHON) comes without venv: on Debian and Ubuntu, apt install python3-venv'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -48,4 +54,4 @@ $(VENV)/.developing: $(VENV)/.installed
 	$(BIN)/pip install --quiet --group dev
 	@touch $@
 
-.PHONY: help run test lint bench dashboards clean
+.PHONY: help run test unit lint bench dashboards clean

@@ -1,4 +1,4 @@
-"""Every test here starts real processes."""
+"""Fixtures of the tests that start processes. All of them get the marker `system`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.system.processes import Exporter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies here, so that `-m 'not system'` leaves it out."""
+    """Mark the tests of this folder, so that `-m 'not system'` leaves them out."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
@@ -18,6 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def exporter(tmp_path: Path) -> Iterator[Exporter]:
-    """A running exporter, without a hold."""
+    """A running exporter without a hold."""
     with Exporter(tmp_path / "exporter", "--series.hold=0s") as running:
         yield running

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import httpx
 import pytest
@@ -48,15 +48,22 @@ def until(condition: Callable[[], _Value | None], what: str, seconds: float = PA
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
+def cannot_run(reason: str) -> NoReturn:
+    """Skip the test because of something that this machine lacks. In CI fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def needs_root(what: str) -> None:
+    """Skip the test where it does not run as root. In CI fail it."""
+    if os.geteuid() != 0:
+        cannot_run(f"{what} needs root")
+
+
 def program(name: str) -> str:
-    """The path of a program that a test needs. Without it the test is skipped, in CI it fails."""
-    path = shutil.which(name)
-    if path is None:
-        message = f"{name} is not installed (see .ci/run for the packages)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
+    """The path of a program that a test needs. Where it is missing the test is skipped, and in CI it fails."""
+    return shutil.which(name) or cannot_run(f"{name} is not installed (see .ci/run for the packages)")
 
 
 def run(*command: str | Path, cwd: Path | None = None, seconds: float | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Only Adobe is believed: signatures, keys and floods, against the running program."""
+"""Only deliveries that Adobe signed are taken: signatures, keys and floods, against the running program."""
 
 import contextlib
 import json
@@ -15,13 +15,23 @@ import bcrypt
 import pytest
 
 from tests.system.adobe import Adobe, Connection, serving
-from tests.system.processes import EXPORTER, Exporter, Process, family_values, free_port, program, until, whole_answer
+from tests.system.processes import (
+    EXPORTER,
+    PATIENCE,
+    Exporter,
+    Process,
+    family_values,
+    free_port,
+    program,
+    until,
+    whole_answer,
+)
 
 CLIENT_ID = "our-client-id"
 
 
 def signed_delivery(number: int) -> tuple[str, bytes]:
-    """A run of its own, meant for us, and its id."""
+    """A run's id and a notification about that run that is addressed to us."""
     event = {
         "id": f"run-{number}",
         "flowId": f"flow-{number % 5}",
@@ -34,27 +44,27 @@ def signed_delivery(number: int) -> tuple[str, bytes]:
 
 @pytest.fixture
 def adobe() -> Iterator[Adobe]:
-    """Adobe, with its key server."""
+    """A stand-in for Adobe whose key server runs."""
     with serving(Adobe()) as running:
         yield running
 
 
 @pytest.fixture
 def exporter(adobe: Adobe, tmp_path: Path) -> Iterator[Exporter]:
-    """An exporter that believes this Adobe."""
+    """An exporter that takes the keys of this stand-in."""
     flags = (f"--adobe.keys-url={adobe.url}", f"--webhook.client-id=another,{CLIENT_ID}", "--series.hold=0s")
     with Exporter(tmp_path / "exporter", *flags) as running:
         yield running
 
 
 def kept(exporter: Exporter) -> set[str]:
-    """The runs in the ledger."""
+    """The ids of the runs in the ledger."""
     with contextlib.closing(sqlite3.connect(exporter.ledger)) as ledger:
         return {run_id for (run_id,) in ledger.execute("SELECT run_id FROM entry")}
 
 
 def test_what_adobe_signed_is_taken(exporter: Exporter, adobe: Adobe) -> None:
-    """A signed delivery that is meant for us is recorded; the key is asked for once."""
+    """Signed deliveries that are addressed to us are recorded, and the key is fetched once."""
     connection = Connection(exporter.port)
     for number in range(20):
         body = signed_delivery(number)[1]
@@ -65,7 +75,7 @@ def test_what_adobe_signed_is_taken(exporter: Exporter, adobe: Adobe) -> None:
 
 
 def test_what_is_not_adobes_leaves_nothing_behind(exporter: Exporter, adobe: Adobe) -> None:
-    """Unsigned, wrongly signed, changed and misdirected deliveries are refused, counted by reason, and not kept."""
+    """Unsigned, wrongly signed, changed and misdirected deliveries are refused, counted by reason and not recorded."""
     body = signed_delivery(1)[1]
     good = adobe.headers(body)
     other = body.replace(CLIENT_ID.encode(), b"somebody-else")
@@ -94,7 +104,7 @@ def test_what_is_not_adobes_leaves_nothing_behind(exporter: Exporter, adobe: Ado
 
 
 def test_a_key_that_cannot_be_had_is_our_fault(exporter: Exporter, adobe: Adobe) -> None:
-    """While the key host is down deliveries get 503 and are sent again; strangers can't make it be asked more."""
+    """While the key host is down deliveries get 503, and neither they nor strangers make the exporter ask often."""
     adobe.is_down = True
     body = signed_delivery(1)[1]
     connection = Connection(exporter.port)
@@ -108,18 +118,18 @@ def test_a_key_that_cannot_be_had_is_our_fault(exporter: Exporter, adobe: Adobe)
 
 
 def test_a_request_to_confirm_the_webhook_needs_no_signature(exporter: Exporter) -> None:
-    """Adobe's own address is told to people, signed or not; another's is not repeated."""
+    """The address of Adobe's challenge is logged without a signature, and another host's address is not."""
     connection = Connection(exporter.port)
     for url in ("https://csm.adobe.io/csm/registrations/validate?id=1", "https://evil.example/"):
         assert connection.post(json.dumps({"validationUrl": url}).encode(), {}) == 200
     connection.close()
-    until(lambda: "csm.adobe.io" in exporter.output(), "the address to be told")
+    until(lambda: "csm.adobe.io" in exporter.output(), "the address in the log")
     assert "evil.example" not in exporter.output()
     assert kept(exporter) == set()
 
 
 def test_the_webhook_on_a_listener_of_its_own(adobe: Adobe, tmp_path: Path) -> None:
-    """On its own address there are the webhook and the probes and nothing else; on the other all but the webhook."""
+    """A second listener serves the webhook and the probes only, and the first all but the webhook."""
     port = free_port()
     flags = (
         f"--adobe.keys-url={adobe.url}",
@@ -139,7 +149,7 @@ def test_the_webhook_on_a_listener_of_its_own(adobe: Adobe, tmp_path: Path) -> N
 
 
 def test_a_password_for_all_but_the_webhook(tmp_path: Path) -> None:
-    """With users in --web.config.file the metrics ask for a password; deliveries and probes do not."""
+    """With users in --web.config.file the metrics need a password, and deliveries and probes do not."""
     config = tmp_path / "web.yml"
     hashed = bcrypt.hashpw(b"made up", bcrypt.gensalt(4)).decode()
     config.write_text(f"basic_auth_users: {{prometheus: '{hashed}'}}\n", encoding="utf-8")
@@ -154,7 +164,7 @@ def test_a_password_for_all_but_the_webhook(tmp_path: Path) -> None:
 
 
 def test_certificates_of_clients_need_a_listener_for_the_webhook(tmp_path: Path) -> None:
-    """Where every client must show a certificate the webhook must stand elsewhere: Adobe has none of ours."""
+    """If every client must have a certificate, the webhook must have another listener, as Adobe has none of ours."""
     config = tmp_path / "web.yml"
     config.write_text(
         "tls_server_config: {cert_file: a, key_file: b, client_ca_file: c, "
@@ -168,7 +178,7 @@ def test_certificates_of_clients_need_a_listener_for_the_webhook(tmp_path: Path)
 
 
 def test_kill_9_under_signed_load(exporter: Exporter, adobe: Adobe) -> None:
-    """Twenty times kill -9 at a random moment: every acknowledged run is in the ledger, and counted after it."""
+    """After each of twenty kill -9 at random moments every acknowledged run is in the ledger and counted."""
     randomly = random.Random(20261123)
     signed = [(name, body, adobe.headers(body)) for name, body in map(signed_delivery, range(4 * 20 * 60))]
     acknowledged: set[str] = set()
@@ -199,19 +209,19 @@ def test_kill_9_under_signed_load(exporter: Exporter, adobe: Adobe) -> None:
 
 
 def memory(pid: int) -> int:
-    """Kilobytes resident."""
+    """The resident memory of a process in kilobytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 def test_a_flood_of_unsigned_posts(exporter: Exporter, adobe: Adobe) -> None:
-    """While strangers post as fast as they can, signed deliveries are answered and memory stays bounded."""
+    """While strangers post as fast as they can, signed deliveries are taken and memory stays bounded."""
     stop = threading.Event()
     refused = [0]
 
     def flood() -> None:
         request = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000
-        with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
             while not stop.is_set():
                 connection.sendall(request)
                 refused[0] += whole_answer(connection).startswith(b"HTTP/1.1 401")
@@ -240,13 +250,13 @@ def test_a_flood_of_unsigned_posts(exporter: Exporter, adobe: Adobe) -> None:
 
 
 def test_strangers_take_no_room(exporter: Exporter, adobe: Adobe) -> None:
-    """Many large bodies under made-up keys, sent slowly, keep no signed delivery from being taken."""
+    """Signed deliveries are taken while strangers slowly send many large bodies under made-up keys."""
     body = signed_delivery(0)[1]
     connection = Connection(exporter.port)
     assert connection.post(body, adobe.headers(body)) == 200
     with contextlib.ExitStack() as opened:
         for number in range(20):
-            stranger = opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=10))
+            stranger = opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE))
             named = {**adobe.headers(b""), "x-adobe-public-key1-path": f"/prod/keys/pub-key-{number}.pem"}
             named["x-adobe-public-key2-path"] = named["x-adobe-public-key1-path"]
             head = "".join(f"{name}: {value}\r\n" for name, value in named.items())

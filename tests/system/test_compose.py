@@ -1,11 +1,10 @@
-"""compose.yaml: Docker Compose reads it, and its services live together on the loopback that they share.
+"""compose.yaml: Docker Compose accepts it, and its services work together on the loopback that they share.
 
 No container engine is needed: the services are started as programs of this machine in one network namespace, with the
 command, the variables and the files that compose.yaml gives them. Grafana is not among them, as Debian has none.
 """
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ import pytest
 
 from tests.deploy.files import IMAGE, ROOT, SERVICES, mounts
 from tests.system.alerting import faster
-from tests.system.processes import EXPORTER, Process, newest_program, program, run, until
+from tests.system.processes import EXPORTER, Process, needs_root, newest_program, program, run, until
 
 
-def test_docker_compose_reads_it() -> None:
-    """Docker Compose takes it: one network is shared, and published on this machine's own address alone."""
+def test_docker_compose_accepts_it() -> None:
+    """The services share one network, whose ports are published on this machine's loopback address only."""
     compose = newest_program("docker-compose", "libexec/docker/cli-plugins")
-    read = json.loads(run(compose, "--file", ROOT / "compose.yaml", "config", "--format=json", seconds=60))
+    read = json.loads(run(compose, "--file", ROOT / "compose.yaml", "config", "--format=json"))
     assert read["services"].keys() == SERVICES.keys()
     published = {name: each["ports"] for name, each in read["services"].items() if "ports" in each}
     assert published.keys() == {"loopback"}
@@ -36,7 +35,7 @@ _SCHEME = "sqlite:///"
 
 
 class Service(Process):
-    """A service's program, with its container's folders in the place of its own."""
+    """A service's program. Other folders stand in for those of its container."""
 
     def __init__(self, folder: Path, name: str, network: int, folders: dict[str, Path]) -> None:
         super().__init__(folder / name, name)
@@ -45,7 +44,7 @@ class Service(Process):
         self._folders = folders
 
     def run(self, path: str | Path) -> None:
-        """Start it (again)."""
+        """Start the program, or start it again."""
         given = self._service.get("environment", {})
         if self._service["image"] == "aep-flow-exporter":
             given = IMAGE | given
@@ -56,7 +55,7 @@ class Service(Process):
         )
 
     def _here(self, word: str) -> str:
-        """A word with the paths of this machine."""
+        """A word of the command with the container's paths replaced by paths of this machine."""
         before, equals, value = word.rpartition("=")
         path = value.removeprefix(_SCHEME)
         scheme = value.removesuffix(path)
@@ -67,10 +66,10 @@ class Service(Process):
 
 
 class System:
-    """The services but for Grafana."""
+    """All services except Grafana."""
 
     def __init__(self, folder: Path) -> None:
-        # First: what is not installed ends the test here, before anything runs.
+        # First, so that the test ends before anything runs where a program is not installed.
         self._paths: dict[str, str | Path] = {
             "exporter": EXPORTER,
             "simulate": EXPORTER,
@@ -92,17 +91,17 @@ class System:
                 self.start(name)
 
     def start(self, name: str) -> None:
-        """Start a service (again)."""
+        """Start a service, or start it again."""
         self.services[name].run(self._paths[name])
 
     def ask(self, port: int, path: str) -> Any:
-        """What a service answers, from within the network; nothing while it does not."""
+        """The JSON that a service answers to a request from within the network. None while it does not answer."""
         network = f"--net=/proc/{self._loopback.pid}/ns/net"
         script = 'curl --silent --fail "$1" || echo null'
         return json.loads(run("nsenter", network, "sh", "-c", script, "sh", f"http://127.0.0.1:{port}{path}"))
 
     def value(self, expression: str) -> float | None:
-        """The one value of a query of Prometheus."""
+        """The value of a query of Prometheus whose result is one series. None if it is none or several."""
         answer = self.ask(9090, f"/api/v1/query?query={quote(expression)}")
         found = answer["data"]["result"] if answer else []
         return float(found[0]["value"][1]) if len(found) == 1 else None
@@ -111,20 +110,20 @@ class System:
         """The names of the alerts that Alertmanager has."""
         return {each["labels"]["alertname"] for each in self.ask(9093, "/api/v2/alerts") or ()}
 
-    def until_it_lives(self, since: float) -> None:
-        """Wait until both halves are scraped and what was recorded since then is seen."""
-        until(lambda: self.value("min(up) == 1 and count(up) == 2"), "both halves to be scraped", 30)
-        until(lambda: (self.value("max(aep_last_notification_timestamp_seconds)") or 0) > since, "notifications", 30)
+    def until_it_works(self, since: float) -> None:
+        """Wait until both halves are scraped and Prometheus has a notification that was recorded after a time."""
+        until(lambda: self.value("min(up) == 1 and count(up) == 2"), "both halves to be scraped")
+        until(lambda: (self.value("max(aep_last_notification_timestamp_seconds)") or 0) > since, "notifications")
 
     def end(self) -> None:
-        """End what still runs."""
+        """End all processes that still run."""
         for each in (*self.services.values(), self._loopback):
             if each.is_running():
                 each.stop(signal.SIGKILL)
 
 
 def _folders(folder: Path, name: str) -> dict[str, Path]:
-    """Where the folders of a service's container are here: volumes, and copies of what it reads, made faster."""
+    """The folders that stand in for those of a container: volumes, and copies of its configuration, made faster."""
     found = {}
     for source, target, *_ in mounts(name):
         there = folder / name / Path(source).name
@@ -138,9 +137,8 @@ def _folders(folder: Path, name: str) -> dict[str, Path]:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    """The living system."""
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs root")
+    """The running services."""
+    needs_root("a network namespace")
     for name in ("unshare", "nsenter", "ip", "curl"):
         program(name)
     found = System(tmp_path)
@@ -151,14 +149,14 @@ def system(tmp_path: Path) -> Iterator[System]:
         found.end()
 
 
-def test_one_command_shows_a_living_system(system: System) -> None:
-    """Both halves are scraped, notifications come, alerts reach Alertmanager, also after the exporter has died."""
-    system.until_it_lives(0)
-    until(system.alerts, "an alert in Alertmanager", 30)
+def test_the_services_work_together(system: System) -> None:
+    """Both halves are scraped, also after kill -9 of the exporter, and alerts reach Alertmanager."""
+    system.until_it_works(0)
+    until(system.alerts, "an alert in Alertmanager")
     exporter = system.services["exporter"]
     assert exporter.stop(signal.SIGKILL) != 0
-    until(lambda: system.value("max(up)") == 0, "failed scrapes", 30)
+    until(lambda: system.value("max(up)") == 0, "failed scrapes")
     restarted = time.time()
     system.start("exporter")
-    system.until_it_lives(restarted)
+    system.until_it_works(restarted)
     assert all(each.is_running() for each in system.services.values())

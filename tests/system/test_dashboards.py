@@ -1,4 +1,4 @@
-"""Every query of every dashboard, asked of a real Prometheus that scraped a simulated week as Grafana would ask."""
+"""Every query of every dashboard, sent as Grafana would send it to a Prometheus that scraped a simulated week."""
 
 import math
 import re
@@ -11,28 +11,31 @@ import pytest
 
 from tests.grafana.dashboards import FILES, Target, Window, everything, load, option, targets, variables
 from tests.system.alerting import fast_rules
-from tests.system.processes import EXPORTER, Exporter, Process, Prometheus, until
+from tests.system.processes import EXPORTER, PATIENCE, Exporter, Process, Prometheus
+
+pytestmark = pytest.mark.xdist_group("dashboards")
+"""The tests share the simulated week, so one worker runs them all."""
 
 FLOWS = 24
 SEED = 1
 WEEK = 7 * 24 * 3600
 SECONDS = 70
-"""That the simulated week takes."""
+"""The time in which the simulated week passes."""
 BEFORE = "9d"
-"""What is told of at once before it. By how the simulation goes on, the week ends while one flow has been silent for
+"""The history that is posted at once before the week. With this seed, at the week's end one flow has been silent for
 days, another fails, one is stuck and one reads nothing."""
 
 NOTHING: dict[tuple[str, str], str] = {
     ("AEP exporter", "Age of the journal's last entry"): "no journal is read: the week comes by the webhook",
 }
-"""Panels that have no data from the week, and why."""
+"""Panels without data from the week, and the reasons."""
 
 DASHBOARDS = {dashboard["title"]: dashboard for dashboard in map(load, FILES)}
 OF_ONE_FLOW = "AEP flow"
 
 
 class Week:
-    """A Prometheus that has scraped a week."""
+    """A Prometheus that has scraped the week."""
 
     def __init__(self, prometheus: Prometheus, window: Window) -> None:
         self._url = f"http://127.0.0.1:{prometheus.port}/api/v1"
@@ -40,20 +43,20 @@ class Week:
         self.flows = sorted({each["metric"]["flow_id"] for each in prometheus.query("aep_flow_runs_total")})
 
     def ask(self, path: str, **parameters: Any) -> Any:
-        """What Prometheus answers."""
-        answer = httpx.get(f"{self._url}/{path}", params=parameters, timeout=30)
+        """The data of an answer of Prometheus."""
+        answer = httpx.get(f"{self._url}/{path}", params=parameters, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
     def filled(self, target: Target, flow: str = "") -> str:
-        """A panel's query where all is chosen, but for the flow where one is."""
+        """A panel's query in which every variable is set to all, except the flow if one is given."""
         chosen = everything(DASHBOARDS[target.dashboard])
         if flow:
             chosen["flow"] = flow
         return self.window.fill(target.expression, chosen, self.window.step(target.max_data_points))
 
     def series(self, target: Target, flow: str = "") -> list[dict[str, Any]]:
-        """The series of a panel's query that have a value."""
+        """The series in the result of a panel's query that have a value."""
         query = self.filled(target, flow)
         if target.is_instant:
             found = self.ask("query", query=query, time=self.window.end)["result"]
@@ -69,31 +72,24 @@ class Week:
         ]
 
     def choices(self, target: Target) -> list[str]:
-        """The flows that can be chosen; one that is none where all are."""
+        """The flows that can be chosen on the dashboard, or one empty name where all are shown."""
         return self.flows if target.dashboard == OF_ONE_FLOW else [""]
-
-
-def until_both_are_scraped(prometheus: Prometheus) -> None:
-    """Wait for two good scrapes of both instances from now."""
-    scrapes = "min(sum_over_time(up[1h])) and count(up) == 2"
-    before = prometheus.value(scrapes) or 0
-    until(lambda: (prometheus.value(scrapes) or 0) >= before + 2, "two scrapes of both", 30)
 
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
-    """The week is over, and everything still runs."""
+    """The Prometheus after the week. The exporter still runs."""
     folder = tmp_path_factory.mktemp("week")
     with (
         Exporter(folder / "exporter", "--series.hold=3s") as exporter,
-        # As if two instances told of the same flows: nothing may count twice.
+        # As if two instances exported the same flows: nothing may count twice.
         Prometheus(
             folder / "prometheus",
             f"127.0.0.1:{exporter.port}', 'localhost:{exporter.port}",
             rules=fast_rules(folder / "rules"),
         ) as prometheus,
     ):
-        until_both_are_scraped(prometheus)
+        prometheus.until_scraped(targets=2)
         start = time.time()
         with Process(folder / "simulate", "simulate") as simulation:
             simulation.start(
@@ -106,14 +102,14 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
                 "--duration=7d",
                 f"--speed={WEEK / SECONDS:.0f}",
             )
-            assert simulation.wait(SECONDS + 60) == 0, simulation.output()
-        until_both_are_scraped(prometheus)
+            assert simulation.wait(SECONDS + PATIENCE) == 0, simulation.output()
+        prometheus.until_scraped(targets=2)
         yield Week(prometheus, Window(start=math.floor(start), end=math.ceil(time.time()), scrape=1))
 
 
 @pytest.mark.parametrize("target", targets(), ids=str)
 def test_every_query_has_data(week: Week, target: Target) -> None:
-    """Each panel shows something of the week, or has a reason not to; on AEP flow, of some flow."""
+    """Each panel shows data of the week, or is listed with a reason. On "AEP flow" it shows data of some flow."""
     has_data = any(week.series(target, flow) for flow in week.choices(target))
     reason = NOTHING.get((target.dashboard, target.panel))
     assert has_data == (reason is None), reason or "no data"
@@ -121,7 +117,7 @@ def test_every_query_has_data(week: Week, target: Target) -> None:
 
 @pytest.mark.parametrize("target", [each for each in targets() if each.has_exemplars], ids=str)
 def test_dots_lead_to_runs(week: Week, target: Target) -> None:
-    """Where dots are shown, Prometheus has exemplars, and they carry the run's id."""
+    """Where a panel shows exemplars, Prometheus has some, and each has a run's id."""
     runs = set()
     for flow in week.choices(target):
         query = week.filled(target, flow)
@@ -132,7 +128,7 @@ def test_dots_lead_to_runs(week: Week, target: Target) -> None:
 
 @pytest.mark.parametrize("title", DASHBOARDS)
 def test_every_variable_has_something_to_choose(week: Week, title: str) -> None:
-    """Each variable's query gives values; flows are chosen by their names."""
+    """Each variable's query gives values, and flows are shown by their names."""
     chosen = everything(DASHBOARDS[title])
     for variable in variables(DASHBOARDS[title]).values():
         if variable["type"] != "query":
@@ -150,7 +146,7 @@ def test_every_variable_has_something_to_choose(week: Week, title: str) -> None:
 
 
 def test_numbers_say_what_tables_show(week: Week) -> None:
-    """Each number at the top of AEP flows is that of rows in the table below it."""
+    """Each number at the top of "AEP flows" is the number of rows in the table below it."""
 
     def values(panel: str) -> list[float]:
         (target,) = [
@@ -170,7 +166,7 @@ def test_numbers_say_what_tables_show(week: Week) -> None:
 
 
 def test_rows_of_tables_have_names(week: Week) -> None:
-    """The queries that make up a table's rows are about the same flows, each of which has a name."""
+    """The queries that make up a table's rows have the same flows, and each flow has a name."""
     tables: dict[str, list[Target]] = {}
     for target in targets():
         if target.dashboard == "AEP flows" and target.is_instant and target.ref_id != "A":
@@ -189,7 +185,7 @@ def _flow(series: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_links_to_experience_platform_say_whose_flow_it_is(week: Week) -> None:
-    """In the failing table each row of a kind that has a page of its own leads there; other kinds lead nowhere."""
+    """In the table of failing flows, rows link to the flow's page in Experience Platform if its kind has one."""
     (target,) = [each for each in targets() if each.panel == "Failing now" and "platform" in each.expression]
     rows = week.series(target)
     linked = {each["metric"]["kind"] for each in rows if "platform" in each["metric"]}

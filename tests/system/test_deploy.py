@@ -1,4 +1,4 @@
-"""The image is built and run, and systemd judges its unit."""
+"""The image is built and run, and systemd checks the unit."""
 
 import json
 import os
@@ -13,7 +13,10 @@ import httpx
 import pytest
 
 from tests.samples import sample
-from tests.system.processes import EXPORTER, Process, free_port, program, run
+from tests.system.processes import EXPORTER, PATIENCE, Process, free_port, needs_root, program, run
+
+pytestmark = pytest.mark.xdist_group("image")
+"""The tests share the image, so one worker runs them all."""
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "aep-flow-exporter.service"
@@ -22,7 +25,7 @@ CERTIFICATES = Path("/etc/ssl/certs")
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with the program where it is here."""
+    """The unit with the path of the program on this machine."""
     path = tmp_path / UNIT.name
     text = UNIT.read_text(encoding="utf-8")
     path.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={EXPORTER}", text, flags=re.MULTILINE), encoding="utf-8")
@@ -30,30 +33,30 @@ def unit(tmp_path: Path) -> Path:
 
 
 def test_systemd_takes_the_unit(unit: Path) -> None:
-    """Systemd finds no word in the unit that it does not know."""
+    """Systemd understands every word of the unit."""
     assert run(program("systemd-analyze"), "verify", unit) == ""
 
 
 def test_the_unit_is_hardened(unit: Path) -> None:
-    """Systemd's own measure of what the program could do to the machine (0 to 10) is below 1.5."""
+    """Systemd rates the exposure of the unit, from 0 to 10, below 1.5."""
     said = run(program("systemd-analyze"), "security", "--offline=true", unit)
     (exposure,) = re.findall(r"Overall exposure level for .*: ([0-9.]+)", said)
     assert float(exposure) < 1.5, said
 
 
 class Buildah:
-    """buildah without a daemon, with its storage in a folder of the test's."""
+    """The program buildah with its storage in a folder of the test."""
 
     def __init__(self, folder: Path) -> None:
         self._program = program("buildah")
         self._storage = ("--root", str(folder / "root"), "--runroot", str(folder / "run"), "--storage-driver", "vfs")
 
     def __call__(self, command: str, *words: str | Path) -> str:
-        """Run one command; what it says."""
+        """Run one command and return its output."""
         return run(self._program, *self._storage, command, *words).strip()
 
     def base(self, name: str, folder: Path) -> None:
-        """Have an image: pulled, or, where no registry can be reached, Debian with its Python under that name."""
+        """Pull an image. Where no registry can be reached, build one from Debian and its Python under that name."""
         pulled = subprocess.run(
             [self._program, *self._storage, "pull", name], capture_output=True, timeout=300, check=False
         )
@@ -71,21 +74,20 @@ class Buildah:
 
 
 def _mirror() -> str:
-    """Where this machine has Debian's packages from."""
+    """The mirror from which this machine gets Debian's packages."""
     said = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
     return next(line.split()[1] for line in said.splitlines() if line.startswith("bookworm "))
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The image of the Dockerfile: its root, mounted, and its configuration."""
-    if os.geteuid() != 0:
-        pytest.skip("building an image without a daemon needs root")
+    """The mounted root of the Dockerfile's image, and its configuration."""
+    needs_root("building an image without a daemon")
     folder = tmp_path_factory.mktemp("image")
     buildah = Buildah(folder)
     (name,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
     buildah.base(name, folder)
-    # How this machine reaches Python's registry is no business of the Dockerfile's.
+    # Certificates and settings with which this machine's pip works. They do not belong into the Dockerfile.
     pip = folder / "pip.conf"
     certificate = os.environ.get("PIP_CERT", str(CERTIFICATES / "ca-certificates.crt"))
     pip.write_text(f"[global]\ncert = {certificate}\n", encoding="utf-8")
@@ -100,7 +102,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 
 class Container(Process):
-    """The image as a container's first process: its root read-only, its user, nothing to write to but its volume."""
+    """The image as a container would run it: a process 1 of its user that can write to its volume only."""
 
     def __init__(self, folder: Path, root: Path, config: dict[str, Any]) -> None:
         super().__init__(folder, "container")
@@ -113,11 +115,11 @@ class Container(Process):
         self._volume = volume
 
     def run(self, *words: str, **variables: str) -> None:
-        """Start the image's command, or these words in its place."""
+        """Start the image's command, or these words instead of it."""
         command = [*self._config["Entrypoint"], *(words or self._config["Cmd"])]
         environment = [*self._config["Env"], *(f"{name}={value}" for name, value in variables.items())]
-        # All mounts are of a namespace that ends with the process, which is its own first one, as in a container: as
-        # such it gets no signal that it does not ask for.
+        # The mounts are in a namespace that ends with the process. The process has number 1 in its own namespace, as in
+        # a container, so it gets only signals that it handles.
         script = (
             'set -e; mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; mount --bind "$2" "$1$3"; '
             'mount -t proc proc "$1/proc"; root=$1; user=$4; shift 4; '
@@ -132,24 +134,25 @@ class Container(Process):
 
     @property
     def first(self) -> int:
-        """The process id of the container's first process, as it is outside."""
+        """The process id that the container's process 1 has outside."""
         return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii"))
 
     def send(self, number: int) -> None:
-        """Send a signal to the first process."""
+        """Send a signal to process 1."""
         os.kill(self.first, number)
 
 
 def test_the_image_runs(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """As a user without rights, on a read-only root, the image takes a notification, keeps it, and ends well."""
+    """Without privileges and on a read-only root, the image records a notification and ends with status 0."""
     root, config = image
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with Container(tmp_path, root, config) as container:
         container.run(AEP_EXPORTER_WEB_LISTEN_ADDRESS=f"127.0.0.1:{port}")
         container.until_ready(url + "/-/ready")
-        assert httpx.post(url + "/webhook", content=sample("source-failure-messages")).status_code == 200
-        assert "aep_flow_consecutive_failures" in httpx.get(url + "/metrics").text
+        body = sample("source-failure-messages")
+        assert httpx.post(url + "/webhook", content=body, timeout=PATIENCE).status_code == 200
+        assert "aep_flow_consecutive_failures" in httpx.get(url + "/metrics", timeout=PATIENCE).text
         status = Path(f"/proc/{container.first}/status").read_text(encoding="ascii")
         assert re.search(r"^Uid:\s+10464\s+10464\s", status, re.MULTILINE)
         assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
@@ -160,7 +163,7 @@ def test_the_image_runs(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> N
 
 
 def test_the_image_probes_itself(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """The health check succeeds while the exporter answers, wherever that listens, and fails when it doesn't."""
+    """The health check succeeds while the exporter answers at the configured address, and fails when it does not."""
     root, config = image
     address = f"127.0.0.1:{free_port()}"
     probe = config["Healthcheck"]["Test"]
@@ -178,7 +181,7 @@ def test_the_image_probes_itself(image: tuple[Path, dict[str, Any]], tmp_path: P
 
 
 def test_the_image_by_itself_asks_for_an_identity(image: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """Without a client id or a token the image, which listens everywhere, says what it needs and does not start."""
+    """Without a client id or a token the image, which listens on all addresses, ends with advice."""
     with Container(tmp_path, *image) as container:
         container.run()
         assert container.wait() == 2

@@ -1,4 +1,4 @@
-"""Twenty thousand bodies and heads that no sender of ours would send, through the running program."""
+"""Twenty thousand broken bodies and heads, posted to the running program."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.adobe import Adobe, serving
-from tests.system.processes import Exporter, whole_answer
+from tests.system.processes import PATIENCE, Exporter, whole_answer
 from tests.system.test_adobe_only import CLIENT_ID, memory
 
 SAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "samples").glob("*.json"))]
@@ -27,7 +27,7 @@ GARBAGE = (
 
 
 def mutated(randomly: random.Random) -> bytes:
-    """A body near to one that Adobe sends, or far from all of them."""
+    """A body that is close to one that Adobe sends, or unlike any of them."""
     body = bytearray(randomly.choice(SAMPLES))
     kind = randomly.randrange(7)
     if kind == 0:
@@ -56,15 +56,15 @@ def mutated(randomly: random.Random) -> bytes:
 
 
 def raw(body: bytes, head: bytes = b"") -> bytes:
-    """One request as bytes."""
+    """One request in bytes."""
     return b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n" % (len(body), head) + body
 
 
 def statuses(port: int, seed: int, count: int, make: Callable[[random.Random], bytes]) -> dict[int, int]:
-    """What so many requests on one kept connection (opened again where it was closed) are answered."""
+    """Send so many requests on one connection, which is opened again when it was closed, and count the statuses."""
     randomly = random.Random(seed)
     found: dict[int, int] = {}
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     for _ in range(count):
         connection.sendall(make(randomly))
         answer = whole_answer(connection)
@@ -72,13 +72,13 @@ def statuses(port: int, seed: int, count: int, make: Callable[[random.Random], b
         found[status] = found.get(status, 0) + 1
         if not answer or b"connection: close" in answer.lower():
             connection.close()
-            connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+            connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     connection.close()
     return found
 
 
 def in_lanes(port: int, count: int, make: Callable[[random.Random], bytes]) -> dict[int, int]:
-    """The same from several connections at once."""
+    """Send so many requests on several connections at once and count the statuses."""
     answers: list[dict[int, int]] = []
     threads = [
         threading.Thread(target=lambda seed=seed: answers.append(statuses(port, seed, count // LANES, make)))
@@ -93,7 +93,7 @@ def in_lanes(port: int, count: int, make: Callable[[random.Random], bytes]) -> d
 
 
 def assert_unharmed(exporter: Exporter) -> None:
-    """No traceback, a whole ledger, an exposition that parses, and readiness."""
+    """Check that the log has no traceback, the ledger is whole, the metrics parse and the exporter is ready."""
     assert "Traceback" not in exporter.output()
     assert list(text_string_to_metric_families(exporter.get("/metrics").text))
     assert exporter.get("/-/ready").status_code == 200
@@ -102,7 +102,7 @@ def assert_unharmed(exporter: Exporter) -> None:
 
 
 def test_any_body_is_taken(tmp_path: Path) -> None:
-    """Whatever an authentic sender posts is acknowledged, and neither memory nor the ledger comes to harm."""
+    """Any body of an authentic sender is acknowledged, memory stays bounded and the ledger stays whole."""
     with Exporter(tmp_path / "exporter") as exporter:
         in_lanes(exporter.port, 1600, lambda randomly: raw(mutated(randomly)))
         before = memory(exporter.pid)
@@ -113,7 +113,7 @@ def test_any_body_is_taken(tmp_path: Path) -> None:
 
 
 def head(randomly: random.Random) -> bytes:
-    """Headers of signatures and keys, and others, with values that mostly make no sense."""
+    """Headers of signatures, keys and others, mostly with values that make no sense."""
     values = [
         b"/prod/keys/pub-key-One1.pem", b"@evil.example", b".evil.com/", b"//evil", b"\\\\evil", b"/prod/keys/%2f.pem",
         b"/prod/keys/../pub-key-a.pem", b"A" * 344, b"=" * 9, b"", b"x" * 5000, randomly.randbytes(20).hex().encode(),
@@ -129,7 +129,7 @@ def head(randomly: random.Random) -> bytes:
 
 
 def test_any_head_is_answered(tmp_path: Path) -> None:
-    """Whatever strangers put into their heads, nothing is kept, and only Adobe's key host is asked, and seldom."""
+    """Whatever headers strangers send, nothing is recorded and the key host is asked at most twelve times."""
     flags = (f"--webhook.client-id={CLIENT_ID}",)
     with (
         serving(Adobe()) as adobe,

@@ -1,7 +1,6 @@
-"""A ledger in trouble: deliveries are refused so that Adobe sends them again, and taken when the trouble is over."""
+"""Faults of the ledger: deliveries get 503, so that Adobe sends them again, and are taken once the fault is over."""
 
 import contextlib
-import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -10,23 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.system.adobe import Connection
-from tests.system.processes import Exporter, until
+from tests.system.processes import Exporter, needs_root, until
 from tests.system.test_serve import delivery
 
 
 def kept(exporter: Exporter) -> set[str]:
-    """The runs in the ledger."""
+    """The ids of the runs in the ledger."""
     with contextlib.closing(sqlite3.connect(exporter.ledger)) as ledger:
         return {run_id for (run_id,) in ledger.execute("SELECT run_id FROM entry")}
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of three megabytes."""
-    if os.geteuid() != 0:
-        if os.environ.get("CI"):
-            pytest.fail("mounting a small file system needs root, which CI has")
-        pytest.skip("mounting a small file system needs root")
+    """A file system of three megabytes."""
+    needs_root("mounting a small file system")
     folder = tmp_path / "disk"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], check=True)
@@ -37,13 +33,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def ready(exporter: Exporter) -> str:
-    """What the readiness probe says, with its status."""
+    """The status and text of the readiness probe."""
     response = exporter.get("/-/ready")
     return f"{response.status_code} {response.text}"
 
 
 def test_a_full_disk(small_disk: Path) -> None:
-    """On a full disk deliveries get 503, the probe says why, metrics go on, and room is enough to recover."""
+    """On a full disk deliveries get 503, the probe names the cause, metrics go on, and freed space is enough."""
     with Exporter(small_disk, "--series.hold=0s") as exporter:
         assert exporter.post(delivery(0)[1]) == 200
         filler = small_disk / "filler"
@@ -64,14 +60,14 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 
 def test_a_ledger_that_is_locked(tmp_path: Path) -> None:
-    """While another program holds the ledger's lock deliveries get 503; when it lets go they are taken."""
+    """While another program holds the ledger's lock deliveries get 503, and afterwards they are taken."""
     with Exporter(tmp_path / "exporter", "--series.hold=0s") as exporter:
         with contextlib.closing(sqlite3.connect(exporter.ledger, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert exporter.post(delivery(1)[1]) == 503
             assert "SQLITE_BUSY" in exporter.output()
             assert exporter.get("/metrics").status_code == 200
-            # The probe says so without waiting for the lock.
+            # The probe does not wait for the lock.
             assert exporter.get("/-/ready").status_code == 503
             other.execute("ROLLBACK")
         assert exporter.post(delivery(1)[1]) == 200
@@ -80,7 +76,7 @@ def test_a_ledger_that_is_locked(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_has_its_size(tmp_path: Path) -> None:
-    """At --ledger.max-size deliveries get 503, the probe names the setting, and metrics go on."""
+    """When the ledger has reached --ledger.max-size deliveries get 503, the probe names it and metrics go on."""
     with Exporter(tmp_path / "exporter", "--ledger.max-size=300KiB", "--series.hold=0s") as exporter:
         connection = Connection(exporter.port)
         statuses = [connection.post(delivery(number)[1], {}) for number in range(400)]
@@ -93,7 +89,7 @@ def test_a_ledger_that_has_its_size(tmp_path: Path) -> None:
 
 
 def test_a_damaged_ledger_is_refused_at_the_start(tmp_path: Path) -> None:
-    """A ledger that is damaged at its start is left as it is, and the program says the way out."""
+    """A start with a damaged ledger leaves it as it is and ends with advice."""
     with Exporter(tmp_path / "exporter") as exporter:
         exporter.post(delivery(1)[1])
         exporter.stop()

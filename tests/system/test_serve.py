@@ -1,4 +1,4 @@
-"""The program as a person and as Adobe meet it."""
+"""The program as a process: deliveries, restarts, signals, and clients that misbehave."""
 
 import contextlib
 import http.client
@@ -12,14 +12,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.system.processes import EXPORTER, Exporter, Process, Sender, family_values, free_port, until, whole_answer
+from tests.system.processes import (
+    EXPORTER,
+    PATIENCE,
+    Exporter,
+    Process,
+    Sender,
+    family_values,
+    free_port,
+    until,
+    whole_answer,
+)
 
-SHARED = Path(__file__).parents[3] / "shared"
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def delivery(number: int, status: str = "failed") -> tuple[str, bytes]:
-    """A run of its own, and its id."""
+    """A run's id and a notification about that run."""
     run_id = f"run-{number}"
     event = {
         "id": run_id,
@@ -31,7 +40,7 @@ def delivery(number: int, status: str = "failed") -> tuple[str, bytes]:
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """After kill -9 in the middle of a stream of posts every acknowledged run is in the ledger and in the counters."""
+    """After kill -9 during a stream of posts every acknowledged run is in the ledger and in the counters."""
     with Exporter(tmp_path / "exporter", "--series.hold=0s") as exporter:
         for round_ in range(3):
             senders = [Sender(exporter.port) for _ in range(4)]
@@ -63,7 +72,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
 
 
 def test_a_restart_is_invisible(exporter: Exporter) -> None:
-    """After an orderly stop and a start the flow half is what it was."""
+    """After an orderly stop and a start the metrics of flows are the same."""
     for path in sorted(SAMPLES.glob("*.json")):
         assert exporter.post(path.read_bytes()) == 200
     before = exporter.flows()
@@ -75,7 +84,7 @@ def test_a_restart_is_invisible(exporter: Exporter) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(exporter: Exporter, number: int) -> None:
-    """SIGTERM and SIGINT end the program with status 0, the log ends with the end, and the ledger is closed."""
+    """SIGTERM and SIGINT close the ledger and end the program with status 0 and a last line in the log."""
     exporter.post(delivery(1)[1])
     assert exporter.stop(number) == 0
     assert "event=stopped" in exporter.output().splitlines()[-1]
@@ -83,9 +92,9 @@ def test_a_signal_ends_it_in_order(exporter: Exporter, number: int) -> None:
 
 
 def test_what_was_accepted_is_answered(exporter: Exporter) -> None:
-    """A request that is under way when SIGTERM comes is read to its end, recorded and answered."""
+    """A request that is being received when SIGTERM comes is read to its end, recorded and answered."""
     body = delivery(1)[1]
-    with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10])
         until(lambda: exporter.get("/-/healthy").status_code == 200, "an answer")
         exporter.send(signal.SIGTERM)
@@ -99,8 +108,8 @@ def test_what_was_accepted_is_answered(exporter: Exporter) -> None:
 
 
 def test_a_sender_that_trickles_does_not_hold_up_the_end(exporter: Exporter) -> None:
-    """What never arrives whole is closed without an answer when the program ends, and no error is logged."""
-    with socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection:
+    """When the program ends, a request that never arrives whole is closed without an answer or a logged error."""
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         until(lambda: exporter.get("/-/healthy").status_code == 200, "an answer")
         exporter.send(signal.SIGTERM)
@@ -112,11 +121,11 @@ def test_a_sender_that_trickles_does_not_hold_up_the_end(exporter: Exporter) -> 
 
 
 def test_a_sender_that_trickles_is_closed_without_an_answer(exporter: Exporter) -> None:
-    """A request that has not arrived after ten seconds is no delivery: the connection closes and nothing is said."""
+    """A connection whose request has not arrived whole after ten seconds is closed without an answer."""
     with (
-        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as body,
-        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as head,
-        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as silent,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as body,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as head,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as silent,
     ):
         body.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         head.sendall(b"POST /webhook HTTP/1.1\r\nHost:")
@@ -129,12 +138,12 @@ def test_a_sender_that_trickles_is_closed_without_an_answer(exporter: Exporter) 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
 @pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
 def test_an_offer_to_upgrade_costs_nothing(exporter: Exporter, offer: bytes, chunked: bool) -> None:
-    """A delivery that offers another protocol, as some proxies do, is read like any other, and so is the next."""
+    """A delivery that offers another protocol, as some proxies do, is read like any other."""
     for number in (1, 2):
         body = delivery(number)[1]
         sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
         framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
-        with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
             head = (
                 b"POST /webhook HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n%s\r\n\r\n"
             )
@@ -146,8 +155,8 @@ def test_an_offer_to_upgrade_costs_nothing(exporter: Exporter, offer: bytes, chu
 
 
 def test_a_head_without_end_is_closed(exporter: Exporter) -> None:
-    """Headers that go on for ever are not collected: the connection closes without an answer."""
-    with socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection:
+    """A connection whose headers never end is closed without an answer."""
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST /webhook HTTP/1.1\r\n")
         with contextlib.suppress(ConnectionError):
             for number in range(100_000):
@@ -157,8 +166,8 @@ def test_a_head_without_end_is_closed(exporter: Exporter) -> None:
 
 
 def test_trailers_without_end_are_not_collected(exporter: Exporter) -> None:
-    """What follows a chunked body for ever is not collected: the connection closes."""
-    with socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection:
+    """A connection whose trailers never end is closed."""
+    with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
         with contextlib.suppress(ConnectionError):
             for _ in range(10_000):
@@ -168,10 +177,10 @@ def test_trailers_without_end_are_not_collected(exporter: Exporter) -> None:
 
 
 def test_a_pipeline_without_end_is_closed(exporter: Exporter) -> None:
-    """A client that asks on and on and reads no answer is closed."""
+    """A connection that sends requests without end and reads no answer is closed."""
     asked = b"GET /webhook HTTP/1.1\r\nHost: x\r\n\r\n" * 3000
     with (
-        socket.create_connection(("127.0.0.1", exporter.port), timeout=20) as connection,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection,
         contextlib.suppress(ConnectionError),
     ):
         for _ in range(1000):
@@ -181,17 +190,17 @@ def test_a_pipeline_without_end_is_closed(exporter: Exporter) -> None:
 
 
 def test_connections_are_bounded(exporter: Exporter) -> None:
-    """Of many connections that say nothing only so many are kept, and when they go others are served."""
+    """Silent connections are kept up to a limit, and when they close others are served."""
     with contextlib.ExitStack() as opened:
         for _ in range(600):
-            opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=20))
+            opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE))
         until(lambda: len(list(Path(f"/proc/{exporter.pid}/fd").iterdir())) < 560, "connections to be closed")
     until(lambda: exporter.post(delivery(1)[1]) == 200, "a delivery to be taken")
 
 
 def test_a_body_that_is_too_large_gets_its_answer(exporter: Exporter) -> None:
-    """A body over the bound is answered with 413 also to a client that sends it all before it reads."""
-    connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=15)
+    """A body over the limit is answered with 413 even if the client reads only after sending all of it."""
+    connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=PATIENCE)
     for _ in range(2):
         connection.request("POST", "/webhook", b" " * (6 * 1024 * 1024))
         response = connection.getresponse()
@@ -201,7 +210,7 @@ def test_a_body_that_is_too_large_gets_its_answer(exporter: Exporter) -> None:
 
 
 def test_a_port_that_is_taken_is_told(exporter: Exporter, tmp_path: Path) -> None:
-    """A second program on the same address says what to do, without a traceback."""
+    """A second program on the same address ends with advice in its log and without a traceback."""
     with Process(tmp_path / "second", "second") as second:
         second.start(EXPORTER, "serve", f"--web.listen-address=127.0.0.1:{exporter.port}")
         assert second.wait() == 1
@@ -210,7 +219,7 @@ def test_a_port_that_is_taken_is_told(exporter: Exporter, tmp_path: Path) -> Non
 
 
 def test_replicas_on_one_ledger_say_the_same(exporter: Exporter, tmp_path: Path) -> None:
-    """Two processes on one ledger answer the flow half alike, whichever of them received what."""
+    """Two processes on one ledger export the same metrics of flows, whichever received a delivery."""
     other_port = free_port()
     with Process(tmp_path / "other", "other") as other:
         other.start(
@@ -223,22 +232,22 @@ def test_replicas_on_one_ledger_say_the_same(exporter: Exporter, tmp_path: Path)
 
         def is_up() -> bool:
             try:
-                return httpx.get(f"http://127.0.0.1:{other_port}/-/ready").status_code == 200
+                return httpx.get(f"http://127.0.0.1:{other_port}/-/ready", timeout=PATIENCE).status_code == 200
             except httpx.TransportError:
                 return False
 
         until(is_up, "the other to be ready")
         for number in range(40):
             url = exporter.url if number % 2 else f"http://127.0.0.1:{other_port}"
-            assert httpx.post(url + "/webhook", content=delivery(number)[1]).status_code == 200
-            assert httpx.post(url + "/webhook", content=delivery(max(0, number - 1))[1]).status_code == 200
+            for sent in (delivery(number), delivery(max(0, number - 1))):
+                assert httpx.post(url + "/webhook", content=sent[1], timeout=PATIENCE).status_code == 200
             one = exporter.flows()
-            assert one == httpx.get(f"http://127.0.0.1:{other_port}/metrics?collect[]=flows").text
+            assert one == httpx.get(f"http://127.0.0.1:{other_port}/metrics?collect[]=flows", timeout=PATIENCE).text
         assert sum(family_values(one, "aep_flow_runs_total").values()) == 40
 
 
 def test_replay_beside_a_running_exporter(exporter: Exporter, tmp_path: Path) -> None:
-    """Files replayed into the ledger of a running exporter appear on its metrics, once."""
+    """Files that are replayed twice into the ledger of a running exporter count once in its metrics."""
     file = tmp_path / "saved.jsonl"
     file.write_bytes(b"\n".join(delivery(number)[1] for number in range(1200)))
     for expected in (b"recorded          1200", b"duplicate         1200"):
@@ -249,13 +258,12 @@ def test_replay_beside_a_running_exporter(exporter: Exporter, tmp_path: Path) ->
     assert sum(family_values(exporter.flows(), "aep_flow_runs_total").values()) == 1200
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="Adobe's documented bodies do not lie beside the project")
 def test_no_documented_body_is_refused(exporter: Exporter) -> None:
-    """Every body that Adobe documents is acknowledged."""
-    for path in sorted((SHARED / "payloads").glob("*.json")):
+    """A body of every shape that Adobe documents is acknowledged."""
+    for path in sorted(SAMPLES.rglob("*.json")):
         assert exporter.post(path.read_bytes()) == 200, path.name
 
 
 def test_it_runs_without_privileges(exporter: Exporter) -> None:
-    """The ledger is readable by its owner alone."""
+    """Only its owner may read the ledger."""
     assert exporter.ledger.stat().st_mode & 0o777 == 0o600
