@@ -58,7 +58,7 @@ class FakeLedger(SqliteLedger):
         self.answers = True
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
-        """A receipt for each draft, as if it were new; raises the error if there is one."""
+        """A receipt for each draft, as if it were new. Raises the error if there is one."""
         assert drafts or cursor
         if self.error:
             raise self.error
@@ -127,7 +127,7 @@ def identity(event_: Event) -> tuple[object, ...]:
 
 
 def test_a_fact_has_one_key() -> None:
-    """A key depends on run and status, on alert, state and time, on the event id or on the body, and on nothing else."""
+    """A key depends on run and status, on alert, state and time, on the event id or on the body: on nothing else."""
     keys: dict[tuple[object, ...], set[str]] = {}
     for each in EVENTS:
         for source in Source:

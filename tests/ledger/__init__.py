@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 class OpenLedger(Protocol):
     """Opens another ledger on the test's database. A clock replaces that of the engine."""
 
-    def __call__(self, clock: Clock | None = None) -> Ledger:  # noqa: D102 - the class says it
+    def __call__(self, clock: Clock | None = None) -> Ledger:  # noqa: D102 - described by the class
         ...
 
 

@@ -77,7 +77,7 @@ def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
             {"fact_key": "a", "event_id": "1"},
             {"fact_key": "a", "event_id": "2"},
             False,
-            id="same-fact-of-another-event",
+            id="same-fact-other-event",
         ),
         pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "1"}, False, id="same-event"),
         pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "2"}, True, id="another"),
@@ -127,7 +127,7 @@ def test_of_outcomes_appended_at_once_one_counts(open_ledger: OpenLedger) -> Non
 
 
 def test_appends_from_many_tasks_land_exactly_once(open_ledger: OpenLedger) -> None:
-    """A draft that many tasks append to two ledgers is stored once, and one of its receipts says that it is new."""
+    """A draft that many tasks append to two ledgers is stored once, and one of its receipts shows that it is new."""
     ledgers = open_ledger(), open_ledger()
     drafts = [draft(event_id=f"event-{number}") for number in range(120)]
     batches = [drafts[start : start + 6] for start in range(0, 120, 3)] * 2

@@ -106,7 +106,7 @@ def test_a_cursor_goes_to_the_commit(database: Database, group: GroupCommit) -> 
     assert database.cursors == [cursor]
 
 
-def test_nobody_is_answered_before_the_commit(database: Database, group: GroupCommit) -> None:
+def test_no_request_is_answered_before_its_commit(database: Database, group: GroupCommit) -> None:
     """A request is not answered until its commit has returned."""
 
     async def run() -> None:
@@ -175,7 +175,7 @@ def test_a_slow_commit_is_not_waited_for(
     assert database.groups == [[b"first"], [b"second"]]
 
 
-def test_a_caller_that_leaves_holds_up_nobody(database: Database, group: GroupCommit) -> None:
+def test_a_cancelled_caller_does_not_affect_the_others(database: Database, group: GroupCommit) -> None:
     """If a caller is cancelled, its drafts are committed all the same, and the other callers are answered."""
 
     async def run() -> list[Outcome]:
