@@ -49,7 +49,7 @@ class Intake:
     ) -> None:
         """`retention`: milliseconds for which the ledger keeps a fact, or None if nothing is pruned.
 
-        `cache_fact` is called with each new event and the time that bounds the times in it (`Delivery.read_at`).
+        `cache_fact` is called with each new event and the time of reading it (`Delivery.read_at`).
         """
         self._ledger = ledger
         self._clock = clock

@@ -1,6 +1,6 @@
 """The values that the whole program works with: runs, alerts, flows, and the events and deliveries that carry them.
 
-All of them are frozen, and a constructor raises ValueError for values that make no sense. Times are integers in
+All of them are frozen, and a constructor raises ValueError for values that are not valid. Times are integers in
 milliseconds since 1970 UTC, durations are milliseconds, and sizes are bytes. `None` means that the value is unknown:
 Adobe left it out, or sent something that is not valid. An unknown value is never replaced by zero.
 
@@ -320,7 +320,7 @@ class Delivery:
     source: Source
     events: tuple[Event, ...] = field(default=())
     read_at: int | None = None
-    """The time that bounds the times in its events: later ones, but for ten minutes, were dropped as not valid."""
+    """The time of reading. Times in the events that are more than ten minutes later were dropped as not valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

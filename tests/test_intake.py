@@ -1,4 +1,4 @@
-"""Deliveries into the ledger: what makes a fact, and what became of it."""
+"""Recording deliveries: the key of each fact, its draft, and the result of each event."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ class FakeLedger(SqliteLedger):
         self.answers = True
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
-        """A receipt for each draft, as if it were new; raises the error if there is one."""
+        """A receipt for each draft, as if it were new. Raises the error if there is one."""
         assert drafts or cursor
         if self.error:
             raise self.error
@@ -74,12 +74,12 @@ class FakeLedger(SqliteLedger):
 
 
 def event(fact: Fact, body: bytes = b"{}", **words: Any) -> Event:
-    """An event that tells a fact."""
+    """An event with a fact."""
     return Event(fact=fact, body=body, **words)
 
 
 def delivery(*facts: Fact | Event, source: Source = Source.WEBHOOK) -> Delivery:
-    """What tells these facts, each in a body of its own."""
+    """A delivery of facts, each in a body of its own."""
     return Delivery(
         source=source,
         events=tuple(
@@ -91,7 +91,7 @@ def delivery(*facts: Fact | Event, source: Source = Source.WEBHOOK) -> Delivery:
 def record(
     ledger: Ledger, *deliveries: Delivery, cursor: Cursor | None = None, retention: int | None = None
 ) -> Counter[Result]:
-    """One recording at the time NOW."""
+    """The results of recording deliveries at the time NOW."""
     return asyncio.run(Intake(ledger, lambda: NOW, retention).record(deliveries, cursor))
 
 
@@ -115,23 +115,23 @@ EVENTS = [
 ]
 
 
-def identity(told: Event) -> tuple[object, ...]:
-    """What makes two events one fact (docs/architecture.md, "What makes a fact")."""
-    match told.fact:
+def identity(event_: Event) -> tuple[object, ...]:
+    """What makes two events the same fact (docs/architecture.md, "What makes a fact")."""
+    match event_.fact:
         case FlowRun() as run:
             return "run", run.run_id, run.status
         case FlowAlert() as alert:
             return "alert", alert.alert_id, alert.state, alert.changed_at
         case _:
-            return ("event", told.event_id) if told.event_id else ("bytes", told.body)
+            return ("event", event_.event_id) if event_.event_id else ("bytes", event_.body)
 
 
 def test_a_fact_has_one_key() -> None:
-    """A run is one fact per status, an alert per state and its time, all else per event id or bytes; however told."""
+    """A key depends on run and status, on alert, state and time, on the event id or on the body: on nothing else."""
     keys: dict[tuple[object, ...], set[str]] = {}
-    for told in EVENTS:
+    for each in EVENTS:
         for source in Source:
-            keys.setdefault(identity(told), set()).add(draft(source, told).fact_key)
+            keys.setdefault(identity(each), set()).add(draft(source, each).fact_key)
     assert all(len(found) == 1 for found in keys.values())
     assert len(set().union(*keys.values())) == len(keys)
 
@@ -143,13 +143,13 @@ def test_a_fact_has_one_key() -> None:
     )
 )
 def test_results_count_events(deliveries: list[Delivery]) -> None:
-    """Whatever is delivered, the results are as many as the events."""
+    """Whatever is delivered, there is one result for each event."""
     counts = record(FakeLedger(), *deliveries, retention=RETENTION)
     assert counts.total() == sum(len(each.events) for each in deliveries)
 
 
 def test_what_is_kept_of_a_run() -> None:
-    """The ledger is told a run's ids, status, codes and end, and whether it has ended."""
+    """The draft of a run has its ids, status, error codes and end, and whether it has ended."""
     run = FlowRun(
         run_id="run",
         flow_id="flow",
@@ -177,7 +177,7 @@ def test_what_is_kept_of_a_run() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_only_outcomes_can_count(status: Status) -> None:
-    """A run in progress or queued is no outcome; in every other state it is."""
+    """A run in progress or queued is not an outcome. In every other state it is."""
     is_outcome = draft(Source.WEBHOOK, event(FlowRun(run_id="run", flow_id="flow", status=status))).is_outcome
     assert is_outcome == (status not in {Status.IN_PROGRESS, Status.QUEUED})
 
@@ -195,38 +195,38 @@ def test_only_outcomes_can_count(status: Status) -> None:
     ],
 )
 def test_kinds(fact: Fact, source: Source, kind: str) -> None:
-    """Each fact is kept as its kind; what a flow is called is believed to files only, not to notifications."""
+    """Each fact has its kind. A flow is recorded as a flow only from a file, and is unsupported in a notification."""
     assert draft(source, event(fact)).kind == kind
 
 
 def test_what_became_of_each_event(ledger: Ledger) -> None:
-    """Results tell what is new from what was known, and what is kept without being understood."""
-    told = delivery(RUN, RUN, ALERT, Unsupported(), Unreadable())
-    assert record(ledger, told) == {
+    """The results tell new events from duplicates, and count unsupported and unreadable ones."""
+    events = delivery(RUN, RUN, ALERT, Unsupported(), Unreadable())
+    assert record(ledger, events) == {
         Result.RECORDED: 2,
         Result.DUPLICATE: 1,
         Result.UNSUPPORTED: 1,
         Result.UNREADABLE: 1,
     }
-    assert record(ledger, told, told) == {Result.DUPLICATE: 10}
+    assert record(ledger, events, events) == {Result.DUPLICATE: 10}
 
 
 def test_one_run_by_every_way(ledger: Ledger) -> None:
-    """A run told by webhook, journal and file, under event ids of their own and in bodies of their own, is one."""
+    """A run that comes by webhook, journal and file, with different event ids and bodies, is one fact."""
     for number, source in enumerate(Source):
         record(ledger, delivery(event(RUN, b"%d" % number, event_id=f"event-{number}"), source=source))
     assert [(entry.source, entry.counts) for entry in ledger.read(0, 10)] == [(Source.WEBHOOK, True)]
 
 
-def test_a_retold_event_is_no_news(ledger: Ledger) -> None:
-    """An event that comes again under its id is known, whatever its body says now."""
+def test_an_event_that_comes_again_is_a_duplicate(ledger: Ledger) -> None:
+    """An event that comes again under its id is a duplicate, even if its body differs."""
     record(ledger, delivery(event(RUN, event_id="event")))
     other = FlowRun(run_id="other", flow_id="flow", status=Status.SUCCESS)
     assert record(ledger, delivery(event(other, event_id="event"))) == {Result.DUPLICATE: 1}
 
 
 def test_a_flow_that_changes(ledger: Ledger) -> None:
-    """A flow read again is known while the Flow Service says the same of it, and a fact when it says something new."""
+    """A flow that is read again is a duplicate until the Flow Service describes it differently."""
     files = [delivery(event(FLOW, body), source=Source.REPLAY) for body in (b"first", b"first", b"second")]
     assert record(ledger, *files) == {Result.RECORDED: 2, Result.DUPLICATE: 1}
 
@@ -252,13 +252,13 @@ def ended(at: int | None, status: Status = Status.FAILED) -> FlowRun:
     ],
 )
 def test_expired(ledger: Ledger, fact: Fact, source: Source, retention: int | None, result: Result) -> None:
-    """A run or alert from a file from before the ledger's retention is not taken: its fact may have been pruned."""
+    """A replayed run or alert that is older than the ledger's retention is not recorded: it may have been pruned."""
     assert record(ledger, delivery(fact, source=source), retention=retention) == {result: 1}
     assert len(ledger.read(0, 10)) == (result is not Result.EXPIRED)
 
 
 def test_the_cursor_goes_with_the_events(ledger: Ledger) -> None:
-    """A page's cursor is committed with its events, and also when there are none."""
+    """A page's cursor is committed with its events, and also if there are none."""
     record(ledger, delivery(RUN, source=Source.JOURNAL), cursor=Cursor(name="journal", value="one"))
     assert ledger.cursor("journal") == "one"
     record(ledger, cursor=Cursor(name="journal", value="two"))
@@ -266,7 +266,7 @@ def test_the_cursor_goes_with_the_events(ledger: Ledger) -> None:
 
 
 def test_a_failure_is_the_callers() -> None:
-    """What the ledger can't do is raised, so that nothing is acknowledged; what holds nothing needs no ledger."""
+    """An error of the ledger is raised, so that nothing is acknowledged. A delivery without events needs no ledger."""
     ledger = FakeLedger(LedgerUnavailableError("not now"))
     with pytest.raises(LedgerUnavailableError):
         record(ledger, delivery(RUN))
@@ -274,7 +274,7 @@ def test_a_failure_is_the_callers() -> None:
 
 
 def test_the_check_asks_the_ledger_only_after_a_failure() -> None:
-    """The check costs nothing while writes succeed. After a failure the ledger is asked until it can be written."""
+    """The check asks the ledger only after a failed write, until the ledger can be written again."""
     ledger = FakeLedger()
     intake = Intake(ledger, lambda: NOW)
 
@@ -314,7 +314,7 @@ def test_the_check_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_anomalies_are_counted_by_field() -> None:
-    """Every field that made no sense counts, as often as it did, over all events and deliveries."""
+    """Each value that was dropped counts for its field, over all events and deliveries."""
     odd_run = FlowRun(run_id="r", flow_id="f", status=Status.FAILED, anomalies=("records", "records", "status"))
     odd_alert = FlowAlert(alert_id="a", name="n", state=AlertState.FIRING, anomalies=("created_at",))
     assert anomalies([delivery(odd_run, odd_alert, Unreadable()), delivery(odd_run, FLOW)]) == {

@@ -3,7 +3,7 @@
 A value that is not valid raises InvalidFieldError. It is never guessed. Times come as numbers, as digits in a string
 and in ISO 8601, and in seconds as well as milliseconds, sometimes in one object: a number below 1e11 is seconds. In
 Adobe's payloads 0 and negative times mean that the time is not known, and so does the count -1. These are read as None.
-Sources: docs/adobe.md, "Payloads"; docs/metrics.md, "Numbers and times".
+Sources: docs/adobe.md, "Payloads", and docs/metrics.md, "Numbers and times".
 
 No I/O and no clock.
 """

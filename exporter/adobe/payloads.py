@@ -92,8 +92,8 @@ _XDM: Final = XDM.encode()
 def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
     """Read the stored body of one event.
 
-    `recorded_at` is the time of recording (milliseconds since 1970): a later time in the event, but for ten minutes, is
-    not valid. `event_code` is the code under which the event was recorded. It is used if the body has none.
+    `recorded_at` is the time of recording (milliseconds since 1970). A time in the event that is more than ten minutes
+    later is not valid. `event_code` is the code that the ledger stores with the event. It is used if the body has none.
     """
     decoded = lenient_json.decode(body)
     if decoded is None or not isinstance(decoded.value, dict):

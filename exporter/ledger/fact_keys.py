@@ -4,6 +4,8 @@ All keys are made here (docs/architecture.md, "What makes a fact"). A run is one
 alert is one fact for each change of its state, no matter how often, in which body or under which event id they are
 reported. Anything else is one fact for each event id, or for each body if there is no event id.
 
+Ledgers hold these keys. If the form of a key changed, facts that are in a ledger would be counted again.
+
 Pure functions of text and bytes.
 """
 

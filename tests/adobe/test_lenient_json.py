@@ -83,7 +83,7 @@ def test_a_number_of_any_length(digits: bytes) -> None:
 
 @given(st.integers(1, 3 * MAX_DEPTH), st.sampled_from(["[", "{"]), st.sampled_from([b"0", HALF]))
 def test_too_deep(depth: int, bracket: str, beside: bytes) -> None:
-    """A value nested deeper than MAX_DEPTH may be dropped, and `is_pruned` says so. The values around it are kept."""
+    """A value nested deeper than MAX_DEPTH may be dropped, and `is_pruned` shows it. The values around it are kept."""
     opening, closing = ("[", "]") if bracket == "[" else ('{"a":', "}")
     leaf = opening * depth + "1" + closing * depth
     rest = b', "before": [1], "leaf": ' + leaf.encode() + b', "after": {"b": 2}}'

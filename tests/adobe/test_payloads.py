@@ -396,7 +396,7 @@ def makes_the_run(path: tuple[str | int, ...]) -> bool:
 
 
 def bodies_without_a_leaf(fragment: bytes) -> Iterator[tuple[str, tuple[str | int, ...], bytes]]:
-    """Each sample of a run with each of its leaves replaced in turn; its name and the path of the leaf."""
+    """The name, the path and the body for each sample of a run and each of its leaves, with the leaf replaced."""
     for name in SINGLE_RUNS:
         body = json.loads(sample(name))
         for path in leaves_of(body):

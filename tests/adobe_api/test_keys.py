@@ -121,7 +121,7 @@ FAILURES: Final = {
     "no answer in time": raising(httpx.ReadTimeout),
     "no place": raising(httpx.PoolTimeout),
     "half an answer": raising(httpx.RemoteProtocolError),
-    "not compressed as it says": lambda _request: httpx.Response(
+    "not compressed as its header states": lambda _request: httpx.Response(
         200, stream=_Chunks(b"no gzip"), headers={"content-encoding": "gzip"}
     ),
     "empty": holding(b""),

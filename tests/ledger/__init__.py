@@ -1,4 +1,4 @@
-"""Drafts for the ledger's tests, and how an event loop is asked for."""
+"""Drafts for the ledger's tests, and appends in an event loop."""
 
 import asyncio
 import itertools
@@ -14,14 +14,14 @@ _numbers = itertools.count(1)
 
 
 class OpenLedger(Protocol):
-    """Opens one more ledger on the test's database; a clock stands for the engine's own."""
+    """Opens another ledger on the test's database. A clock replaces that of the engine."""
 
-    def __call__(self, clock: Clock | None = None) -> Ledger:  # noqa: D102 - the class says it
+    def __call__(self, clock: Clock | None = None) -> Ledger:  # noqa: D102 - described by the class
         ...
 
 
 def draft(fact_key: str | None = None, **fields: Any) -> Draft:
-    """A draft that is like no other, but for what is given."""
+    """A draft with values that no other draft has, except for those that are given."""
     number = next(_numbers)
     made: dict[str, Any] = {"source": Source.WEBHOOK, "kind": EntryKind.UNSUPPORTED, "body": b'{"number": %d}' % number}
     return Draft(fact_key=fact_key or f"fact-{number}", **(made | fields))
@@ -34,7 +34,7 @@ def outcome(run_id: str, status: str, **fields: Any) -> Draft:
 
 
 def append(ledger: Ledger, *drafts: Draft, cursor: Cursor | None = None) -> list[Receipt]:
-    """One append, in an event loop of its own."""
+    """The receipts of one append, which runs in an event loop of its own."""
 
     async def appended() -> list[Receipt]:
         return await ledger.append(drafts, cursor)
@@ -43,7 +43,7 @@ def append(ledger: Ledger, *drafts: Draft, cursor: Cursor | None = None) -> list
 
 
 def append_at_once(*appends: tuple[Ledger, Sequence[Draft]]) -> list[list[Receipt]]:
-    """Many appends, each from a task of its own, in one event loop."""
+    """The receipts of appends that run at the same time, each in a task of its own."""
 
     async def appended() -> list[list[Receipt]]:
         return await asyncio.gather(*(ledger.append(drafts) for ledger, drafts in appends))
@@ -52,5 +52,5 @@ def append_at_once(*appends: tuple[Ledger, Sequence[Draft]]) -> list[list[Receip
 
 
 def entries(ledger: Ledger, after: int = 0) -> list[Entry]:
-    """Every entry above a position."""
+    """All entries above a position."""
     return ledger.read(after, 1_000_000)

@@ -14,12 +14,12 @@ def _sqlite(folder: Path) -> Callable[[Clock | None], Ledger]:
 
 
 ENGINES: Final = {"sqlite": _sqlite}
-"""Each engine by its name: from a folder of the test's own to what opens ledgers on one new database."""
+"""The engines by name. Each takes the test's folder and returns a function that opens ledgers on one new database."""
 
 
 @pytest.fixture(params=ENGINES)
 def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLedger]:
-    """Opens the test's database, as often as it is asked; closes what it opened."""
+    """Opens the test's database, any number of times, and closes what it opened."""
     opener = ENGINES[request.param](tmp_path)
     opened: list[Ledger] = []
 
@@ -34,5 +34,5 @@ def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open
 
 @pytest.fixture
 def ledger(open_ledger: OpenLedger) -> Ledger:
-    """A ledger on a database that is new."""
+    """A new ledger."""
     return open_ledger()

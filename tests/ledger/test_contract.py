@@ -25,7 +25,7 @@ def test_a_new_ledger_is_empty(ledger: Ledger) -> None:
 
 
 def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
-    """An entry says what its draft said, its bytes unchanged."""
+    """An entry has the values of its draft, and its body byte for byte."""
     ledger = open_ledger(lambda: 1_234)
     body = bytes(range(256))
     append(
@@ -59,7 +59,7 @@ def test_an_entry_is_what_was_appended(open_ledger: OpenLedger) -> None:
 
 
 def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
-    """Each draft gets a receipt, in order, that says its kind and whether it is new."""
+    """Each draft gets a receipt, in order, with its kind and whether it is new."""
     known = draft(kind=EntryKind.RUN)
     append(ledger, known)
     assert append(ledger, draft(kind=EntryKind.ALERT), known, draft(kind=EntryKind.FLOW)) == [
@@ -73,7 +73,12 @@ def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
     ("first", "second", "is_new"),
     [
         pytest.param({"fact_key": "a"}, {"fact_key": "a"}, False, id="same-fact"),
-        pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "a", "event_id": "2"}, False, id="fact-retold"),
+        pytest.param(
+            {"fact_key": "a", "event_id": "1"},
+            {"fact_key": "a", "event_id": "2"},
+            False,
+            id="same-fact-other-event",
+        ),
         pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "1"}, False, id="same-event"),
         pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "2"}, True, id="another"),
         pytest.param({"fact_key": "a"}, {"fact_key": "b"}, True, id="no-event-ids"),
@@ -84,7 +89,7 @@ def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
 def test_event_ids_and_fact_keys_are_unique(
     ledger: Ledger, first: dict[str, Any], second: dict[str, Any], is_new: bool, together: bool
 ) -> None:
-    """A draft whose event id or fact key is there is no new entry, and the first version of the fact stays."""
+    """A draft whose event id or fact key is in the ledger is not new, and the first version of the fact stays."""
     drafts = draft(**first, body=b"first"), draft(**second, body=b"second")
     receipts = append(ledger, *drafts) if together else [receipt for each in drafts for receipt in append(ledger, each)]
     assert [receipt.is_new for receipt in receipts] == [True, is_new]
@@ -92,7 +97,7 @@ def test_event_ids_and_fact_keys_are_unique(
 
 
 def test_the_first_outcome_of_a_run_counts(ledger: Ledger) -> None:
-    """The first outcome recorded of a run counts; a start before it and another outcome after it do not."""
+    """The first outcome that is recorded of a run counts. A start before it and another outcome after it do not."""
     append(
         ledger,
         outcome("run", "in_progress", is_outcome=False),
@@ -103,8 +108,8 @@ def test_the_first_outcome_of_a_run_counts(ledger: Ledger) -> None:
     assert [entry.counts for entry in entries(ledger)] == [False, True, True, False, False]
 
 
-def test_of_outcomes_told_at_once_one_counts(open_ledger: OpenLedger) -> None:
-    """When different outcomes of the same runs come at once by two ledgers, exactly the first entry of each counts."""
+def test_of_outcomes_appended_at_once_one_counts(open_ledger: OpenLedger) -> None:
+    """When different outcomes of runs are appended to two ledgers at once, the first entry of each run counts."""
     ledgers = open_ledger(), open_ledger()
     statuses = ("success", "failed", "cancelled", "unknown")
     append_at_once(
@@ -122,7 +127,7 @@ def test_of_outcomes_told_at_once_one_counts(open_ledger: OpenLedger) -> None:
 
 
 def test_appends_from_many_tasks_land_exactly_once(open_ledger: OpenLedger) -> None:
-    """Of drafts that come again and again from many tasks by two ledgers each is kept, once, and told new once."""
+    """A draft that many tasks append to two ledgers is stored once, and one of its receipts shows that it is new."""
     ledgers = open_ledger(), open_ledger()
     drafts = [draft(event_id=f"event-{number}") for number in range(120)]
     batches = [drafts[start : start + 6] for start in range(0, 120, 3)] * 2
@@ -153,7 +158,7 @@ def test_appends_from_many_tasks_land_exactly_once(open_ledger: OpenLedger) -> N
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_ledger_is_a_list_without_repetition(ledger: Ledger, batches: list[list[dict[str, Any]]]) -> None:
-    """Whatever is appended, receipts and entries are those of a list that refuses known facts and events."""
+    """Receipts and entries are those of a list that refuses fact keys and event ids that it holds."""
     example = next(_examples)
     start = entries(ledger)[-1].position if entries(ledger) else 0
     known: set[str] = set()
@@ -178,7 +183,7 @@ def test_a_ledger_is_a_list_without_repetition(ledger: Ledger, batches: list[lis
 
 
 def test_the_time_of_recording_never_falls(open_ledger: OpenLedger) -> None:
-    """`received_at` is the ledger's clock; while that has gone back, also before a restart, it stands still."""
+    """`received_at` is the ledger's clock. If the clock goes back, also over a restart, it stays at the last value."""
     times = iter([1_000, 3_000, 2_000, 500, 3_001])
     ledger = open_ledger(lambda: next(times))
     for _ in range(4):
@@ -199,7 +204,7 @@ def test_now_is_the_clock_of_received_at(ledger: Ledger) -> None:
 
 
 def test_pages_are_ordered_and_complete(ledger: Ledger) -> None:
-    """Pages of any size, each begun after the last position of the one before, give every entry once and in order."""
+    """Pages of any size, each read after the last position of the one before, give every entry once and in order."""
     drafts = [draft() for _ in range(25)]
     append(ledger, *drafts[:13])
     append(ledger, *drafts[13:])
@@ -213,7 +218,7 @@ def test_pages_are_ordered_and_complete(ledger: Ledger) -> None:
 
 
 def test_a_reader_that_follows_misses_nothing(open_ledger: OpenLedger) -> None:
-    """A reader that only ever asks for what is above its position sees every entry of two writers, appends whole."""
+    """A reader that reads only above its last position sees all entries of two writers, and each append as a whole."""
     writers = open_ledger(), open_ledger()
     reader = open_ledger()
     batches = [[draft() for _ in range(3)] for _ in range(80)]
@@ -240,7 +245,7 @@ def test_a_reader_that_follows_misses_nothing(open_ledger: OpenLedger) -> None:
 
 
 def test_a_cursor_is_kept_with_its_entries(open_ledger: OpenLedger) -> None:
-    """A cursor is there when its append returns, over a restart too, until the next one; each name has its own."""
+    """A cursor is stored when its append returns, also over a restart. Each name has a value of its own."""
     ledger = open_ledger()
     append(ledger, draft(), cursor=Cursor(name="journal", value="first"))
     assert ledger.cursor("journal") == "first"
@@ -253,7 +258,7 @@ def test_a_cursor_is_kept_with_its_entries(open_ledger: OpenLedger) -> None:
 
 
 def test_all_of_an_append_or_nothing(ledger: Ledger) -> None:
-    """When the cursor can't be written its entries are not there either, and the ledger goes on."""
+    """If the cursor can't be written, the entries of its append are not stored, and later appends succeed."""
     lost = draft(), draft()
     with pytest.raises(LedgerUnavailableError):
         append(ledger, *lost, cursor=Cursor(name="journal", value="half an emoji \ud83d"))
@@ -263,7 +268,7 @@ def test_all_of_an_append_or_nothing(ledger: Ledger) -> None:
 
 
 def test_what_the_database_refuses_is_kept_as_unreadable(ledger: Ledger) -> None:
-    """A draft that is refused as data is kept by its bytes alone, once, and its siblings as what they are."""
+    """A draft that the database refuses is stored once as unreadable, and the other drafts are stored as they are."""
     poison = outcome("run", "failed", sandbox="\ud83d", event_id="event", body=b"poison")
     assert append(ledger, draft(kind=EntryKind.ALERT), poison, draft(kind=EntryKind.FLOW)) == [
         Receipt(kind=EntryKind.ALERT, is_new=True),
@@ -276,7 +281,7 @@ def test_what_the_database_refuses_is_kept_as_unreadable(ledger: Ledger) -> None
 
 
 def test_reopening_keeps_everything(open_ledger: OpenLedger) -> None:
-    """A ledger that is opened again has the same entries, knows the same facts and the runs that have counted."""
+    """A ledger that is opened again has the same entries, fact keys and counted runs."""
     ledger = open_ledger()
     known = outcome("run", "failed", event_id="event")
     append(ledger, known, draft())
@@ -289,7 +294,7 @@ def test_reopening_keeps_everything(open_ledger: OpenLedger) -> None:
 
 
 def test_positions_rise_over_restarts(open_ledger: OpenLedger) -> None:
-    """Positions rise strictly, over restarts and refused appends too."""
+    """Positions rise from entry to entry, also over restarts and failed appends."""
     for _ in range(3):
         ledger = open_ledger()
         append(ledger, draft(), draft())
@@ -301,8 +306,8 @@ def test_positions_rise_over_restarts(open_ledger: OpenLedger) -> None:
     assert len(positions) == 6
 
 
-def test_closing_commits_what_waits(open_ledger: OpenLedger) -> None:
-    """Appends that were under way when the ledger was closed are answered and kept."""
+def test_closing_commits_waiting_appends(open_ledger: OpenLedger) -> None:
+    """Appends that were submitted before the ledger was closed are answered and stored."""
     ledger = open_ledger()
     drafts = [draft() for _ in range(50)]
 
@@ -317,14 +322,14 @@ def test_closing_commits_what_waits(open_ledger: OpenLedger) -> None:
 
 
 def test_a_closed_ledger_takes_nothing(ledger: Ledger) -> None:
-    """After close an append is refused as unavailable, rather than left waiting."""
+    """After the ledger was closed, an append raises LedgerUnavailableError and does not wait."""
     ledger.close()
     with pytest.raises(LedgerUnavailableError):
         append(ledger, draft())
 
 
 def test_a_ledger_that_can_be_written(ledger: Ledger) -> None:
-    """The write check passes as often as it is made, and changes no entry, no position and no cursor of others."""
+    """The write check can be repeated, and changes no entry, no position and no cursor of others."""
     append(ledger, draft(), cursor=Cursor(name="journal", value="position"))
     before = entries(ledger), ledger.head(), ledger.cursor("journal")
     for _ in range(3):
@@ -333,7 +338,7 @@ def test_a_ledger_that_can_be_written(ledger: Ledger) -> None:
 
 
 def test_the_write_check_needs_the_space_of_a_notification(ledger: Ledger) -> None:
-    """The write check needs as much space as a notification, because a few bytes may fit on a disk that is full."""
+    """The write check needs as much space as a notification, because a few bytes may fit on a full disk."""
     before = ledger.size()
     asyncio.run(ledger.check_writable())
     assert ledger.size() >= before + 64 * 1024
@@ -346,15 +351,15 @@ def test_a_closed_ledger_can_not_be_written(ledger: Ledger) -> None:
         asyncio.run(ledger.check_writable())
 
 
-def test_size_grows_with_what_is_kept(ledger: Ledger) -> None:
-    """The size is that of a ledger with at least its bodies in it."""
+def test_size_includes_the_bodies(ledger: Ledger) -> None:
+    """The size includes at least the bodies."""
     before = ledger.size()
     append(ledger, draft(body=b"x" * 300_000))
     assert ledger.size() >= before + 300_000
 
 
 def test_two_checkpoints_are_kept(ledger: Ledger) -> None:
-    """The newest two states are kept, newest first, and given back byte for byte; older ones go."""
+    """The newest two checkpoints are kept, and their states are returned byte for byte."""
     assert ledger.checkpoints() == []
     assert ledger.checkpoint(1) is None
     for position in (3, 7, 5, 9):
@@ -365,7 +370,7 @@ def test_two_checkpoints_are_kept(ledger: Ledger) -> None:
 
 
 def test_a_checkpoint_says_when_it_was_written(open_ledger: OpenLedger) -> None:
-    """Its time is the ledger's clock, and the same position written again replaces it."""
+    """A checkpoint has the time of the ledger's clock, and is replaced by one at the same position."""
     now = [5_000]
     ledger = open_ledger(lambda: now[0])
     ledger.save_checkpoint(3, b"old")
@@ -376,7 +381,7 @@ def test_a_checkpoint_says_when_it_was_written(open_ledger: OpenLedger) -> None:
 
 
 def test_another_process_sees_checkpoints(open_ledger: OpenLedger) -> None:
-    """What one process keeps another finds."""
+    """A checkpoint that one process stores can be read by another."""
     open_ledger().save_checkpoint(3, bytes(range(256)))
     assert open_ledger().checkpoint(3) == bytes(range(256))
 
@@ -394,7 +399,7 @@ def test_another_process_sees_checkpoints(open_ledger: OpenLedger) -> None:
     ],
 )
 def test_pruning(open_ledger: OpenLedger, checkpoints: list[int], before: int, left: list[int]) -> None:
-    """What was recorded before a time goes, oldest first, and nothing that the older checkpoint does not contain."""
+    """Entries that were recorded before a time are deleted, the oldest first, if the older checkpoint contains them."""
     now = [0]
     ledger = open_ledger(lambda: now[0])
     for number in range(1, 7):
@@ -411,7 +416,7 @@ def test_pruning(open_ledger: OpenLedger, checkpoints: list[int], before: int, l
 
 
 def test_positions_go_on_after_pruning(ledger: Ledger) -> None:
-    """An entry that comes after all others were pruned has a position above theirs."""
+    """After all entries were pruned, the next one has a position above theirs."""
     append(ledger, draft(), draft())
     for position in (2, 3):
         ledger.save_checkpoint(position, b"state")
@@ -421,8 +426,8 @@ def test_positions_go_on_after_pruning(ledger: Ledger) -> None:
     assert [entry.position for entry in entries(ledger)] == [3]
 
 
-def test_pruning_stops_where_it_is_told_to(ledger: Ledger) -> None:
-    """Nothing above a position is deleted, and the last position that was deleted is remembered."""
+def test_pruning_stops_at_a_position(ledger: Ledger) -> None:
+    """No entry above a position is deleted, and the last deleted position is stored."""
     append(ledger, *(draft() for _ in range(5)))
     for position in (5, 6):
         ledger.save_checkpoint(position, b"state")
@@ -431,8 +436,8 @@ def test_pruning_stops_where_it_is_told_to(ledger: Ledger) -> None:
     assert (ledger.pruned(), [entry.position for entry in entries(ledger)]) == (3, [4, 5])
 
 
-def test_a_checkpoint_instead_of_others(ledger: Ledger) -> None:
-    """A checkpoint that replaces others leaves the newest that it does not replace."""
+def test_a_checkpoint_discards_others(ledger: Ledger) -> None:
+    """When a checkpoint is stored, those to discard are deleted, and the newest of the others is kept."""
     for position in (3, 7):
         ledger.save_checkpoint(position, b"state")
     ledger.save_checkpoint(8, b"state", discard={7, 99})

@@ -1,4 +1,4 @@
-"""GroupCommit: one writer, many that wait."""
+"""Group commit: one writer thread, and many requests that wait for it."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ KEPT_IN_PIECES = Receipt(kind=EntryKind.UNREADABLE, is_new=True)
 
 
 class Database:
-    """A commit function that can be held up, refuses what it is told to, and notes what it was asked to commit."""
+    """Commit functions that can be paused, that raise the errors that were set, and that record what they commit."""
 
     def __init__(self) -> None:
         self.groups: list[list[bytes]] = []
@@ -28,7 +28,7 @@ class Database:
         self.go_on.set()
 
     def commit(self, requests: Sequence[Request]) -> list[list[Receipt]]:
-        """Keep a group, unless something in it is trouble."""
+        """Record a group. Raises the error that was set for a body in it."""
         bodies = [draft.body for request in requests for draft in request.drafts]
         self.entered.release()
         self.go_on.wait(10)
@@ -40,13 +40,13 @@ class Database:
         return [[KEPT for _ in request.drafts] for request in requests]
 
     def commit_piecewise(self, requests: Sequence[Request]) -> list[list[Receipt]]:
-        """Keep one request without what is refused, unless even that is trouble."""
+        """Record one request without the data that is refused. Raises DataRefusedError for a hopeless body."""
         if b"hopeless" in (draft.body for request in requests for draft in request.drafts):
             raise DataRefusedError
         return [[KEPT_IN_PIECES for _ in request.drafts] for request in requests]
 
     async def hold_up(self, group: GroupCommit) -> "asyncio.Task[list[Receipt]]":
-        """Let the writer stop amid a commit of its own, so that all that comes now has to wait."""
+        """Pause the writer in a commit of its own, so that all later requests wait."""
         self.go_on.clear()
         first = asyncio.create_task(group.submit([draft(body=b"first")], None))
         await asyncio.to_thread(self.entered.acquire)
@@ -55,7 +55,7 @@ class Database:
 
 @pytest.fixture
 def database() -> Iterator[Database]:
-    """A database that is let go at the end, whatever the test did."""
+    """A database that is not paused any more when the test ends."""
     made = Database()
     yield made
     made.go_on.set()
@@ -63,7 +63,7 @@ def database() -> Iterator[Database]:
 
 @pytest.fixture
 def group(database: Database) -> Iterator[GroupCommit]:
-    """The writer before that database."""
+    """The writer thread of that database."""
     made = GroupCommit(database.commit, database.commit_piecewise)
     yield made
     database.go_on.set()
@@ -74,12 +74,12 @@ Outcome = list[Receipt] | BaseException
 
 
 async def settled(*submits: Awaitable[list[Receipt]]) -> list[Outcome]:
-    """What each submit came to."""
+    """The result of each submit, or its error."""
     return await asyncio.gather(*submits, return_exceptions=True)
 
 
 def grouped(database: Database, group: GroupCommit, requests: Sequence[Sequence[Draft]]) -> list[Outcome]:
-    """What requests come to that wait together for one commit."""
+    """The results of requests that wait together for one commit."""
 
     async def run() -> list[Outcome]:
         first = await database.hold_up(group)
@@ -93,21 +93,21 @@ def grouped(database: Database, group: GroupCommit, requests: Sequence[Sequence[
 
 
 def test_all_that_wait_are_committed_together(database: Database, group: GroupCommit) -> None:
-    """Requests that come during a commit are the next commit, in their order, and each gets its own receipts."""
+    """Requests that arrive during a commit are committed together, in their order, and each gets its own receipts."""
     requests = [[draft(body=b"%d.%d" % (number, part)) for part in range(number)] for number in range(40)]
     assert grouped(database, group, requests) == [[KEPT] * number for number in range(40)]
     assert database.groups == [[b"first"], [each.body for drafts in requests for each in drafts]]
 
 
 def test_a_cursor_goes_to_the_commit(database: Database, group: GroupCommit) -> None:
-    """A request's cursor is handed to the commit with its drafts, also where there are no drafts."""
+    """A request's cursor is committed with its drafts, also if there are no drafts."""
     cursor = Cursor(name="journal", value="position")
     assert asyncio.run(group.submit([], cursor)) == []
     assert database.cursors == [cursor]
 
 
-def test_nobody_is_answered_before_the_commit(database: Database, group: GroupCommit) -> None:
-    """A request stays unanswered for as long as its commit has not returned."""
+def test_no_request_is_answered_before_its_commit(database: Database, group: GroupCommit) -> None:
+    """A request is not answered until its commit has returned."""
 
     async def run() -> None:
         first = await database.hold_up(group)
@@ -135,7 +135,7 @@ def test_requests_of_several_event_loops(database: Database, group: GroupCommit)
 def test_the_queue_is_bounded_by_requests(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One request more than may wait is refused at once; those that wait are kept, and later ones taken again."""
+    """If the queue has no place for a request, it is refused at once. Those in the queue are committed."""
     monkeypatch.setattr("exporter.ledger.group_commit.MAX_WAITING_REQUESTS", 3)
     *waited, refused = grouped(database, group, [[draft()] for _ in range(4)])
     assert waited == [[KEPT]] * 3
@@ -144,7 +144,7 @@ def test_the_queue_is_bounded_by_requests(
 
 
 def test_the_queue_is_bounded_by_bytes(database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that would bring the waiting bodies above the bound is refused, a smaller one still taken."""
+    """A request is refused if it would bring the waiting bodies above the limit. A smaller one is accepted."""
     monkeypatch.setattr("exporter.ledger.group_commit.MAX_WAITING_BYTES", 100)
     sizes = [(40,), (30, 30), (61,), (1,), (30, 29), (1,)]
     outcomes = grouped(database, group, [[draft(body=b"x" * size) for size in sizes_] for sizes_ in sizes])
@@ -154,7 +154,7 @@ def test_the_queue_is_bounded_by_bytes(database: Database, group: GroupCommit, m
 def test_a_request_alone_is_never_too_large(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request that nobody waits before is taken, however large: else it would be refused for ever."""
+    """An empty queue accepts a request of any size, because it would be refused for ever."""
     monkeypatch.setattr("exporter.ledger.group_commit.MAX_WAITING_BYTES", 100)
     assert grouped(database, group, [[draft(body=b"x" * 101)]]) == [[KEPT]]
 
@@ -162,7 +162,7 @@ def test_a_request_alone_is_never_too_large(
 def test_a_slow_commit_is_not_waited_for(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit that takes too long answers CommitTimeoutError; it may go on, when nobody waits, and so may the next."""
+    """If a commit takes too long, its request gets CommitTimeoutError. The commit goes on, and so do later ones."""
     monkeypatch.setattr("exporter.ledger.group_commit.COMMIT_TIMEOUT", 0.05)
 
     async def run() -> Outcome:
@@ -175,8 +175,8 @@ def test_a_slow_commit_is_not_waited_for(
     assert database.groups == [[b"first"], [b"second"]]
 
 
-def test_a_caller_that_leaves_holds_up_nobody(database: Database, group: GroupCommit) -> None:
-    """The drafts of a request whose caller has gone are committed, and its neighbours answered."""
+def test_a_cancelled_caller_does_not_affect_the_others(database: Database, group: GroupCommit) -> None:
+    """If a caller is cancelled, its drafts are committed all the same, and the other callers are answered."""
 
     async def run() -> list[Outcome]:
         first = await database.hold_up(group)
@@ -203,7 +203,7 @@ troubles = pytest.mark.parametrize(
 
 @troubles
 def test_a_failed_commit_fails_all_its_requests(database: Database, group: GroupCommit, trouble: Exception) -> None:
-    """A commit that fails answers LedgerUnavailableError to each of its requests, and the writer lives on."""
+    """If a commit fails, each of its requests gets LedgerUnavailableError, and the writer thread goes on."""
     database.troubles[b"trouble"] = trouble
     outcomes = grouped(database, group, [[draft()], [draft(body=b"trouble")], [draft()]])
     assert [type(outcome) for outcome in outcomes] == [LedgerUnavailableError] * 3
@@ -212,7 +212,7 @@ def test_a_failed_commit_fails_all_its_requests(database: Database, group: Group
 
 
 def test_refused_data_costs_only_its_request(database: Database, group: GroupCommit) -> None:
-    """A group that is refused as data is committed request by request, and only the offender piece by piece."""
+    """If the data of a group is refused, its requests are committed one by one, and only the bad one in pieces."""
     database.troubles = {b"poison": DataRefusedError(), b"hopeless": DataRefusedError()}
     outcomes = grouped(
         database,
@@ -229,7 +229,7 @@ def test_refused_data_costs_only_its_request(database: Database, group: GroupCom
 def test_trouble_while_requests_are_tried_alone(
     database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
-    """Trouble with one request of a refused group answers that one alone, and the writer lives on."""
+    """If one request of a refused group fails when it is committed alone, only that request gets an error."""
     monkeypatch.setattr("exporter.ledger.group_commit.COMMIT_TIMEOUT", 1)
     database.troubles = {b"poison": DataRefusedError(), b"trouble": trouble}
     outcomes = grouped(database, group, [[draft(body=b"poison")], [draft(body=b"trouble")], [draft()]])
@@ -240,7 +240,7 @@ def test_trouble_while_requests_are_tried_alone(
 
 
 def test_closing_drains(database: Database, group: GroupCommit) -> None:
-    """Close returns when all that waited is committed and answered; what comes after it is refused."""
+    """Closing commits and answers all waiting requests. Later requests are refused."""
 
     async def run() -> tuple[list[Outcome], Outcome]:
         first = await database.hold_up(group)

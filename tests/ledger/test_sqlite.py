@@ -1,4 +1,4 @@
-"""What the ledger in a SQLite file does besides what every ledger promises."""
+"""What is special to the ledger in a SQLite file. Its guarantees are in test_contract.py."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ COLUMNS = [
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the test's ledger is."""
+    """The path of the test's ledger."""
     return tmp_path / "ledger.db"
 
 
@@ -51,19 +51,19 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """While another connection holds the file's write lock."""
+    """Hold the file's write lock on another connection."""
     with connected(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Every file of a folder with a digest of what is in it."""
+    """The names of a folder's files, with a digest of the content of each."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
-    """The file has the design's columns and is marked as ours; SQLite finds nothing wrong with it."""
+    """The file has the columns of the schema and the application id of a ledger, and SQLite finds no damage."""
     with connected(path) as other:
         assert [row[1] for row in other.execute("PRAGMA table_info(entry)")] == COLUMNS
         assert [row[1] for row in other.execute("PRAGMA table_info(cursor)")] == ["name", "value"]
@@ -74,7 +74,7 @@ def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
 
 
 def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
-    """A ledger at its largest size takes deliveries again once it was pruned, though its file is no smaller."""
+    """A ledger at its size limit accepts deliveries after it was pruned, although its file is no smaller."""
     with contextlib.closing(SqliteLedger(path, max_size=12_000_000)) as ledger:
         with contextlib.suppress(LedgerFullError):
             for _ in range(100):
@@ -93,7 +93,7 @@ def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
 
 
 def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path) -> None:
-    """The entries of a ledger with the first schema are all there under the present one."""
+    """A ledger with the first schema has all of its entries under the newest one."""
     schema = resources.files("exporter.ledger").joinpath("sqlite_0001.sql").read_text(encoding="utf-8")
     with contextlib.closing(sqlite3.connect(path)) as made:
         made.executescript(schema)
@@ -109,7 +109,7 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path) -> Non
 
 
 def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) -> None:
-    """What a draft says stands in the column of that name, for those who look into the file with SQL."""
+    """Each value of a draft is in the column of its name, for people who read the file with SQL."""
     fields: dict[str, Any] = {
         "event_id": "event",
         "event_code": "code",
@@ -127,19 +127,19 @@ def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) 
 
 
 def test_commits_are_durable(ledger: SqliteLedger) -> None:
-    """The writer really is in WAL mode and synchronous=FULL, without which a power cut loses acknowledged facts."""
+    """The writer uses WAL and synchronous=FULL, without which a power cut would lose answered deliveries."""
     assert ledger._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert ledger._writer.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_commits_are_durable_after_reopening(ledger: SqliteLedger, path: Path) -> None:
-    """They are so in a file that was there, too."""
+    """The writer uses them for a file that exists, too."""
     with contextlib.closing(SqliteLedger(path)) as again:
         test_commits_are_durable(again)
 
 
 def test_only_its_owner_reads_it(path: Path) -> None:
-    """The file and its companions are mode 0600, whatever the umask: bodies name people."""
+    """The file and its companions have mode 0600, whatever the umask, because bodies name people."""
     before = os.umask(0)
     try:
         with contextlib.closing(SqliteLedger(path)) as ledger:
@@ -151,20 +151,20 @@ def test_only_its_owner_reads_it(path: Path) -> None:
 
 
 def test_size_includes_the_log(ledger: SqliteLedger, path: Path) -> None:
-    """The size is that of the database and of what still is in its write-ahead log."""
+    """The size is that of the database and of its write-ahead log."""
     append(ledger, draft(body=b"x" * 100_000))
     assert ledger.size() == path.stat().st_size + path.with_name("ledger.db-wal").stat().st_size
 
 
 def test_size_of_a_file_that_is_gone(ledger: SqliteLedger, path: Path) -> None:
-    """A file that can't be seen makes the ledger unavailable."""
+    """If the file is gone, its size raises LedgerUnavailableError."""
     path.unlink()
     with pytest.raises(LedgerUnavailableError):
         ledger.size()
 
 
 def test_a_position_is_never_used_again(ledger: SqliteLedger, path: Path) -> None:
-    """A position is not given out again, not even that of the newest entry when it was pruned."""
+    """A position is not used again, not even that of the newest entry after it was pruned."""
     append(ledger, draft(), draft())
     with connected(path) as other:
         other.execute("DELETE FROM entry")
@@ -173,7 +173,7 @@ def test_a_position_is_never_used_again(ledger: SqliteLedger, path: Path) -> Non
 
 
 def test_what_another_process_appends(ledger: SqliteLedger, path: Path) -> None:
-    """Another process knows our entries, we read its own, and these outlive a kill -9 right after the append."""
+    """Two processes see each other's entries, and an entry survives a kill -9 right after its append."""
     program = (
         "import asyncio, os, sys\n"
         "from pathlib import Path\n"
@@ -211,7 +211,7 @@ def _text(path: Path) -> None:
 
 
 def _left_behind(path: Path) -> None:
-    """A database whose program was killed: the latest commits are in its write-ahead log."""
+    """A database whose program was killed, with the last commits in its write-ahead log."""
     source = path.with_name("source.db")
     with connected(source) as connection:
         for statement in ("PRAGMA journal_mode = WAL", *MAKE_A_THING):
@@ -235,7 +235,7 @@ NOT_OURS = {
 
 @pytest.mark.parametrize("name", NOT_OURS)
 def test_what_is_not_ours_is_left_as_it_is(path: Path, name: str) -> None:
-    """A file that is not a ledger of ours is refused, and neither it nor its folder changes by a byte."""
+    """A file that is not a ledger is refused, and neither it nor its folder changes by a byte."""
     NOT_OURS[name](path)
     before = files(path.parent)
     with pytest.raises(LedgerUnusableError, match=r"ledger\.db.*--ledger\.url"):
@@ -245,7 +245,7 @@ def test_what_is_not_ours_is_left_as_it_is(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a-folder", "below-a-file", "too-long"])
 def test_what_cannot_be_opened(tmp_path: Path, name: str) -> None:
-    """A path that can't be a file of ours is refused with what to do about it."""
+    """A path that can't be a ledger is refused with a message that names the flag."""
     (tmp_path / "file").touch()
     paths = {"a-folder": tmp_path, "below-a-file": tmp_path / "file" / "ledger.db", "too-long": tmp_path / ("x" * 300)}
     with pytest.raises(LedgerUnusableError, match=r"--ledger\.url"):
@@ -253,21 +253,21 @@ def test_what_cannot_be_opened(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
-    """A file name that is no UTF-8, as POSIX allows, is a name like any other."""
+    """A file name that is not UTF-8, which POSIX allows, can be used."""
     with contextlib.closing(SqliteLedger(Path(os.fsdecode(os.fsencode(tmp_path) + b"/ledger-\xff.db")))) as ledger:
         append(ledger, draft())
         assert len(entries(ledger)) == 1
 
 
 def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
-    """An empty file, as a volume or `touch` leaves it, is a new ledger."""
+    """An empty file, as a volume or `touch` leaves it, becomes a new ledger."""
     path.touch()
     with contextlib.closing(SqliteLedger(path)) as ledger:
         append(ledger, draft())
 
 
 def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another connection holds the write lock appends are unavailable and reads go on; afterwards all is well."""
+    """While another connection holds the write lock, appends fail and reads succeed. Afterwards all is well."""
     monkeypatch.setattr("exporter.ledger.sqlite_file._BUSY_MILLISECONDS", 20)
     with contextlib.closing(SqliteLedger(path)) as ledger:
         append(ledger, draft(body=b"before"))
@@ -283,7 +283,7 @@ def test_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_opening_while_another_holds_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that is only busy is unavailable, not unusable: nobody should reach for a backup."""
+    """Opening a locked ledger raises LedgerUnavailableError, not LedgerUnusableError, which would suggest a backup."""
     monkeypatch.setattr("exporter.ledger.sqlite_file._BUSY_MILLISECONDS", 20)
     SqliteLedger(path).close()
     with locked(path), pytest.raises(LedgerUnavailableError):
@@ -317,7 +317,7 @@ def damaged_file(ledger: SqliteLedger, path: Path) -> Path:
 
 
 def test_a_damaged_file_is_refused(damaged_file: Path) -> None:
-    """Damage in the middle of a ledger is found when it is opened; the file is left as it is, and the way out told."""
+    """Damage in the middle of a ledger is found when it is opened. The file is left as it is, and the message helps."""
     before = damaged_file.read_bytes()
     with pytest.raises(LedgerUnusableError, match="backup"):
         SqliteLedger(damaged_file)
@@ -325,7 +325,7 @@ def test_a_damaged_file_is_refused(damaged_file: Path) -> None:
 
 
 def test_damage_that_shows_later(damaged_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a ledger too large to be looked through damage makes reads and appends unavailable, never silently short."""
+    """In a ledger that is too large to be checked, damage makes reads and appends fail instead of losing entries."""
     monkeypatch.setattr("exporter.ledger.sqlite_file._CHECKED_UP_TO", 0)
     path = damaged_file
     with contextlib.closing(SqliteLedger(path)) as damaged:
@@ -336,7 +336,7 @@ def test_damage_that_shows_later(damaged_file: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_an_unforeseen_failure_costs_one_append(path: Path) -> None:
-    """After a failure that nobody foresaw, amid a transaction, the very next append is committed."""
+    """After a defect raised an exception in a transaction, the next append is committed."""
     times: list[int | Exception] = [1, RuntimeError("a defect"), 2]
 
     def clock() -> int:
@@ -364,7 +364,7 @@ def test_an_unforeseen_failure_costs_one_append(path: Path) -> None:
     ],
 )
 def test_one_poison_in_a_group(ledger: SqliteLedger, path: Path, fields: dict[str, Any]) -> None:
-    """A draft that SQLite refuses is kept as unreadable; those that were to be committed with it are as they were."""
+    """A draft that SQLite refuses is stored as unreadable, and the others of its group are stored as they are."""
     made: dict[str, Any] = {"kind": "run", "is_outcome": True, "body": b"poison"}
     poison = draft(**(made | fields))
 
@@ -383,7 +383,7 @@ def test_one_poison_in_a_group(ledger: SqliteLedger, path: Path, fields: dict[st
 
 
 def test_readers_write_nothing(ledger: Ledger) -> None:
-    """The connections that read could not write if they tried."""
+    """The connections of readers can't write."""
     assert isinstance(ledger, SqliteLedger)
     entries(ledger)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):

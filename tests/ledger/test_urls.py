@@ -1,4 +1,4 @@
-"""Which file a ledger's URL names."""
+"""The URLs of ledgers."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from exporter.ledger.urls import open_ledger, sqlite_path
     ],
 )
 def test_a_url_names_a_file(url: str, path: str) -> None:
-    """Three slashes begin a relative path, four an absolute one; the rest is the path as it stands."""
+    """Three slashes begin a relative path and four an absolute one. The rest is the path, character for character."""
     assert sqlite_path(url) == Path(path)
 
 
@@ -38,7 +38,7 @@ def test_a_url_names_a_file(url: str, path: str) -> None:
     ],
 )
 def test_what_names_no_file_is_refused(url: str) -> None:
-    """Anything else names no file, and opening it says how a URL is written, without the URL's own words."""
+    """Any other URL is refused with a message that shows the right form, and that does not repeat the URL."""
     assert sqlite_path(url) is None
     with pytest.raises(LedgerUnusableError, match="sqlite:///") as refused:
         open_ledger(url)
@@ -47,7 +47,7 @@ def test_what_names_no_file_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("name", ["ledger.db", "a b?mode=ro#x%41é.db", ":memory:", "new/folders/ledger.db"])
 def test_opening_makes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A ledger that is not there is made, folders included, by exactly the name in the URL."""
+    """A ledger that does not exist is created with its folders, under exactly the name in the URL."""
     monkeypatch.chdir(tmp_path)
     for url in (f"sqlite:///{name}", f"sqlite:///{tmp_path}/{name}"):
         open_ledger(url).close()

@@ -5,11 +5,12 @@ and "Flow Service"). `tests/golden` holds the exposition of each.
 
 `signatures/` holds signed bodies (docs/adobe.md, "Signatures"): `single.body` and `batch.body`, each with two
 signatures, `key-1.pem` and `key-2.pem`, which verify them, `key-unrelated.pem`, which verifies nothing, and
-`another-body.signature-1`, a signature of other bytes with the first key. A script of 20 lines made them once: it
+`another-body.signature-1`, a signature of other bytes with the first key. A script of 20 lines made them once. It
 generated three RSA keys of 2048 bits with `cryptography`, signed each body with the first two (PKCS#1 v1.5, SHA-256),
-and wrote the public keys as PEM and the signatures as base64 with a newline. The private keys were not kept, so to
-add a vector, make all of them anew. `openssl dgst -sha256 -verify key-1.pem -signature <(base64 -d single.signature-1)
-single.body` verifies one without this project.
+and wrote the public keys as PEM and the signatures as base64 with a newline. The private keys were not kept. To add a
+vector, make all of them anew. This verifies one without this project:
+
+    openssl dgst -sha256 -verify key-1.pem -signature <(base64 -d single.signature-1) single.body
 
 `ledgers/` holds ledgers that earlier versions wrote (tests/test_saved_ledgers.py).
 """
