@@ -6,6 +6,7 @@ checkpoint, no closed ledger. So `Server` leaves signals alone and `serve_until_
 
 import asyncio
 import contextlib
+import functools
 import signal
 import socket
 import ssl
@@ -19,11 +20,13 @@ from starlette.types import ASGIApp
 
 from exporter.errors import ExporterError
 from exporter.parsers import Address
-from exporter.web.protocol import BoundedProtocol
+from exporter.web.protocol import BoundedProtocol, ConnectionPool
 
 _GRACE: Final = 8
 """Seconds that requests in progress have to end after SIGTERM. A commit takes no longer."""
 _BACKLOG: Final = 1024
+_LAST_ACCEPTS: Final = 0.1
+"""Seconds in which connections are still accepted after a signal to end."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("service")
 
@@ -35,7 +38,15 @@ class CannotListenError(ExporterError):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers."""
+    """uvicorn's server without its signal handlers.
+
+    At its end it still accepts connections for a moment: the kernel may have completed some that it has not seen yet.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept what has arrived, then stop accepting and wait for the requests in progress."""
+        await asyncio.sleep(_LAST_ACCEPTS)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,7 +92,8 @@ async def serve_until_signal(listeners: Sequence[Listener]) -> None:
 
     The signal handlers stay, so that a signal during what the caller does afterwards does not interrupt that.
     """
-    servers = [_server(listener) for listener in listeners]
+    pools = [ConnectionPool() for _ in listeners]
+    servers = [_server(listener, pool) for listener, pool in zip(listeners, pools, strict=True)]
 
     def stop(number: int) -> None:
         is_second = any(server.should_exit for server in servers)
@@ -90,6 +102,8 @@ async def serve_until_signal(listeners: Sequence[Listener]) -> None:
         for server in servers:
             server.force_exit = is_second
             server.should_exit = True
+        for pool in pools:
+            pool.drain()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
@@ -98,12 +112,12 @@ async def serve_until_signal(listeners: Sequence[Listener]) -> None:
     )
 
 
-def _server(listener: Listener) -> Server:
+def _server(listener: Listener, pool: ConnectionPool) -> Server:
     tls = listener.tls
     return Server(
         uvicorn.Config(
             listener.app,
-            http=BoundedProtocol,
+            http=functools.partial(BoundedProtocol, pool=pool),  # type: ignore[arg-type] # anything that makes protocols
             loop="uvloop",
             lifespan="off",
             ws="none",

@@ -3,6 +3,8 @@
 import ast
 import asyncio
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -11,31 +13,41 @@ from uvicorn.server import ServerState
 
 from exporter.web import protocol
 from exporter.web.headers import SECURITY_HEADERS
-from exporter.web.protocol import BoundedProtocol
+from exporter.web.protocol import BoundedProtocol, ConnectionPool
 
 ATTRIBUTES: Final = {
     "connections",
+    "cycle",
     "headers",
     "loop",
     "parser",
     "pipeline",
     "server_state",
+    "timeout_keep_alive",
+    "timeout_keep_alive_task",
     "transport",
     "url",
 }
 """Attributes of uvicorn's protocol that BoundedProtocol uses. A request's own ones exist once it began."""
 
 METHODS: Final = {
+    "__init__": ["config", "server_state", "app_state", "_loop"],
     "_unset_keepalive_if_required": [],
     "connection_lost": ["exc"],
     "connection_made": ["transport"],
     "data_received": ["data"],
+    "on_body": ["body"],
     "on_header": ["name", "value"],
     "on_headers_complete": [],
     "on_message_begin": [],
     "on_message_complete": [],
+    "on_response_complete": [],
+    "on_url": ["url"],
+    "pause_writing": [],
+    "resume_writing": [],
     "send_400_response": ["msg"],
     "shutdown": [],
+    "timeout_keep_alive_handler": [],
 }
 """Methods of uvicorn's protocol that BoundedProtocol calls or overrides, with their parameters."""
 
@@ -65,7 +77,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     """An application that is not called here."""
 
 
-def made(loop: asyncio.AbstractEventLoop, kind: type[HttpToolsProtocol]) -> HttpToolsProtocol:
+def made(loop: asyncio.AbstractEventLoop, kind: Callable[..., HttpToolsProtocol]) -> HttpToolsProtocol:
     """A protocol whose connection was made and whose first request began."""
     config = uvicorn.Config(hello, lifespan="off", log_config=None)
     instance = kind(config, ServerState(), {}, _loop=loop)
@@ -102,6 +114,13 @@ def test_every_part_that_is_used_is_listed() -> None:
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     }
+    own |= {
+        node.target.attr if isinstance(node, ast.AnnAssign) else node.targets[0].attr  # type: ignore[union-attr]
+        for function in body.body
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__"
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+    }
     used = {
         node.attr
         for node in ast.walk(body)
@@ -115,7 +134,7 @@ def test_a_400_has_the_security_headers() -> None:
     """What is not HTTP is answered with 400 and the security headers, and the connection is closed."""
 
     async def story() -> FakeTransport:
-        instance = made(asyncio.get_running_loop(), BoundedProtocol)
+        instance = made(asyncio.get_running_loop(), partial(BoundedProtocol, pool=ConnectionPool()))
         instance.server_state.default_headers = [(b"date", b"today")]
         instance.data_received(b"ahoy\r\n\r\n")
         transport = instance.transport
