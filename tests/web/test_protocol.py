@@ -115,7 +115,7 @@ def test_every_part_that_is_used_is_listed() -> None:
         if isinstance(target, ast.Name)
     }
     own |= {
-        node.target.attr if isinstance(node, ast.AnnAssign) else node.targets[0].attr  # type: ignore[union-attr]
+        node.target.attr if isinstance(node, ast.AnnAssign) else node.targets[0].attr  # type: ignore[attr-defined,union-attr]
         for function in body.body
         if isinstance(function, ast.FunctionDef) and function.name == "__init__"
         for node in ast.walk(function)
