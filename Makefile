@@ -3,9 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# One worker a core. Tests of one group stay in one worker, because they share what is slow to make.
-PARALLEL := -n auto --dist loadgroup
-
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -17,18 +14,19 @@ run: $(VENV)/.installed ## Start the exporter on a ledger in ./data, on loopback
 	@echo '  curl -s http://127.0.0.1:10464/metrics | grep ^aep_flow'
 	@exec $(BIN)/aep-flow-exporter serve $(FLAGS)
 
+# Each file runs in one worker, because the tests of a file share what takes long to make, such as an image.
 test: $(VENV)/.developing ## Run all tests and measure coverage; tests whose servers are not installed are skipped
-	$(BIN)/pytest $(PARALLEL) --cov
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --cov
 
 unit: $(VENV)/.developing ## Run the tests that need no servers, in less than a minute
-	$(BIN)/pytest $(PARALLEL) -m 'not system'
+	$(BIN)/pytest -n auto -m 'not system'
 
 lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.developing ## Measure speed against other programs; the ratios go to benchmarks/results.md
+bench: $(VENV)/.developing ## Measure speed beside reference programs and write the ratios to benchmarks/results.md
 	$(BIN)/python -m benchmarks.run
 
 dashboards: $(VENV)/.developing ## Generate grafana/dashboards; EXPORTER_URL=... is the start of their links

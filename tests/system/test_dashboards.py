@@ -13,9 +13,6 @@ from tests.grafana.dashboards import FILES, Target, Window, everything, load, op
 from tests.system.alerting import fast_rules
 from tests.system.processes import EXPORTER, PATIENCE, Exporter, Process, Prometheus
 
-pytestmark = pytest.mark.xdist_group("dashboards")
-"""The tests share the simulated week, so one worker runs them all."""
-
 FLOWS = 24
 SEED = 1
 WEEK = 7 * 24 * 3600

@@ -15,9 +15,6 @@ import pytest
 from tests.samples import sample
 from tests.system.processes import EXPORTER, PATIENCE, Process, free_port, needs_root, program, run
 
-pytestmark = pytest.mark.xdist_group("image")
-"""The tests share the image, so one worker runs them all."""
-
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "aep-flow-exporter.service"
 CERTIFICATES = Path("/etc/ssl/certs")
