@@ -138,3 +138,21 @@ class SettingsError(ExporterError):
     """Settings can't be used. The message names every mistake."""
 
     reason = "settings"
+
+
+class CannotListenError(ExporterError):
+    """The address is in use, or does not belong to this machine."""
+
+    reason = "cannot_listen"
+
+
+class NotHealthyError(ExporterError):
+    """The exporter did not answer with 200."""
+
+    reason = "not_healthy"
+
+
+class NotAWebhookError(ExporterError):
+    """The address does not answer a challenge, so nothing is posted to it."""
+
+    reason = "not_a_webhook"

@@ -15,19 +15,13 @@ from typing import Final
 
 from exporter.commands.serve_settings import ServeSettings
 from exporter.commands.settings import load
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, NotHealthyError
 from exporter.web import config
 
 _TIMEOUT: Final = 4.0
 """Seconds. HEALTHCHECK in the Dockerfile allows 5, so the message is written before the check is killed."""
 _LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 """Where an exporter that listens on every address is asked."""
-
-
-class NotHealthyError(ExporterError):
-    """The exporter did not answer with 200."""
-
-    reason = "not_healthy"
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from exporter.errors import ExporterError
+from exporter.errors import CannotListenError
 from exporter.parsers import Address
 from exporter.web.protocol import BoundedProtocol, ConnectionPool
 
@@ -29,12 +29,6 @@ _LAST_ACCEPTS: Final = 0.1
 """Seconds in which connections are still accepted after a signal to end."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("service")
-
-
-class CannotListenError(ExporterError):
-    """The address is in use, or does not belong to this machine."""
-
-    reason = "cannot_listen"
 
 
 class Server(uvicorn.Server):

@@ -9,14 +9,14 @@ import errno
 import stat
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from exporter.commands.base import Command, RetentionSettings, milliseconds
 from exporter.commands.output import end_progress, print_error, print_result, show_progress
 from exporter.errors import SettingsError
-from exporter.intake import Intake
+from exporter.intake import Intake, Record
 from exporter.ledger.urls import open_ledger
 from exporter.model import Delivery, Event, Result, Source
 from exporter.saved_files import read_events
@@ -27,8 +27,6 @@ _BATCH_BYTES: Final = 4 * 1024 * 1024
 
 Progress = Callable[[Mapping[Result, int]], None]
 """Is called after each batch with the counts so far."""
-Record = Callable[[list[Delivery]], Awaitable[Mapping[Result, int]]]
-"""Makes deliveries durable (exporter.intake.Intake.record)."""
 
 
 class ReplaySettings(RetentionSettings):

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from exporter.errors import ExporterError
+from exporter.errors import NotAWebhookError
 from exporter.logs import LogThrottle
 from exporter.model import Result
 
@@ -35,12 +35,6 @@ _RESULT = re.compile(rf"({'|'.join(Result)}) ([0-9]{{1,9}})")
 _LOG_EVERY: Final = 60.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("simulate")
-
-
-class NotAWebhookError(ExporterError):
-    """The address does not answer a challenge, so nothing is posted to it."""
-
-    reason = "not_a_webhook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

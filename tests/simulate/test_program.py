@@ -11,10 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.adobe.signature import load_key, signatures, verify
+from exporter.errors import NotAWebhookError
 from exporter.model import Result, Status
 from exporter.simulate.organisation import DAY, HOUR, MINUTE
 from exporter.simulate.program import Account, Plan, Simulation
-from exporter.simulate.sender import NotAWebhookError, Sender
+from exporter.simulate.sender import Sender
 from exporter.simulate.signing import Signer
 from exporter.simulate.timeline import RunNotification
 from tests.simulate.weeks import delivered

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.errors import NotAWebhookError
 from exporter.model import Result
-from exporter.simulate.sender import PAUSES, Answer, NotAWebhookError, Sender, origin
+from exporter.simulate.sender import PAUSES, Answer, Sender, origin
 
 SECRET = "s3cret-s3cret-s3cret"
 URL = f"http://127.0.0.1:10464/webhook/{SECRET}"
