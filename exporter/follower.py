@@ -32,7 +32,7 @@ CATCH_UP_INTERVAL: Final = 1.0
 """Seconds between catch-ups when there is no scrape."""
 
 CHECKPOINT_INTERVAL: Final = 300.0
-"""Seconds between checkpoints. A start after a crash may have to read the entries of so long again."""
+"""Seconds between checkpoints. A start after a crash reads every entry after the last checkpoint again."""
 
 _Result = TypeVar("_Result")
 
@@ -132,7 +132,7 @@ class Follower:
         await self._save_checkpoint(min_age=0)
 
     async def prunable(self) -> int:
-        """The position up to which two readable checkpoints include every entry, so that it can be deleted. Or 0.
+        """The last position that each of two readable checkpoints includes. 0 if there are no two.
 
         Raises LedgerUnavailableError.
         """

@@ -41,7 +41,7 @@ def configure(level: str, format_: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
-    # uvicorn logs every start and stop at level info. service.py logs the same in this program's format.
+    # uvicorn logs every start and stop at level info. commands/serve.py logs the same in this program's format.
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
     # httpx logs the URL of every request at level info. The URL of Adobe's validation holds a challenge.
     logging.getLogger("httpx").setLevel(max(number, logging.WARNING))

@@ -310,7 +310,7 @@ class Event:
     client_id: str | None = None
     """The client id of the recipient, if the event names one."""
     is_complete: bool = False
-    """Whether reading `body` again gives the same fact. It does not if the wrappers outside `body` added to it."""
+    """Whether reading `body` again gives the same fact. It does not if the envelopes outside `body` added to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

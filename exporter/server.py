@@ -28,7 +28,7 @@ _BACKLOG: Final = 1024
 _LAST_ACCEPTS: Final = 0.1
 """Seconds in which connections are still accepted after a signal to end."""
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("service")
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("server")
 
 
 class Server(uvicorn.Server):

@@ -201,6 +201,18 @@ def test_what_the_documents_name_exists(find: Callable[[Path], Iterator[str]]) -
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_module_is_in_the_tree() -> None:
+    """docs/architecture.md names every module and package of exporter/ in "The tree", and the simulation as a whole."""
+    _, _, rest = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("\n## The tree\n")
+    tree = rest.partition("\n## ")[0]
+    simulation = ROOT / "exporter" / "simulate"
+    files = sorted(path for path in (ROOT / "exporter").rglob("*.py") if path.parent != simulation)
+    modules = {relative(path) for path in files if path.name != "__init__.py"}
+    packages = {f"{relative(path.parent)}/" for path in files if path.name == "__init__.py"} - {"exporter/"}
+    named = re.findall(r"(?m)^\| `(exporter/[\w/.]+)` \| \S", tree)
+    assert sorted(named) == sorted(modules | packages | {f"{relative(simulation)}/"})
+
+
 def test_the_checks_find_something() -> None:
     """The patterns of this module match: a check that finds nothing to look at would always pass."""
     text = re.sub(r"\s+", " ", "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS))

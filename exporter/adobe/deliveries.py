@@ -1,7 +1,7 @@
 """Reads requests, journal pages and files. The result is a challenge, a Validation or a Delivery.
 
 Every element of a delivery becomes at least one event, and a damaged element does not affect the others. An element
-that wraps several facts becomes one event for each, with the ids `<event id>#<n>`. An element in which nothing is
+that holds several facts becomes one event for each, with the ids `<event id>#<n>`. An element in which nothing is
 recognised becomes one event with the bytes as they came. The event id and the event code in a request's headers are
 used only if the request holds a single element, and if its body has no id or no code of its own (docs/architecture.md,
 "What makes a fact").
@@ -143,7 +143,7 @@ class _ElementReader:
         return [_event(element, unwrapped.metadata, fact, is_complete=is_complete)]
 
     def _events_of_list(self, element: bytes, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
-        """The events in a wrapped list. The element itself is one event if nothing in the list is recognised."""
+        """The events in an envelope's list. The element itself is one event if nothing in the list is recognised."""
         parts = (lenient_json.elements_at(element, unwrapped.path) or []) if lists_left else []
         self.count(len(parts) - 1)
         found = [event for part in parts for event in self.events(part, unwrapped.metadata, lists_left - 1)]

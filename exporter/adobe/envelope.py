@@ -1,11 +1,13 @@
-"""Unwraps what Adobe sends: finds the run, the alert or the list inside the wrappers around it.
+"""Opens envelopes: finds the run, the alert or the list inside the envelopes around it.
 
-The wrappers are `{event_id, event}`, CloudEvents with `data`, `{value}` beside the fields of a message,
-`{messages: [...]}`, `{items: [...]}` and the journal's `{position, event}`, in any nesting (docs/adobe.md, "Bodies",
-"Journal" and "Payloads"). A wrapper holds metadata that its content lacks: the event's id and code, the time, the
-organisation, and the client id of the recipient. The metadata of all wrappers is collected on the way.
+An envelope is a JSON object that holds a run, an alert, a list or another envelope in one of its members. Envelopes are
+`{event_id, event}`, CloudEvents with `data`, `{value}` beside the fields of a message, `{messages: [...]}`,
+`{items: [...]}` and the journal's `{position, event}`, in any nesting (docs/adobe.md, "Bodies", "Journal" and
+"Payloads"). An envelope holds metadata that its content lacks: the event's id and code, the time, the organisation, and
+the client id of the recipient. The metadata of all envelopes is collected on the way. A page of the journal is taken
+apart before, in `exporter.adobe.deliveries`.
 
-To add a wrapper, add its member to `_OBJECTS` or `_LISTS`, and its metadata to `merge_metadata`.
+To add an envelope, add its member to `_OBJECTS` or `_LISTS`, and its metadata to `merge_metadata`.
 
 Pure functions of decoded JSON: no I/O, no clock.
 """
@@ -21,9 +23,9 @@ Node = Mapping[str, object]
 
 _MAX_NESTING: Final = 8
 _OBJECTS: Final = ("event", "data", "value")
-"""Members in which a wrapper holds one object."""
+"""Members in which an envelope holds one object."""
 _LISTS: Final = ("messages", "items", "events", "event", "data")
-"""Members in which a wrapper holds several."""
+"""Members in which an envelope holds several."""
 
 XDM: Final = "xdm:"
 """The prefix of member names in the Experience Data Model. Some of Adobe's payloads have it."""
@@ -31,9 +33,9 @@ XDM: Final = "xdm:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What the wrappers around an object state about it.
+    """What the envelopes around an object state about it.
 
-    If several wrappers state the same thing, the innermost is used, except for `client_id`: there the outermost is.
+    If several envelopes state the same thing, the innermost is used, except for `client_id`: there the outermost is.
     """
 
     event_id: str = ""
@@ -46,7 +48,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unwrapped:
-    """The content of the wrappers."""
+    """The content of the envelopes."""
 
     metadata: Metadata
     content: Node | list[object]
@@ -62,7 +64,7 @@ def member(node: Node, key: str) -> object:
 
 
 def unwrap(node: Node, outer: Metadata) -> Unwrapped:
-    """Follow the wrappers inwards to the first object that is not a wrapper, or to the first list.
+    """Follow the envelopes inwards to the first object that is not an envelope, or to the first list.
 
     `outer` is the metadata from outside this object, for example from the request's headers.
     """
@@ -83,7 +85,7 @@ def unwrap(node: Node, outer: Metadata) -> Unwrapped:
 
 
 def _content_key(node: Node) -> str | None:
-    """The member that holds a wrapper's content. None if the object is not a wrapper."""
+    """The member that holds an envelope's content. None if the object is not an envelope."""
     if looks_like_run(node) or looks_like_alert(node):
         return None
     for key in _OBJECTS:
@@ -109,7 +111,7 @@ def looks_like_alert(node: Node) -> bool:
 
 
 def merge_metadata(node: Node, outer: Metadata) -> Metadata:
-    """Merge this object's metadata over that of the enclosing wrappers."""
+    """Merge this object's metadata over that of the enclosing envelopes."""
     header = node.get("header")
     adobe = header.get("_adobeio") if isinstance(header, dict) else None
     adobe = adobe if isinstance(adobe, dict) else {}

@@ -53,7 +53,7 @@ class RetentionSettings(LedgerSettings):
     ledger_retention: Duration = setting(
         "ledger.retention",
         "90d",
-        "Minimum time that facts stay in the ledger. replay skips runs that ended earlier than that.",
+        "Minimum time that facts stay in the ledger. replay skips runs that ended longer ago than that.",
     )
 
     def rules(self) -> list[Rule]:
@@ -77,7 +77,7 @@ class Command:
     """What the usage line shows after the flags, such as `FILE...`. Empty if the command takes flags only."""
     settings: type[CommandSettings]
     run: Callable[[Any, list[str]], int]
-    """Takes an instance of `settings` and the words that are no flags, and returns the exit status.
+    """Takes an instance of `settings` and the arguments besides flags, and returns the exit status.
 
     Raises SettingsError for what was asked for wrongly, and another ExporterError for what cannot be done.
     """

@@ -23,7 +23,7 @@ while the fold's thread computes a scrape would wait that long (benchmarks/resul
 _LARGEST_BATCH: Final = 2_000_000
 """Bytes of the largest batch that Adobe sends (docs/adobe.md, "Bodies")."""
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("service")
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("serve")
 
 
 def run(settings: ServeSettings, _arguments: list[str]) -> int:

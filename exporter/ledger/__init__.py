@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """How far a source that is read page by page has been read."""
+    """How far something that is read page by page has been read. Only the SQLite engine uses cursors today."""
 
     name: str
     value: str
@@ -140,7 +140,7 @@ class Ledger(Protocol):
         ...
 
     def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
-        """Store a checkpoint and delete all others but the newest that is not at a position in `discard`.
+        """Store a checkpoint. Of the others keep the newest that is not at a position in `discard`. Delete the rest.
 
         When it returns, the state is on disk. Blocking. Raises LedgerUnavailableError.
         """

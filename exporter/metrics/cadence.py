@@ -1,7 +1,7 @@
 """Learns from a flow's completions how long the flow is usually silent.
 
-Of each day the longest gap between two completions counts. The interval is the second longest of these, over the last
-35 days and at least the last eight days in which a gap ended. (With one such day it is that day's longest gap.)
+For each day the longest gap that ended on it is kept. The interval is the second longest of these daily gaps, or the
+only one. The days are those of the last 35, or the last eight with a gap where the 35 hold fewer.
 Completions are kept one by one for as long as a late notification can split a gap. Of older days only the longest gap
 is kept. Days are UTC. Times and gaps are milliseconds.
 """

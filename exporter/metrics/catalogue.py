@@ -1,7 +1,7 @@
 """The table of all metrics: the one place that defines their names, help texts, labels and buckets.
 
-The registry, the fold, the documentation, the dashboards and the alert rules use this table. Names are final, because
-other people's queries depend on them.
+The registry, the fold, the documentation and the dashboards use this table. Alert rules are written by hand, and a test
+compares them with it (tests/prometheus/test_catalogue.py). Names are final: other people's queries depend on them.
 
 The fold keeps values as integers (milliseconds, bytes, records). They are divided by `scale` when they are rendered, so
 that the order of additions can't change a sum.

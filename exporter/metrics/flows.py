@@ -7,7 +7,7 @@ The rules (docs/architecture.md, "Series that appear and go"):
 - A flow expires when no entry was recorded for it for `ttl`, or for three of its learned intervals if that is longer.
   It is no longer shown then, and the next entry recorded after that drops it: its slot is free, and if it returns it
   begins anew.
-- A sandbox is dropped when another one needs its place, no flow is left in it, and no entry was recorded for it for
+- A sandbox is dropped when another one needs its slot, no flow is left in it, and no entry was recorded for it for
   `ttl`.
 
 Everything depends only on the times of the entries and on `now`. Series do not occur here.

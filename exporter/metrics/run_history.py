@@ -5,8 +5,8 @@ the newest `updatedAt` applies (docs/architecture.md, "Order and corrections"). 
 20 latest, the 20 latest that did not fail, the latest with each status, and the failures since the last success. Of
 failures beyond MAX_FAILURES only the number is kept.
 
-Weak point: when a correction moves the run that held one of these places, the place goes to the next outcome that is
-still kept, which need not be the one that would have held it.
+Weak point: a correction can take an outcome out of one of these sets. If the next one in order was deleted before, the
+one after it that is still kept is used instead.
 
 Series do not occur here.
 """

@@ -2,7 +2,7 @@
 
 The hold: a new counter, histogram or summary series is shown at 0 until its creation time plus the hold, then with its
 true value. Time ends the hold, not scrapes, so that every Prometheus server sees the 0. Gauges are never held. A series
-created by a backdated run is not held, but if it is still 0 when a current run touches it, the hold applies after all.
+that a backdated run creates is not held. If it is still 0 when a current run uses it, it is held then (`ensure`).
 A series that is held shows no exemplar. What is shown depends only on the facts folded and on `now`.
 
 Series live in groups (all series of one flow in one metric). A group can be hidden, and it can be dropped with all its

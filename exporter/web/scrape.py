@@ -3,7 +3,7 @@
 The flow half (`collect[]=flows`) comes from the ledger, the exporter half (`collect[]=exporter`) from this process.
 Without `collect[]` both are rendered. When the ledger can't be read, the flow half is left out, because older counters
 would look like current ones. A scrape of the flow half alone is then answered with 503. Any other scrape is answered
-without it, and `aep_exporter_ledger_up` is 0.
+without it. `aep_exporter_ledger_up` is then 0. It keeps its value if only the time ran out, or after a defect.
 """
 
 import asyncio

@@ -199,7 +199,8 @@ RUNS_OF_A_QUERY = [a_run(run_id, flowName="SELECT secret") for run_id in ("one",
     [
         pytest.param(RUNS_OF_A_QUERY[0], id="the request"),
         pytest.param(
-            {"specversion": "1.0", "type": "query_service_run_info", "data": RUNS_OF_A_QUERY}, id="a wrapper of several"
+            {"specversion": "1.0", "type": "query_service_run_info", "data": RUNS_OF_A_QUERY},
+            id="an envelope of several",
         ),
     ],
 )
@@ -216,7 +217,7 @@ def test_an_empty_array_holds_no_events() -> None:
     assert opened(b"[]") == opened(b" [ ] ") == ()
 
 
-WRAPPERS: dict[str, tuple[bytes, bytes]] = {
+ENVELOPES: dict[str, tuple[bytes, bytes]] = {
     "batch": (b"[", b"]"),
     "messages": (b'{"event_id": "e", "event": {"messages": [', b"]}}"),
     "messages in a batch": (b'[{"messages": [', b"]}]"),
@@ -261,10 +262,10 @@ def with_between(element: bytes) -> Iterator[list[bytes]]:
         yield [*RUNS[:place], element, *RUNS[place:]]
 
 
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_one_element_spoils_no_other(wrapper: str) -> None:
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_one_element_spoils_no_other(envelope: str) -> None:
     """An element that is no run, or that can't be read, does not affect the others, wherever it is."""
-    before, after = WRAPPERS[wrapper]
+    before, after = ENVELOPES[envelope]
 
     def check(broken: tuple[bytes, type[Fact]]) -> None:
         element, kind = broken
@@ -272,7 +273,7 @@ def test_one_element_spoils_no_other(wrapper: str) -> None:
             found = facts(before + b", ".join(elements) + after)
             others = [type(fact) for fact in found if not isinstance(fact, FlowRun)]
             # Pruned values are only noticed in the elements of a batch.
-            assert others == [kind] or (wrapper != "batch" and kind is Unreadable and others == [Unsupported])
+            assert others == [kind] or (envelope != "batch" and kind is Unreadable and others == [Unsupported])
             assert [fact.run_id for fact in found if isinstance(fact, FlowRun)] == ["one", "two"]
 
     assert failing(BROKEN, check) == {}

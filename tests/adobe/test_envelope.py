@@ -23,7 +23,7 @@ OTHER: dict[str, object] = {"hello": "sailor"}
     ],
 )
 def test_one_object(path: tuple[str, ...]) -> None:
-    """A run, an alert or another object is found in any nesting of wrappers."""
+    """A run, an alert or another object is found in any nesting of envelopes."""
 
     def check(content: dict[str, object]) -> None:
         node = content
@@ -50,7 +50,7 @@ def test_a_list(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
 def test_an_object_that_wraps_nothing(key: str) -> None:
-    """An object whose member holds no object is not a wrapper."""
+    """An object whose member holds no object is not an envelope."""
 
     def check(inside: object) -> None:
         node = {key: inside}
@@ -60,7 +60,7 @@ def test_an_object_that_wraps_nothing(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["event", "data", "value", "messages", "items"])
-def test_a_run_is_no_wrapper(key: str) -> None:
+def test_a_run_is_no_envelope(key: str) -> None:
     """A run or an alert is not unwrapped, whatever else it holds."""
 
     def check(inside: object) -> None:
@@ -114,13 +114,13 @@ def test_a_run_is_no_wrapper(key: str) -> None:
         ),
     ],
 )
-def test_the_metadata_of_wrappers(node: dict[str, object], metadata: Metadata) -> None:
-    """The metadata of all wrappers is collected. The innermost counts if several state the same."""
+def test_the_metadata_of_envelopes(node: dict[str, object], metadata: Metadata) -> None:
+    """The metadata of all envelopes is collected. The innermost counts if several state the same."""
     assert unwrap(node, Metadata()).metadata == metadata
 
 
 def test_the_metadata_of_the_request() -> None:
-    """The metadata of the request is used if no wrapper states the same."""
+    """The metadata of the request is used if no envelope states the same."""
     request = Metadata(event_id="request", event_code="request")
     assert unwrap(RUN, request).metadata == request
     assert unwrap({"event_id": "e", "event": RUN}, request).metadata == Metadata(event_id="e", event_code="request")
@@ -160,7 +160,7 @@ def test_member(node: dict[str, object], found: object) -> None:
 
 @given(st.lists(st.sampled_from(["event", "data", "value"]), max_size=6))
 def test_any_nesting(keys: list[str]) -> None:
-    """A run is found in any wrappers in any order."""
+    """A run is found in any envelopes in any order."""
     node = RUN
     for key in reversed(keys):
         node = {key: node}
@@ -169,7 +169,7 @@ def test_any_nesting(keys: list[str]) -> None:
 
 @pytest.mark.parametrize("depth", [20, 400])
 def test_no_nesting_is_endless(depth: int) -> None:
-    """In more nested wrappers than there can be, no run is found."""
+    """In more nested envelopes than there can be, no run is found."""
     node = RUN
     for _ in range(depth):
         node = {"event": node}

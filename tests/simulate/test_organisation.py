@@ -53,7 +53,7 @@ def test_names_differ() -> None:
         (set(Envelope), {template.envelope for template in TEMPLATES if template.style is Style.EVENT}),
         (set(SANDBOXES), {flow.sandbox for flow in organisation(1, len(TEMPLATES))}),
     ],
-    ids=["kinds", "behaviours", "styles", "wrappers", "sandboxes"],
+    ids=["kinds", "behaviours", "styles", "envelopes", "sandboxes"],
 )
 def test_the_templates_cover_everything(wanted: set[str], found: set[str]) -> None:
     """As many flows as templates give every kind, behaviour, style, envelope and sandbox."""
