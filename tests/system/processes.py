@@ -87,7 +87,8 @@ def newest_program(name: str, folder: str = "bin") -> str:
 def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Run a server in this process and give its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # seconds until it sees that it shall end
+    # The argument is how often, in seconds, the server looks whether it was shut down.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -319,7 +320,7 @@ class Prometheus(Process):
         return found
 
     def value(self, expression: str) -> float | None:
-        """The value of an instant query whose result is one series; None if it is none or several."""
+        """The value of an instant query whose result is one series. None if there is none or several."""
         found = self.query(expression)
         return float(found[0]["value"][1]) if len(found) == 1 else None
 

@@ -141,7 +141,7 @@ def test_fifty_first_failures_are_seen_counted_and_resolved(site: Site) -> None:
     tell(site.exporter, 1, "failed")
     told_at = time.time()
     site.until_firing(RUN_FAILED, FLOWS)
-    # One that began before that scrape had ended, and the next.
+    # At most one evaluation that began before the scrape had ended, and the next one, which fires.
     assert max(evaluations_until_firing(server, told_at) for server in site.servers) <= 2
     site.until_paged(RUN_FAILED, "firing")
     site.until_counted(1)
@@ -177,7 +177,7 @@ def test_faults_send_neither_resolved_nor_a_new_page(site: Site) -> None:
     tell(site.exporter, 1, "failed")
     site.until_firing(RUN_FAILED, FLOWS)
     site.until_paged(RUN_FAILED, "firing")
-    # A page is about all flows whose alerts fire, so the first about all of them is the last.
+    # Each page names all flows whose alerts fire, so no page follows the first that names all of them.
     paged_before = len(site.paged.flows(RUN_FAILED, "firing"))
 
     site.exporter.send(signal.SIGSTOP)
@@ -186,7 +186,7 @@ def test_faults_send_neither_resolved_nor_a_new_page(site: Site) -> None:
     for server in site.servers:
         server.until_scraped()
     site.until_firing(RUN_FAILED, FLOWS)
-    # On a machine that is very busy these scrapes may have failed for long enough.
+    # On a very busy machine the scrapes may have failed for so long that it fires.
     site.until_firing(DOWN, 0)
     assert site.paged.flows(RUN_FAILED, "resolved") == []
 
@@ -199,7 +199,7 @@ def test_faults_send_neither_resolved_nor_a_new_page(site: Site) -> None:
     until(lambda: site.paged.flows(DOWN, "resolved"), "a page that the exporter is back")
     site.until_firing(RUN_FAILED, FLOWS)
 
-    # The next page about flows is that of another flow.
+    # The failure of another flow makes the next page. If there was one before it, the counts below differ.
     post(site.exporter, [run(FLOWS, 1, "failed")])
     another = f"flow-{FLOWS}"
     until(lambda: another in site.paged.flows(RUN_FAILED, "firing"), "a page about another flow")

@@ -101,7 +101,7 @@ class System:
         return json.loads(run("nsenter", network, "sh", "-c", script, "sh", f"http://127.0.0.1:{port}{path}"))
 
     def value(self, expression: str) -> float | None:
-        """The value of a query of Prometheus whose result is one series. None if it is none or several."""
+        """The value of a query of Prometheus whose result is one series. None if there is none or several."""
         answer = self.ask(9090, f"/api/v1/query?query={quote(expression)}")
         found = answer["data"]["result"] if answer else []
         return float(found[0]["value"][1]) if len(found) == 1 else None
