@@ -135,7 +135,12 @@ def test_any_head_is_answered(tmp_path: Path) -> None:
         serving(Adobe()) as adobe,
         Exporter(tmp_path / "exporter", *flags, f"--adobe.keys-url={adobe.url}") as exporter,
     ):
-        answered = in_lanes(exporter.port, HEADS, lambda randomly: raw(mutated(randomly)[:3000], head(randomly)))
+        # A lone validationUrl is answered with 200, whatever the head says.
+        answered = in_lanes(
+            exporter.port,
+            HEADS,
+            lambda randomly: raw(mutated(randomly)[:3000].replace(b"validationUrl", b"validation"), head(randomly)),
+        )
         assert set(answered) <= {401, 503}
         assert sum(answered.values()) == HEADS
         assert len(adobe.asked) <= 12
