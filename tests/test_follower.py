@@ -307,7 +307,7 @@ def test_only_what_two_readable_checkpoints_hold_is_prunable(
     following.follower.catch_up()
     for position, is_good in enumerate(states, start=3):
         following.ledger.save_checkpoint(position, encode(following.fold.state()) if is_good else b"junk")
-    assert asyncio.run(following.follower.prunable()) == expected
+    assert asyncio.run(following.follower.prunable(0)) == expected
 
 
 def test_a_damaged_checkpoint_is_replaced_first(following: Following) -> None:

@@ -21,6 +21,8 @@ FIRING_FOR: Final = DAY
 _KEPT_FOR: Final = 8 * DAY
 """Longer than a FIRING can follow its INACTIVE: the journal reaches back seven days."""
 
+MAX_ALERTS: Final = 10_000
+"""Alert ids that are remembered. Beyond it the one that was recorded first is dropped, as if it were over."""
 MAX_NAMES: Final = 100
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -147,15 +149,20 @@ class Alerts:
             if instance.run_id:
                 self._by_run.setdefault(instance.run_id, set()).add(alert_id)
 
+    def drop_excess(self) -> list[FlowKey]:
+        """Drop the least recently recorded ids beyond MAX_ALERTS. Return the flow of each."""
+        return [self._drop_oldest() for _ in range(len(self._instances) - MAX_ALERTS)]
+
     def _delete_old(self, received_at: int) -> None:
         """Delete ids whose last notification is so old that none can follow. The oldest come first."""
-        while self._instances:
-            alert_id, oldest = next(iter(self._instances.items()))
-            if oldest.updated_at + _KEPT_FOR > received_at:
-                return
-            del self._instances[alert_id]
-            _discard(self._by_flow, oldest.key, alert_id)
-            _discard(self._by_run, oldest.run_id, alert_id)
+        while self._instances and next(iter(self._instances.values())).updated_at + _KEPT_FOR <= received_at:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> FlowKey:
+        alert_id, oldest = self._instances.popitem(last=False)
+        _discard(self._by_flow, oldest.key, alert_id)
+        _discard(self._by_run, oldest.run_id, alert_id)
+        return oldest.key
 
 
 def _discard(index: dict[_Key, set[str]], key: _Key, alert_id: str) -> None:
