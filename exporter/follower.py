@@ -15,6 +15,7 @@ An entry that can't be read or folded is skipped, so that it does not hide the e
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -254,7 +255,9 @@ class Follower:
             # A negative age is that of a checkpoint written by a wrong clock, which must not stop later ones.
             if kept[0].position > self._position or 0 <= age < min_age * 1000:
                 return None
-        return self._position, encode(self._fold.state()), frozenset(self._unusable)
+        with _without_garbage_collection():
+            state = self._fold.state()
+        return self._position, encode(state), frozenset(self._unusable)
 
     def _begin(self) -> None:
         """Restore the newest usable checkpoint. Raises LedgerUnavailableError if none is left and it is needed.
@@ -472,3 +475,15 @@ class Follower:
             event_code=entry.event_code,
             ended_at=entry.completed_at if has_ended else None,
         )
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles. A state is a hundred thousand new tuples, so it would look at everything."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
