@@ -30,5 +30,5 @@ class Ready:
             return PlainTextResponse(f"not ready: {error.reason}: {error}\n", status_code=503)
         skipped = self._follower.skipped
         if skipped:
-            return PlainTextResponse(f"ready, but {skipped} entries of the ledger were skipped: the log says why\n")
+            return PlainTextResponse(f"ready, entries skipped: {skipped} (the log says why)\n")
         return PlainTextResponse("ready\n")
