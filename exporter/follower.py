@@ -6,24 +6,42 @@ on the fold runs in one thread, so that it needs no lock and the event loop does
 
 A checkpoint is the fold's whole state with its position. A start restores the newest checkpoint that can be read and
 follows the ledger from there. The metrics are the same from any checkpoint, or from none. If entries were pruned and no
-checkpoint that includes them can be read, nothing is shown, because counters would fall.
+checkpoint that includes them can be read, nothing is shown, because counters would fall. Checkpoints are written after
+CHECKPOINT_ENTRIES entries, also during a catch-up, so that the next start has few entries to read.
+
+An entry that can't be read or folded is skipped, so that it does not hide the entries after it
+(docs/architecture.md, "Entries that can't be read").
 """
 
 import asyncio
+import contextlib
+import gc
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
 
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
-from exporter.ledger import Entry, Ledger
+from exporter.ledger import DAMAGED, Entry, Ledger
 from exporter.metrics.checkpoint import decode, encode
-from exporter.metrics.fold import Fold, FoldState
+from exporter.metrics.fold import VERSION, Fold, FoldState
 from exporter.metrics.series import SeriesStore
-from exporter.model import EntryKind, Fact, FlowRun, Forgotten, Reader, RecordedFact, Unreadable, Unsupported
+from exporter.model import (
+    EntryKind,
+    Fact,
+    FlowRun,
+    Forgotten,
+    Reader,
+    RecordedFact,
+    SkipReason,
+    Source,
+    Unreadable,
+    Unsupported,
+)
 
 _PAGE: Final = 1000
 """The number of entries read at a time. It limits memory, not how far a catch-up goes."""
@@ -32,7 +50,21 @@ CATCH_UP_INTERVAL: Final = 1.0
 """Seconds between catch-ups when there is no scrape."""
 
 CHECKPOINT_INTERVAL: Final = 300.0
-"""Seconds between checkpoints. A start after a crash reads every entry after the last checkpoint again."""
+"""Seconds between checkpoints while few entries come in."""
+
+CHECKPOINT_ENTRIES: Final = 8000
+"""Entries after which a checkpoint is written, whatever the time. A start after a crash reads these again, those of the
+last page, and those that had not been followed yet: some 10,000. With 2,000 flows, encoding takes about a fifth of the
+time that following so many entries takes."""
+
+FAR_BEHIND: Final = 2000
+"""Entries. A follower that has more to read gets more of the processor (docs/architecture.md, "Checkpoints")."""
+_SWITCH_INTERVAL: Final = 0.005
+"""Seconds for which the fold's thread may keep the event loop waiting while it is far behind: Python's default."""
+
+_KEPT_CHECKPOINTS: Final = 2
+_KINDS: Final = {kind.value: kind for kind in EntryKind}
+_SOURCES: Final = {source.value: source for source in Source}
 
 _Result = TypeVar("_Result")
 
@@ -51,34 +83,57 @@ class FollowerStatus:
     series: int
     ledger_bytes: int
     failures: Mapping[str, int]
-    """Counts of entries that could not be applied ("fold"), and of checkpoints not written or read ("checkpoint")."""
+    """Counts of entries that could not be read ("read") or applied ("fold"), and of checkpoints not written or read
+    ("checkpoint")."""
+    dropped: Mapping[str, int]
+    """How much the fold dropped at its bounds, by kind."""
 
 
 class Follower:
     """Applies the entries of a ledger to a fold."""
 
-    def __init__(self, ledger: Ledger, fold: Fold, read: Reader) -> None:
-        """`read` turns the body of an entry into a fact."""
+    def __init__(self, ledger: Ledger, fold: Fold, read: Reader, *, saves_checkpoints: bool = True) -> None:
+        """`read` turns the body of an entry into a fact. `saves_checkpoints`: whether a catch-up writes checkpoints."""
         self._ledger = ledger
         self._fold = fold
         self._read = read
         self._position = 0
         self._checkpoint_position = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
-        self._error: LedgerUnavailableError | None = None
+        self._saves_checkpoints = saves_checkpoints
+        self._saver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._saving: Future[None] | None = None
+        """The last checkpoint that a catch-up wrote, or is writing."""
+        self._encoded_position = 0
+        """The position of the last checkpoint that was read, or that a catch-up has encoded."""
+        self._error: ExporterError | None = None
         self._readable: set[int] = set()
-        self._unreadable: set[int] = set()
+        self._unusable: set[int] = set()
+        """Checkpoints that can't be read, or that lack an entry which this version can read."""
         self._has_begun = False
         self._is_caught_up = False
         self._is_closing = False
         self._failures: Counter[str] = Counter()
+        self._skips: Counter[SkipReason] = Counter()
+        """The entries that this process skipped."""
+        self._behind = 0
 
     def check(self) -> None:
-        """Raise NotCaughtUpError or LedgerUnavailableError if the fold is not at the ledger's head."""
+        """Raise NotCaughtUpError, LedgerUnavailableError or DefectError if the fold is not at the ledger's head."""
         if self._error is not None:
             raise self._error
         if not self._is_caught_up:
-            raise NotCaughtUpError("the metrics are being brought to the ledger's head")
+            left = f", {self._behind} entries are left" if self._behind else ""
+            raise NotCaughtUpError(f"the metrics are being brought to the ledger's head{left}")
+
+    @property
+    def skipped(self) -> int:
+        """The number of entries that the metrics do not include because they can't be read or folded."""
+        return self._fold.skipped.count
+
+    def is_far_behind(self) -> bool:
+        """Whether a catch-up is under way that has many entries to read."""
+        return self._behind > FAR_BEHIND
 
     async def render_at_head(self, use: Callable[[SeriesStore, FollowerStatus], _Result]) -> _Result:
         """Catch up, then call `use` with the series before they can change again, and return its result.
@@ -98,6 +153,7 @@ class Follower:
                 series=len(fold.series),
                 ledger_bytes=self._ledger.size(),
                 failures=dict(self._failures),
+                dropped=dict(fold.dropped),
             )
             return use(fold.series, status)
 
@@ -106,18 +162,16 @@ class Follower:
         except ExporterError:
             raise
         except Exception as error:
-            _log.exception("the metrics could not be computed")
+            if self._error is None:
+                _log.exception("the metrics could not be computed")
             raise DefectError("the metrics could not be computed") from error
 
     async def run(self) -> None:
-        """Catch up now and then every CATCH_UP_INTERVAL seconds, until cancelled. Errors are logged and tried again."""
+        """Catch up now and then every CATCH_UP_INTERVAL seconds, until cancelled. Errors are tried again."""
         while True:
-            try:
+            # `catch_up` has logged the error, once, and `check` raises it.
+            with contextlib.suppress(Exception):
                 await asyncio.get_running_loop().run_in_executor(self._thread, self.catch_up)
-            except LedgerUnavailableError:
-                _log.debug("the ledger can't be read, trying again", seconds=CATCH_UP_INTERVAL)
-            except Exception:  # noqa: BLE001 - a defect of ours is logged, and must not end the loop
-                _log.exception("catching up failed, trying again")
             await asyncio.sleep(CATCH_UP_INTERVAL)
 
     async def run_checkpoints(self) -> None:
@@ -131,111 +185,224 @@ class Follower:
         self._is_closing = True
         await self._save_checkpoint(min_age=0)
 
-    async def prunable(self) -> int:
+    async def prunable(self, skipped_after: int) -> int:
         """The last position that each of two readable checkpoints includes. 0 if there are no two.
 
-        Raises LedgerUnavailableError.
+        It is below the first entry that was skipped and recorded after `skipped_after` (milliseconds since 1970), so
+        that a later version can still read that entry. Raises LedgerUnavailableError.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._prunable)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._prunable, skipped_after)
 
     async def _save_checkpoint(self, min_age: float) -> None:
         """Write a checkpoint, unless the ledger has a newer one, or one that is younger than `min_age` seconds."""
-        try:
+        with self._failures_counted():
             encoded = await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, min_age)
             if encoded is not None:
-                position, state, unreadable = encoded
-                await asyncio.to_thread(self._ledger.save_checkpoint, position, state, unreadable)
-                self._checkpoint_position = position
-                # The ledger has deleted the unreadable ones, also one at the position of this checkpoint.
-                self._unreadable -= unreadable
-                self._readable.add(position)
+                await asyncio.to_thread(self._save, *encoded)
+
+    def _save_after_work(self) -> None:
+        """Begin to write a checkpoint if CHECKPOINT_ENTRIES entries were followed since the last one.
+
+        The ledger's writer may be busy, so another thread waits for it, and the catch-up goes on.
+        """
+        if not self._saves_checkpoints or self._position - self._encoded_position < CHECKPOINT_ENTRIES:
+            return
+        if self._saving is not None and not self._saving.done():
+            return
+        with self._failures_counted():
+            # Another process on the same ledger may have written one.
+            kept = [each.position for each in self._ledger.checkpoints() if each.position not in self._unusable]
+            others = [position for position in kept if position <= self._position]
+            self._encoded_position = max([self._encoded_position, *others])
+            if self._position - self._encoded_position < CHECKPOINT_ENTRIES:
+                return
+            self._encoded_position = self._position
+            encoded = self._encode(0)
+            if encoded is not None:
+                self._saving = self._saver.submit(self._save_and_count, *encoded)
+
+    def _save_and_count(self, position: int, state: bytes, discard: frozenset[int]) -> None:
+        with self._failures_counted():
+            self._save(position, state, discard)
+
+    def _save(self, position: int, state: bytes, discard: frozenset[int]) -> None:
+        """Write a checkpoint. Blocking. Raises LedgerUnavailableError."""
+        self._ledger.save_checkpoint(position, state, discard)
+        self._checkpoint_position = max(self._checkpoint_position, position)
+        # The ledger has deleted the unusable ones, also one at the position of this checkpoint.
+        self._unusable -= discard
+        self._readable.add(position)
+
+    @contextlib.contextmanager
+    def _failures_counted(self) -> Iterator[None]:
+        """Log and count an error in writing a checkpoint. It must not end the loop or the catch-up."""
+        try:
+            yield
         except ExporterError as error:
             self._failures["checkpoint"] += 1
             _log.error("a checkpoint could not be written", reason=error.reason, detail=str(error))
-        except Exception:  # noqa: BLE001 - a defect of ours is logged and counted, and must not end the loop
+        except Exception:  # noqa: BLE001 - a defect of ours is logged and counted
             self._failures["checkpoint"] += 1
             _log.exception("a checkpoint could not be written")
 
     def _encode(self, min_age: float) -> tuple[int, bytes, frozenset[int]] | None:
-        """The position, the encoded state and the positions of unreadable checkpoints. None if none is due."""
+        """The position, the encoded state and the positions of unusable checkpoints. None if none is due."""
         if not self._has_begun or not self._position:
             return None
-        kept = [each for each in self._ledger.checkpoints() if each.position not in self._unreadable]
+        kept = [each for each in self._ledger.checkpoints() if each.position not in self._unusable]
         if kept:
             age = self._ledger.now() - kept[0].written_at
             # A negative age is that of a checkpoint written by a wrong clock, which must not stop later ones.
             if kept[0].position > self._position or 0 <= age < min_age * 1000:
                 return None
-        return self._position, encode(self._fold.state()), frozenset(self._unreadable)
+        with _without_garbage_collection():
+            state = self._fold.state()
+        return self._position, encode(state), frozenset(self._unusable)
 
     def _begin(self) -> None:
-        """Restore the newest readable checkpoint. Raises LedgerUnavailableError if none is left and it is needed."""
-        kept = self._ledger.checkpoints()
-        for checkpoint in kept:
+        """Restore the newest usable checkpoint. Raises LedgerUnavailableError if none is left and it is needed.
+
+        A checkpoint that lacks an entry which this version can read is used only where the ledger no longer holds the
+        entries to begin without it.
+        """
+        incomplete: list[tuple[int, FoldState]] = []
+        for checkpoint in self._ledger.checkpoints():
             raw = self._ledger.checkpoint(checkpoint.position)
             if raw is None:
                 # Another process has replaced it since, so there are newer ones.
                 self._begin()
                 return
             state = self._decode(checkpoint.position, raw)
-            if state is not None:
-                self._fold.restore(state)
-                self._position = self._checkpoint_position = checkpoint.position
-                break
+            if state is None:
+                continue
+            if self._can_read_skipped(state):
+                incomplete.append((checkpoint.position, state))
+                continue
+            self._restore(checkpoint.position, state)
+            break
         else:
             if self._ledger.pruned():
-                raise LedgerUnavailableError(
-                    "no checkpoint can be read, and the entries before them were pruned: start the version that wrote "
-                    "them, or restore the ledger from a backup"
-                )
+                if not incomplete:
+                    raise LedgerUnavailableError(
+                        "no checkpoint can be read, and the entries before them were pruned: start the version that "
+                        "wrote them, or restore the ledger from a backup"
+                    )
+                _log.warning("entries that an earlier version skipped stay out of the metrics, older ones were pruned")
+                self._restore(*incomplete[0])
+                incomplete.clear()
+        if incomplete:
+            _log.info("reading entries again, because an earlier version skipped some of them", after=self._position)
+            # Otherwise they would be newer than the next checkpoint, which would not be written.
+            self._unusable.update(position for position, _ in incomplete)
         self._has_begun = True
+
+    def _restore(self, position: int, state: FoldState) -> None:
+        self._fold.restore(state)
+        self._position = self._checkpoint_position = self._encoded_position = position
+
+    def _can_read_skipped(self, state: FoldState) -> bool:
+        """Whether this version can read, or may be able to fold, an entry that the state lacks."""
+        return any(
+            state.version < VERSION
+            if skipped.reason is SkipReason.FOLD
+            else any(
+                entry.position == skipped.position and self._can_read(entry)
+                for entry in self._ledger.read(skipped.position - 1, 1)
+            )
+            for skipped in state.skipped.entries
+        )
+
+    def _can_read(self, entry: Entry) -> bool:
+        try:
+            return self._fact(entry) is not None
+        except Exception:  # noqa: BLE001 - whatever the reader raises, it can't read the entry
+            return False
 
     def _decode(self, position: int, raw: bytes) -> FoldState | None:
         """Decode a checkpoint. Return None if it can't be read, which is logged and counted once."""
         try:
             state = decode(raw)
         except ValueError as error:
-            if position not in self._unreadable:
-                self._unreadable.add(position)
+            if position not in self._unusable:
+                self._unusable.add(position)
                 self._failures["checkpoint"] += 1
                 _log.error("a checkpoint can't be read", position=position, detail=str(error))
             return None
         self._readable.add(position)
         return state
 
-    def _prunable(self) -> int:
+    def _prunable(self, skipped_after: int) -> int:
         kept = self._ledger.checkpoints()
         self._readable.intersection_update(each.position for each in kept)
         for checkpoint in kept:
+            if checkpoint.position in self._unusable:
+                return 0
             if checkpoint.position not in self._readable:
                 raw = self._ledger.checkpoint(checkpoint.position)
                 if raw is None or self._decode(checkpoint.position, raw) is None:
                     return 0
-        return kept[-1].position if len(kept) > 1 else 0
+        if len(kept) < _KEPT_CHECKPOINTS:
+            return 0
+        first_skipped = self._fold.skipped.first_kept(skipped_after)
+        return kept[-1].position if first_skipped is None else min(kept[-1].position, first_skipped - 1)
 
     def catch_up(self) -> int:
-        """Apply every entry up to the current head and return their number. Blocks. Raises LedgerUnavailableError."""
-        count = 0
+        """Apply every entry up to the current head and return their number. Blocks.
+
+        Raises LedgerUnavailableError. A defect raises what it raises, and `check` raises DefectError from then on.
+        """
         try:
             if not self._has_begun:
                 self._begin()
             self._check_pruned()
-            head = self._ledger.head()
-            while self._position < head and not self._is_closing:
-                entries = self._ledger.read(self._position, _PAGE)
-                for entry in entries:
-                    self._apply(entry)
-                    self._position = entry.position
-                count += len(entries)
+            count = self._follow()
         except LedgerUnavailableError as error:
             if self._error is None:
                 _log.error("the ledger can't be read", reason=error.reason, detail=str(error))
             self._error = error
             raise
+        except Exception:
+            if self._error is None:
+                _log.exception("the ledger can't be followed")
+            self._error = DefectError("the ledger can't be followed because of a defect, which the log describes")
+            raise
         if self._error is not None:
             _log.info("the ledger can be read again")
         self._error = None
         self._is_caught_up = not self._is_closing
+        return count
+
+    def _follow(self) -> int:
+        """Apply every entry up to the head, and return their number."""
+        count = 0
+        interval = sys.getswitchinterval()
+        try:
+            while not self._is_closing:
+                applied = self._apply_up_to(self._ledger.head())
+                count += applied
+                # What came in during a long catch-up is applied too. Otherwise the next scrape would wait for it.
+                if applied <= _PAGE:
+                    break
+        finally:
+            self._behind = 0
+            sys.setswitchinterval(interval)
+        return count
+
+    def _apply_up_to(self, head: int) -> int:
+        """Apply the entries up to a position, and return their number. A request to close ends it early."""
+        count = 0
+        while self._position < head and not self._is_closing:
+            self._behind = head - self._position
+            if self.is_far_behind():
+                sys.setswitchinterval(_SWITCH_INTERVAL)
+            entries = self._ledger.read(self._position, _PAGE)
+            if not entries:
+                break
+            for entry in entries:
+                self._apply(entry)
+                self._position = entry.position
+            count += len(entries)
+            self._save_after_work()
         return count
 
     def _check_pruned(self) -> None:
@@ -247,19 +414,49 @@ class Follower:
         """End the fold's thread, also during a catch-up. Blocking."""
         self._is_closing = True
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._saver.shutdown(wait=True)
 
     def _apply(self, entry: Entry) -> None:
-        """Apply one entry. If that raises, log it and skip the entry, because stopping would hide every later entry."""
+        """Apply one entry. One that can't be applied is skipped, because stopping would hide every later entry."""
         try:
-            self._fold.apply(self._fact(entry))
-        except Exception:  # noqa: BLE001 - a defect of ours, counted in aep_exporter_ledger_errors_total
-            self._failures["fold"] += 1
-            _log.exception("an entry could not be applied, the metrics do not include it", position=entry.position)
+            recorded = self._fact(entry)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, counted in aep_exporter_ledger_errors_total
+            self._skip(entry, SkipReason.UNREADABLE, error)
+            return
+        if recorded is None:
+            self._skip(entry, SkipReason.DAMAGED if entry.kind == DAMAGED else SkipReason.UNKNOWN)
+            return
+        try:
+            self._fold.apply(recorded)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._skip(entry, SkipReason.FOLD, error)
 
-    def _fact(self, entry: Entry) -> RecordedFact:
-        """The fact of an entry, with what the ledger recorded about it."""
+    def _skip(self, entry: Entry, reason: SkipReason, error: Exception | None = None) -> None:
+        """Count an entry as skipped. Of each reason the first is logged, then the 10th, the 100th and so on."""
+        self._fold.skip(entry.position, entry.received_at, reason)
+        self._failures["fold" if reason is SkipReason.FOLD else "read"] += 1
+        self._skips[reason] += 1
+        if str(self._skips[reason]).strip("0") == "1":
+            _log.error(
+                "an entry of the ledger was skipped, the metrics do not include it",
+                position=entry.position,
+                why=reason.value,
+                kind=entry.kind,
+                source=entry.source,
+                so_far=self._skips[reason],
+                exc_info=error,
+            )
+
+    def _fact(self, entry: Entry) -> RecordedFact | None:
+        """The fact of an entry, with what the ledger recorded about it. None if its kind or its source is unknown.
+
+        Raises what the reader of bodies raises.
+        """
+        kind, source = _KINDS.get(entry.kind), _SOURCES.get(entry.source)
+        if kind is None or source is None:
+            return None
         fact: Fact
-        match entry.kind:
+        match kind:
             case EntryKind.UNREADABLE:
                 fact = Unreadable()
             case EntryKind.UNSUPPORTED:
@@ -272,9 +469,21 @@ class Follower:
         return RecordedFact(
             position=entry.position,
             received_at=entry.received_at,
-            source=entry.source,
+            source=source,
             fact=fact,
             counts=entry.counts,
             event_code=entry.event_code,
             ended_at=entry.completed_at if has_ended else None,
         )
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles. A state is a hundred thousand new tuples, so it would look at everything."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

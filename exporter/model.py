@@ -53,6 +53,19 @@ class EntryKind(StrEnum):
     UNREADABLE = "unreadable"
 
 
+class SkipReason(StrEnum):
+    """Why the metrics do not include an entry of the ledger."""
+
+    UNKNOWN = "unknown"
+    """Its kind or its source is one that this version does not have."""
+    UNREADABLE = "unreadable"
+    """Reading its body failed."""
+    FOLD = "fold"
+    """Applying its fact failed."""
+    DAMAGED = "damaged"
+    """Its row in the ledger is damaged, so that no version can read it."""
+
+
 class Status(StrEnum):
     """The state of a run. All states but the last two are outcomes: a run with an outcome has ended."""
 

@@ -31,11 +31,16 @@ class Retention:
     """Deletes old entries of a ledger."""
 
     def __init__(
-        self, ledger: Ledger, retention: int, prunable: Callable[[], Awaitable[int]], count_failure: Callable[[], None]
+        self,
+        ledger: Ledger,
+        retention: int,
+        prunable: Callable[[int], Awaitable[int]],
+        count_failure: Callable[[], None],
     ) -> None:
         """`retention`: milliseconds that a fact is kept at least.
 
-        `prunable` returns the position up to which entries may be deleted. `count_failure` is called for each run that
+        `prunable` returns the position up to which entries may be deleted. It is given a time, and returns a position
+        below the first entry that was skipped and recorded after that time. `count_failure` is called for each run that
         failed.
         """
         self._ledger = ledger
@@ -59,7 +64,8 @@ class Retention:
     async def prune(self) -> int:
         """Delete every entry that is too old now. Return their number. Raises LedgerUnavailableError."""
         before = await asyncio.to_thread(self._ledger.now) - self._retention - MARGIN
-        up_to = await self._prunable()
+        # An entry that was skipped is kept twice as long as others. A later version may be able to read it.
+        up_to = await self._prunable(before - self._retention)
         deleted = 0
         while True:
             started = time.perf_counter()

@@ -25,6 +25,7 @@ from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Result, Source
+from exporter.pacing import Pacing
 from exporter.pages.landing import Landing
 from exporter.retention import Retention
 from exporter.web import app as routes
@@ -107,7 +108,7 @@ def build_app(
     )
     webhook_routes = routes.webhook_routes(
         Webhook(
-            intake.record,
+            Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
             ledger.now,
             telemetry,
             authentication=_authentication(settings, keys),
@@ -148,7 +149,7 @@ def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
     settings hold them.
     """
     fold = Fold(Limits(hold=0, ttl=_UNLIMITED, max_flows=_UNLIMITED))
-    with contextlib.closing(Follower(ledger, fold, read)) as follower:
+    with contextlib.closing(Follower(ledger, fold, read, saves_checkpoints=False)) as follower:
         follower.catch_up()
         fold.advance(ledger.now())
         return fold.sandboxes_of(flow_id)

@@ -28,6 +28,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"starlette", "structlog", "uvicorn"},
     ),
     "exporter.follower": ({"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
+    "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
     "exporter.saved_files": ({"exporter.model", "exporter.adobe"}, set()),
     "exporter.adobe": (
@@ -79,6 +80,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.ledger",
             "exporter.metrics",
             "exporter.model",
+            "exporter.pacing",
             "exporter.pages",
             "exporter.retention",
             "exporter.web",

@@ -1,6 +1,10 @@
 import asyncio
+import contextlib
+import sqlite3
+import sys
 import threading
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,8 @@ from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.checkpoint import encode
 from exporter.metrics.exposition import Format
-from exporter.metrics.fold import Fold
-from exporter.model import EntryKind, RecordedFact, Source
+from exporter.metrics.fold import VERSION, Fold
+from exporter.model import EntryKind, Fact, RecordedFact, Source
 from tests.metrics.facts import DAY, MINUTE, T0, limits
 from tests.metrics.reference import render
 
@@ -168,7 +172,8 @@ class Following:
 
     def __init__(self, folder: Path) -> None:
         self.now = T0
-        self.ledger = SqliteLedger(folder / "ledger.db", clock=lambda: self.now)
+        self.path = folder / "ledger.db"
+        self.ledger = SqliteLedger(self.path, clock=lambda: self.now)
         self.begin()
 
     def begin(self) -> None:
@@ -307,7 +312,7 @@ def test_only_what_two_readable_checkpoints_hold_is_prunable(
     following.follower.catch_up()
     for position, is_good in enumerate(states, start=3):
         following.ledger.save_checkpoint(position, encode(following.fold.state()) if is_good else b"junk")
-    assert asyncio.run(following.follower.prunable()) == expected
+    assert asyncio.run(following.follower.prunable(0)) == expected
 
 
 def test_a_damaged_checkpoint_is_replaced_first(following: Following) -> None:
@@ -431,3 +436,243 @@ def test_a_checkpoint_that_can_not_be_written_is_counted(
     following.follower.catch_up()
     asyncio.run(following.follower.finish())
     assert following.status().failures == {"checkpoint": 1}
+
+
+def entry_of(following: Following, number: int, **columns: object) -> None:
+    """Append one run, and write other values into columns of its row."""
+    asyncio.run(append(following.ledger, number, 1))
+    with contextlib.closing(sqlite3.connect(following.path)) as other, other:
+        for name, value in columns.items():
+            other.execute(f"UPDATE entry SET {name} = ? WHERE position = (SELECT max(position) FROM entry)", (value,))
+
+
+def checkpoint_positions(following: Following) -> list[int]:
+    """The positions of the checkpoints, the newest first."""
+    return [each.position for each in following.ledger.checkpoints()]
+
+
+def test_checkpoints_follow_the_work_done(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint is written after so many entries, also in the middle of a catch-up and without an end."""
+    monkeypatch.setattr("exporter.follower._PAGE", 5)
+    monkeypatch.setattr("exporter.follower.CHECKPOINT_ENTRIES", 10)
+    asyncio.run(append(following.ledger, 3, 44))
+    written: list[int] = []
+    save = following.ledger.save_checkpoint
+
+    def saved(position: int, state: bytes, discard: Collection[int]) -> None:
+        save(position, state, discard)
+        written.append(position)
+
+    monkeypatch.setattr(following.ledger, "save_checkpoint", saved)
+    submit = following.follower._saver.submit
+    # The test waits for each, so that none is still being written when the next one is due.
+    monkeypatch.setattr(following.follower._saver, "submit", lambda *work: wait_for(submit(*work)))
+    before = following.text()
+    assert written == [10, 20, 30, 40]
+    following.follower.close()
+    following.begin()
+    assert following.follower.catch_up() == 7
+    assert following.text() == before
+
+
+def wait_for(work: "Future[None]") -> "Future[None]":
+    """The future once it is done."""
+    wait([work], timeout=10)
+    return work
+
+
+def test_another_process_has_written_a_checkpoint(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catch-up writes no checkpoint where another process wrote one a few entries before."""
+    monkeypatch.setattr("exporter.follower.CHECKPOINT_ENTRIES", 3)
+    following.ledger.save_checkpoint(2, encode(Fold(limits()).state()))
+    following.follower._has_begun = True
+    following.follower.catch_up()
+    following.follower.close()
+    assert checkpoint_positions(following) == [2]
+
+
+def test_a_checkpoint_that_fails_during_a_catch_up_is_counted(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catch-up goes on when its checkpoint can't be written, and does not try again at each page."""
+    monkeypatch.setattr("exporter.follower._PAGE", 1)
+    monkeypatch.setattr("exporter.follower.CHECKPOINT_ENTRIES", 2)
+
+    def failing(position: int, state: bytes, discard: Collection[int]) -> None:
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(following.ledger, "save_checkpoint", failing)
+    assert following.follower.catch_up() == 3
+    following.follower.close()
+    assert following.follower._failures == {"checkpoint": 1}
+
+
+SKIPPED: list[dict[str, object]] = [
+    {"source": "a newer one"},
+    {"kind": "of a newer version"},
+    {"kind": "run", "body": b"makes the reader raise"},
+    {"kind": b"\xff".decode("latin-1")},
+]
+
+
+def reader(body: bytes, recorded_at: int, event_code: str) -> Fact:
+    """Read a body as the program does, and fail on one."""
+    if body == b"makes the reader raise":
+        raise ZeroDivisionError("a defect")
+    return read(body, recorded_at, event_code)
+
+
+@pytest.mark.parametrize("columns", SKIPPED, ids=str)
+def test_an_entry_that_can_not_be_read_is_skipped(
+    following: Following, columns: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An entry that can't be read changes no series, hides no other, is counted, and is logged once."""
+    following.follower = Follower(following.ledger, following.fold, reader)
+    expected = following.text()
+    entry_of(following, 3, **columns)
+    assert following.text() == expected
+    following.follower.check()
+    assert following.status().failures == {"read": 1}
+    assert following.follower.skipped == 1
+    asyncio.run(append(following.ledger, 4, 1))
+    assert 'status="failed"} 4.0' in following.text()
+    assert capsys.readouterr().out.count("an entry of the ledger was skipped") == 1
+    following.end()
+    following.begin()
+    following.follower = Follower(following.ledger, following.fold, reader)
+    assert following.follower.catch_up() == 0
+    assert following.follower.skipped == 1
+
+
+def test_a_damaged_row_is_skipped(following: Following) -> None:
+    """A row that holds no UTF-8 is skipped, and the entries around it are in the metrics."""
+    asyncio.run(append(following.ledger, 3, 2))
+    with contextlib.closing(sqlite3.connect(following.path)) as other, other:
+        other.execute("UPDATE entry SET event_code = CAST(x'ff61' AS TEXT) WHERE position = 2")
+    assert 'status="failed"} 4.0' in following.text()
+    assert following.status().failures == {"read": 1}
+    assert following.status().position == 5
+    for position in (4, 5):
+        following.ledger.save_checkpoint(position, encode(following.fold.state()))
+    assert asyncio.run(following.follower.prunable(0)) == 4
+
+
+def test_a_version_that_can_read_a_skipped_entry_reads_it(following: Following) -> None:
+    """A start of a version that can read what the newest checkpoint lacks begins at an older one, or at the first."""
+    following.follower.catch_up()
+    asyncio.run(following.follower._save_checkpoint(min_age=0))
+    entry_of(following, 3, source="a newer one")
+    following.follower.catch_up()
+    following.end()
+    assert checkpoint_positions(following) == [4, 3]
+    with contextlib.closing(sqlite3.connect(following.path)) as other, other:
+        other.execute("UPDATE entry SET source = 'webhook'")
+    following.begin()
+    assert following.follower.catch_up() == 1
+    assert following.follower.skipped == 0
+    assert 'status="failed"} 4.0' in following.text()
+    following.end()
+    assert checkpoint_positions(following) == [4, 3]
+    following.begin()
+    assert following.follower.catch_up() == 0
+
+
+def test_a_version_that_can_read_a_skipped_entry_begins_anew(following: Following) -> None:
+    """If every checkpoint lacks an entry that can be read and nothing was pruned, a start reads everything."""
+    entry_of(following, 3, kind="of a newer version")
+    following.follower.catch_up()
+    asyncio.run(following.follower._save_checkpoint(min_age=0))
+    asyncio.run(append(following.ledger, 4, 1))
+    following.follower.catch_up()
+    following.end()
+    with contextlib.closing(sqlite3.connect(following.path)) as other, other:
+        other.execute("UPDATE entry SET kind = 'run'")
+    following.begin()
+    assert following.follower.catch_up() == 5
+    assert 'status="failed"} 5.0' in following.text()
+    assert asyncio.run(following.follower.prunable(0)) == 0
+
+
+def test_a_skipped_entry_stays_out_where_the_others_are_gone(following: Following) -> None:
+    """If entries were pruned, a start uses a checkpoint that lacks a readable entry, because counters would fall."""
+    entry_of(following, 3, kind="of a newer version")
+    before = following.text()
+    for position in (4, 5):
+        following.ledger.save_checkpoint(position, encode(following.fold.state()))
+    following.ledger.prune(T0 + 1, 3, 100)
+    with contextlib.closing(sqlite3.connect(following.path)) as other, other:
+        other.execute("UPDATE entry SET kind = 'run'")
+    following.follower.close()
+    following.begin()
+    assert following.text() == before
+    assert following.follower.skipped == 1
+
+
+@pytest.mark.parametrize(("older", "count"), [(0, 0), (1, 4)], ids=["same-version", "newer-version"])
+def test_an_entry_that_could_not_be_folded(
+    following: Following, monkeypatch: pytest.MonkeyPatch, older: int, count: int
+) -> None:
+    """An entry that could not be folded is tried again by a later version of the fold, and not by the same one."""
+    monkeypatch.setattr(following.fold, "apply", lambda _fact: 1 / 0)
+    asyncio.run(append(following.ledger, 3, 1))
+    following.follower.catch_up()
+    assert following.follower.skipped == 4
+    following.end()
+    monkeypatch.setattr("exporter.follower.VERSION", VERSION + older)
+    following.begin()
+    assert following.follower.catch_up() == count
+
+
+@pytest.mark.parametrize(("skipped_after", "expected"), [(0, 3), (T0, 3), (T0 + 1, 5)], ids=str)
+def test_pruning_waits_for_a_skipped_entry(following: Following, skipped_after: int, expected: int) -> None:
+    """An entry that was skipped and those after it are not prunable, unless it was recorded too long ago."""
+    entry_of(following, 3, source="a newer one")
+    asyncio.run(append(following.ledger, 4, 2))
+    following.follower.catch_up()
+    for position in (5, 6):
+        following.ledger.save_checkpoint(position, encode(following.fold.state()))
+    assert asyncio.run(following.follower.prunable(skipped_after)) == expected
+
+
+def test_a_defect_in_following_is_not_ready(
+    following: Following, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While a defect keeps the ledger from being followed the check raises DefectError, and the log has it once."""
+    following.follower.catch_up()
+
+    def failing() -> int:
+        raise ValueError("a defect")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following.ledger, "head", failing)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="a defect"):
+                following.follower.catch_up()
+        with pytest.raises(DefectError):
+            following.status()
+        with pytest.raises(DefectError):
+            following.follower.check()
+    assert capsys.readouterr().out.count("Traceback") == 1
+    following.follower.catch_up()
+    following.follower.check()
+
+
+def test_far_behind_it_gets_the_processor(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that is far behind says so and has longer turns, and both end with the catch-up."""
+    monkeypatch.setattr("exporter.follower.FAR_BEHIND", 1)
+    monkeypatch.setattr("exporter.follower._SWITCH_INTERVAL", 0.004)
+    before = sys.getswitchinterval()
+    apply = following.fold.apply
+    seen: list[tuple[bool, float]] = []
+
+    def applied(fact: RecordedFact) -> None:
+        apply(fact)
+        seen.append((following.follower.is_far_behind(), round(sys.getswitchinterval(), 4)))
+        with pytest.raises(NotCaughtUpError, match="3 entries are left"):
+            following.follower.check()
+
+    monkeypatch.setattr(following.fold, "apply", applied)
+    following.follower.catch_up()
+    assert seen == [(True, 0.004)] * 3
+    assert not following.follower.is_far_behind()
+    assert sys.getswitchinterval() == before

@@ -12,7 +12,7 @@ from tests.ledger import append, draft, entries
 DAY = 24 * 60 * 60 * 1000
 
 
-async def everything() -> int:
+async def everything(_skipped_after: int) -> int:
     """A position after every entry."""
     return 1 << 60
 

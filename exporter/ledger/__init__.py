@@ -9,10 +9,13 @@ that a draft carries (`exporter.ledger.fact_keys`).
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from exporter.ledger.fact_keys import body_key
 from exporter.model import EntryKind, Source
+
+DAMAGED: Final = "damaged"
+"""The kind of an entry whose row the database can't read. Such an entry has its position and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +54,10 @@ class Entry:
     position: int
     received_at: int
     """When it was committed, by the ledger's clock: milliseconds since 1970."""
-    source: Source
+    source: str
+    """The value of a Source, or another word that a newer version of this program wrote."""
     kind: str
-    """The value of an EntryKind, or another word that a newer version of this program wrote."""
+    """The value of an EntryKind, another word that a newer version of this program wrote, or DAMAGED."""
     event_code: str | None
     counts: bool
     """Whether it is the first outcome that was recorded of its run."""
@@ -62,6 +66,22 @@ class Entry:
     completed_at: int | None
     """When it happened, by Adobe's clock: milliseconds since 1970."""
     body: bytes
+
+
+def damaged_entry(position: int) -> Entry:
+    """What is left of an entry whose row can't be read."""
+    return Entry(
+        position=position,
+        received_at=0,
+        source="",
+        kind=DAMAGED,
+        event_code=None,
+        counts=False,
+        flow_id=None,
+        sandbox=None,
+        completed_at=None,
+        body=b"",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +138,9 @@ class Ledger(Protocol):
     def read(self, after: int, limit: int) -> list[Entry]:
         """The entries above a position, in order, at most `limit`. There may be fewer if they are large.
 
-        There is at least one if the ledger holds one. No entry ever appears below an entry that was read. Blocking.
-        Raises LedgerUnavailableError.
+        There is at least one if the ledger holds one. No entry ever appears below an entry that was read. A row that
+        is damaged is an entry of kind DAMAGED, so that it does not hide the entries after it. Blocking. Raises
+        LedgerUnavailableError.
         """
         ...
 

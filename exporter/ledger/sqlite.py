@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError
-from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, sqlite_checkpoint
+from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, damaged_entry, sqlite_checkpoint
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
-from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, open_file
+from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, is_damage, open_file
 from exporter.ledger.sqlite_insert import insert, insert_new
-from exporter.model import Source
 
 _READ_BYTES: Final = 8 * 1024 * 1024
 """A page ends when its bodies have more bytes than this."""
@@ -30,6 +29,9 @@ _READ: Final = """
 SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
 """
+_POSITIONS: Final = "SELECT position FROM entry WHERE position > ? ORDER BY position LIMIT ?"
+_DAMAGED_PAGE: Final = 100
+"""Entries that are read one by one where a page of entries has a damaged row."""
 
 # What SQLite or its Python module raises for a value that can't be stored. Other errors concern the database itself.
 _DATA_REFUSED = (
@@ -47,6 +49,39 @@ _Result = TypeVar("_Result")
 def wall_clock() -> int:
     """This host's clock: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+# The types of the columns of _READ. A damaged row can have others.
+_TYPES: Final[tuple[type | tuple[type, ...], ...]] = (
+    int,
+    int,
+    str,
+    str,
+    (str, type(None)),
+    int,
+    *[(str, type(None))] * 2,
+    (int, type(None)),
+    bytes,
+)
+
+
+def _entry(row: tuple) -> Entry:  # type: ignore[type-arg] # the types of its values are checked here
+    """The entry that a row of _READ holds."""
+    if not all(isinstance(value, type_) for value, type_ in zip(row, _TYPES, strict=True)):
+        return damaged_entry(row[0])
+    position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body = row
+    return Entry(
+        position=position,
+        received_at=received_at,
+        source=source,
+        kind=kind,
+        event_code=event_code,
+        counts=bool(counts),
+        flow_id=flow_id,
+        sandbox=sandbox,
+        completed_at=completed_at,
+        body=body,
+    )
 
 
 class SqliteLedger:
@@ -83,28 +118,34 @@ class SqliteLedger:
         size = 0
         try:
             rows = self._reader().execute(_READ, (after, limit))
-            for position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body in rows:
-                entries.append(
-                    Entry(
-                        position=position,
-                        received_at=received_at,
-                        source=Source(source),
-                        kind=kind,
-                        event_code=event_code,
-                        counts=bool(counts),
-                        flow_id=flow_id,
-                        sandbox=sandbox,
-                        completed_at=completed_at,
-                        body=body,
-                    )
-                )
-                size += len(body)
+            for row in rows:
+                entries.append(_entry(row))
+                size += len(entries[-1].body)
                 if size > _READ_BYTES:
                     break
             rows.close()
         except sqlite3.Error as error:
-            raise self._unavailable(error) from error
+            if not is_damage(error):
+                raise self._unavailable(error) from error
+            return entries or self._read_one_by_one(after)
         return entries
+
+    def _read_one_by_one(self, after: int) -> list[Entry]:
+        """The next entries, at most _DAMAGED_PAGE, where one of them can't be read.
+
+        Raises LedgerUnavailableError if not even the positions can be read.
+        """
+        positions = self._query(_POSITIONS, (after, _DAMAGED_PAGE))
+        return [self._read_one(position) for (position,) in positions]
+
+    def _read_one(self, position: int) -> Entry:
+        try:
+            rows = self._reader().execute(_READ, (position - 1, 1)).fetchall()
+        except sqlite3.Error as error:
+            if is_damage(error):
+                return damaged_entry(position)
+            raise self._unavailable(error) from error
+        return _entry(rows[0]) if rows and rows[0][0] == position else damaged_entry(position)
 
     def head(self) -> int:
         """The position of the last entry, or 0 if there is no entry."""

@@ -176,3 +176,14 @@ def _statements(script: str) -> list[str]:
 def error_name(error: sqlite3.Error) -> str:
     """SQLite's name for an error. It is one of a closed list and holds no data."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error concerns the content of a row, which another attempt can't read either.
+
+    Python raises an error without SQLite's name for a text that is not UTF-8.
+    """
+    name = getattr(error, "sqlite_errorname", None)
+    if name is None:
+        return isinstance(error, sqlite3.OperationalError) and "decode" in str(error).lower()
+    return bool(name.startswith("SQLITE_CORRUPT"))

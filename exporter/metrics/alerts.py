@@ -9,7 +9,7 @@ Series do not occur here. Times are milliseconds since 1970.
 """
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -21,6 +21,8 @@ FIRING_FOR: Final = DAY
 _KEPT_FOR: Final = 8 * DAY
 """Longer than a FIRING can follow its INACTIVE: the journal reaches back seven days."""
 
+MAX_ALERTS: Final = 10_000
+"""Alert ids that are remembered. Beyond it the one that was recorded first is dropped, as if it were over."""
 MAX_NAMES: Final = 100
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -62,6 +64,8 @@ class Alerts:
         self._by_flow: dict[FlowKey, set[str]] = {}
         self._by_run: dict[str, set[str]] = {}
         self._names: dict[FlowKey, list[str]] = {}
+        self._flows_by_name: Counter[str] = Counter()
+        """How many flows have each name."""
 
     def label(self, name: str, key: FlowKey) -> str:
         """The label value of an alert's name: the name itself, or `other` beyond MAX_NAMES or for free text."""
@@ -69,8 +73,7 @@ class Alerts:
             return OTHER
         if name in self._names.get(key, ()):
             return name
-        known = set(chain.from_iterable(self._names.values()))
-        return name if name in known or len(known) < MAX_NAMES else OTHER
+        return name if name in self._flows_by_name or len(self._flows_by_name) < MAX_NAMES else OTHER
 
     def apply(
         self, alert: FlowAlert, key: FlowKey, name: str, *, received_at: int, fired_at: int, run_ended_at: int | None
@@ -90,6 +93,7 @@ class Alerts:
             names = self._names.setdefault(key, [])
             if name not in names:
                 names.append(name)
+                self._flows_by_name[name] += 1
         instance.updated_at = received_at
         self._instances[alert.alert_id] = instance
         self._by_flow.setdefault(instance.key, set()).add(alert.alert_id)
@@ -124,7 +128,7 @@ class Alerts:
 
     def drop(self, key: FlowKey) -> None:
         """Delete all alerts of a flow."""
-        self._names.pop(key, None)
+        self._flows_by_name -= Counter(self._names.pop(key, []))
         for alert_id in self._by_flow.pop(key, set()):
             _discard(self._by_run, self._instances.pop(alert_id).run_id, alert_id)
 
@@ -141,21 +145,27 @@ class Alerts:
     def restore(self, state: AlertsState) -> None:
         """Restore a saved state into an empty object."""
         self._names = dict(state.names)
+        self._flows_by_name = Counter(chain.from_iterable(self._names.values()))
         for alert_id, instance in state.instances:
             self._instances[alert_id] = instance
             self._by_flow.setdefault(instance.key, set()).add(alert_id)
             if instance.run_id:
                 self._by_run.setdefault(instance.run_id, set()).add(alert_id)
 
+    def drop_excess(self) -> list[FlowKey]:
+        """Drop the least recently recorded ids beyond MAX_ALERTS. Return the flow of each."""
+        return [self._drop_oldest() for _ in range(len(self._instances) - MAX_ALERTS)]
+
     def _delete_old(self, received_at: int) -> None:
         """Delete ids whose last notification is so old that none can follow. The oldest come first."""
-        while self._instances:
-            alert_id, oldest = next(iter(self._instances.items()))
-            if oldest.updated_at + _KEPT_FOR > received_at:
-                return
-            del self._instances[alert_id]
-            _discard(self._by_flow, oldest.key, alert_id)
-            _discard(self._by_run, oldest.run_id, alert_id)
+        while self._instances and next(iter(self._instances.values())).updated_at + _KEPT_FOR <= received_at:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> FlowKey:
+        alert_id, oldest = self._instances.popitem(last=False)
+        _discard(self._by_flow, oldest.key, alert_id)
+        _discard(self._by_run, oldest.run_id, alert_id)
+        return oldest.key
 
 
 def _discard(index: dict[_Key, set[str]], key: _Key, alert_id: str) -> None:

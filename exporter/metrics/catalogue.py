@@ -302,6 +302,12 @@ FLOWS_OVERFLOWED = _own(
     MetricType.COUNTER,
     "Flows beyond the limit, which are counted together as other.",
 )
+DROPPED_STATE = _own(
+    "aep_exporter_dropped_state_total",
+    MetricType.COUNTER,
+    "Alert ids, starts of runs and ended runs that were dropped at a bound, oldest recording first.",
+    "kind",
+)
 EXPORTED_SERIES = _own("aep_exporter_series", MetricType.GAUGE, "Series in the flow half of the exposition.")
 SCRAPE_DURATION = _own(
     "aep_exporter_scrape_duration_seconds",
@@ -339,6 +345,7 @@ EXPORTER_METRICS: Final = (
     EXPORTED_FLOWS,
     FLOWS_LIMIT,
     FLOWS_OVERFLOWED,
+    DROPPED_STATE,
     EXPORTED_SERIES,
     SCRAPE_DURATION,
     JOURNAL_POLLS,

@@ -27,6 +27,7 @@ from exporter.metrics.gauges import gauges
 from exporter.metrics.increments import increments
 from exporter.metrics.run_history import Outcome
 from exporter.metrics.series import SeriesStore
+from exporter.metrics.skipped import Skipped, SkippedEntry
 from exporter.model import (
     DAY,
     OTHER,
@@ -36,6 +37,7 @@ from exporter.model import (
     FlowRun,
     Forgotten,
     RecordedFact,
+    SkipReason,
     Source,
     Status,
     Unreadable,
@@ -48,6 +50,13 @@ TOO_OLD_AFTER: Final = 8 * DAY
 IN_PROGRESS_FOR: Final = 7 * DAY
 """A run whose end never comes counts as in progress for so long."""
 
+VERSION: Final = 1
+"""The version of the rules. It rises with a release that folds entries which an earlier one could not fold."""
+
+MAX_STARTS: Final = 20_000
+"""Runs in progress that are remembered. Beyond it the one that was recorded first is dropped."""
+MAX_ENDED: Final = 100_000
+"""Ended runs that are remembered. Beyond it the one that was recorded first is dropped."""
 MAX_CODES_PER_FLOW: Final = 20
 MAX_CODES: Final = 500
 
@@ -66,6 +75,13 @@ EVENT_CODES: Final = frozenset(
 )
 """The event codes that Adobe documents (docs/adobe.md, "Event codes")."""
 NO_CODE: Final = "none"
+
+ALERTS: Final = "alert"
+STARTS: Final = "start"
+ENDED_RUNS: Final = "ended_run"
+DROPPED_KINDS: Final = (ALERTS, STARTS, ENDED_RUNS)
+"""What is dropped at a bound."""
+_MIN_GAUGE_CHANGES: Final = 1000
 
 _PRECREATED: Final = (Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED)
 
@@ -95,6 +111,11 @@ class FoldState:
     alerts: AlertsState = field(default_factory=AlertsState)
     last_notifications: list[tuple[str, int]] = field(default_factory=list)
     series: list[FamilyState] = field(default_factory=list)
+    version: int = 0
+    """The VERSION of the fold that saved it."""
+    skipped: Skipped = field(default_factory=Skipped)
+    dropped: dict[str, int] = field(default_factory=dict)
+    """How much was dropped at a bound, by kind."""
 
 
 class Fold:
@@ -118,6 +139,12 @@ class Fold:
         """The flows that expired since the last fact."""
         self._gauge_changes: list[tuple[int, FlowKey]] = []
         """A heap of when a flow's gauges change by time alone."""
+        self._gauge_changes_limit = _MIN_GAUGE_CHANGES
+        """The length of the heap at which it is made again."""
+        self.skipped = Skipped()
+        """The entries that are not part of this state."""
+        self.dropped = dict.fromkeys(DROPPED_KINDS, 0)
+        """How much was dropped at a bound, by kind."""
 
     @property
     def flows(self) -> int:
@@ -166,6 +193,10 @@ class Fold:
         )
         self._last_notifications[recorded.source.value] = recorded.received_at
 
+    def skip(self, position: int, received_at: int, reason: SkipReason) -> None:
+        """Note an entry that is not applied."""
+        self.skipped.add(SkippedEntry(position, received_at, reason))
+
     def advance(self, now: int) -> None:
         """Bring every series to this time (milliseconds since 1970). A time before the last one has no effect."""
         self.now = max(self.now, now)
@@ -193,6 +224,9 @@ class Fold:
             alerts=self._alerts.state(),
             last_notifications=list(self._last_notifications.items()),
             series=self.series.state(),
+            version=VERSION,
+            skipped=self.skipped,
+            dropped=self.dropped,
         )
 
     def restore(self, state: FoldState) -> None:
@@ -203,6 +237,9 @@ class Fold:
         self._ended = OrderedDict(state.ended)
         self._alerts.restore(state.alerts)
         self._last_notifications = dict(state.last_notifications)
+        self.skipped = state.skipped
+        self.dropped = dict.fromkeys(DROPPED_KINDS, 0) | state.dropped
+        self._drop_excess()
         self.series.advance(state.now)
         for key in self._flows:
             self.series.create_groups(FLOW, key)
@@ -210,11 +247,36 @@ class Fold:
         for _, flow in state.flows.flows:
             self._error_codes.update(flow.error_codes)
         self.series.restore(state.series)
+        self._make_gauge_changes()
+
+    def _make_gauge_changes(self) -> None:
+        """Make the heap of gauge changes from what is remembered now."""
         self._gauge_changes = [
             *((start.recorded_at + IN_PROGRESS_FOR, start.key) for start in self._starts.values()),
             *self._alerts.ends(),
         ]
         heapq.heapify(self._gauge_changes)
+        self._gauge_changes_limit = 2 * len(self._gauge_changes) + _MIN_GAUGE_CHANGES
+
+    def _add_gauge_change(self, at: int, key: FlowKey) -> None:
+        """Have the gauges of a flow computed again at this time."""
+        heapq.heappush(self._gauge_changes, (at, key))
+        # Starts that ended and alerts that fired again leave items behind, which would add up for days.
+        if len(self._gauge_changes) > self._gauge_changes_limit:
+            self._changed[key] = None
+            self._make_gauge_changes()
+
+    def _drop_excess(self) -> None:
+        """Drop what was recorded first where more is remembered than the bounds allow."""
+        while len(self._starts) > MAX_STARTS:
+            self._changed[self._starts.popitem(last=False)[1].key] = None
+            self.dropped[STARTS] += 1
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+            self.dropped[ENDED_RUNS] += 1
+        for key in self._alerts.drop_excess():
+            self._changed[key] = None
+            self.dropped[ALERTS] += 1
 
     def _record_sandbox(self, name: str, at: int) -> str:
         """Note an entry for a sandbox, and return the sandbox's label."""
@@ -267,7 +329,8 @@ class Fold:
             return
         at = recorded.received_at
         self._starts[run.run_id] = RunStart(key, _started_at(run, at), at)
-        heapq.heappush(self._gauge_changes, (at + IN_PROGRESS_FOR, key))
+        self._drop_excess()
+        self._add_gauge_change(at + IN_PROGRESS_FOR, key)
 
     def _end_run(self, recorded: RecordedFact, run: FlowRun, ended_at: int) -> None:
         """End what ends with a run: its being in progress, under whatever flow it started, and its alerts."""
@@ -276,6 +339,7 @@ class Fold:
             self._changed[start.key] = None
         self._ended.pop(run.run_id, None)
         self._ended[run.run_id] = (recorded.received_at, ended_at)
+        self._drop_excess()
         for key in self._alerts.end_run(run.run_id, ended_at):
             self._changed[key] = None
 
@@ -311,8 +375,9 @@ class Fold:
         fired_at = min(at, alert.changed_at or at) if recorded.source is Source.REPLAY else at
         run_ended_at = ended[1] if ended else None
         key = self._alerts.apply(alert, named, name, received_at=at, fired_at=fired_at, run_ended_at=run_ended_at)
-        heapq.heappush(self._gauge_changes, (fired_at + FIRING_FOR, key))
         self._changed[key] = None
+        self._drop_excess()
+        self._add_gauge_change(fired_at + FIRING_FOR, key)
 
     def _apply_flow(self, recorded: RecordedFact, flow: Flow, sandbox: str) -> None:
         key, state = self._record_flow(flow.flow_id, sandbox, recorded.received_at)

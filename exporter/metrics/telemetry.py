@@ -21,6 +21,7 @@ from prometheus_client import (
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.exposition import Format
+from exporter.metrics.fold import DROPPED_KINDS
 from exporter.model import Result
 
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
@@ -63,6 +64,7 @@ class Telemetry:
         self.flows = self._gauge(catalogue.EXPORTED_FLOWS)
         self.flows_limit = self._gauge(catalogue.FLOWS_LIMIT)
         self.flows_overflowed = self._counter(catalogue.FLOWS_OVERFLOWED)
+        self.dropped_state = self._counter(catalogue.DROPPED_STATE)
         self.series = self._gauge(catalogue.EXPORTED_SERIES)
         self.scrape_duration = self._histogram(catalogue.SCRAPE_DURATION)
         # Not built yet. The series exist at 0, so that rules on them evaluate.
@@ -82,6 +84,8 @@ class Telemetry:
             self.webhook_requests.labels(code)
         for operation in LEDGER_OPERATIONS:
             self.ledger_errors.labels(operation)
+        for kind in DROPPED_KINDS:
+            self.dropped_state.labels(kind)
         for outcome in JOURNAL_OUTCOMES:
             journal_polls.labels(outcome)
         for outcome in REFRESH_OUTCOMES:

@@ -28,4 +28,7 @@ class Ready:
             await self._intake.check()
         except ExporterError as error:
             return PlainTextResponse(f"not ready: {error.reason}: {error}\n", status_code=503)
+        skipped = self._follower.skipped
+        if skipped:
+            return PlainTextResponse(f"ready, entries skipped: {skipped} (the log says why)\n")
         return PlainTextResponse("ready\n")

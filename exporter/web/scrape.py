@@ -46,6 +46,7 @@ class Scrape:
         self._telemetry = telemetry
         self._failures: Mapping[str, int] = {}
         self._overflowed = 0
+        self._dropped: Mapping[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Answer one scrape."""
@@ -127,6 +128,9 @@ class Scrape:
         telemetry.flows.set(status.flows)
         telemetry.flows_overflowed.inc(status.overflowed - self._overflowed)
         self._overflowed = status.overflowed
+        for kind, count in status.dropped.items():
+            telemetry.dropped_state.labels(kind).inc(count - self._dropped.get(kind, 0))
+        self._dropped = status.dropped
         telemetry.series.set(status.series)
         telemetry.ledger_bytes.set(status.ledger_bytes)
 

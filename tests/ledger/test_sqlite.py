@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusableError
-from exporter.ledger import Ledger, Receipt
-from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger import DAMAGED, Entry, Ledger, Receipt
+from exporter.ledger.sqlite import _READ, SqliteLedger, _entry
 from exporter.ledger.sqlite_file import APPLICATION_ID
 from exporter.model import EntryKind
 from tests.ledger import append, draft, entries, outcome
@@ -396,3 +396,58 @@ def test_reading_after_close(ledger: SqliteLedger) -> None:
     ledger.close()
     with pytest.raises(LedgerUnavailableError):
         entries(ledger)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        pytest.param("event_code", "CAST(x'ff' AS TEXT)", id="not-utf-8"),
+        pytest.param("source", "CAST(x'ff' AS TEXT)", id="source-not-utf-8"),
+    ],
+)
+def test_a_damaged_row_does_not_hide_the_others(ledger: SqliteLedger, path: Path, column: str, value: str) -> None:
+    """A row that can't be decoded is an entry of kind DAMAGED, and the entries around it are as they were."""
+    append(ledger, *(draft() for _ in range(5)))
+    with connected(path) as connection:
+        connection.execute(f"UPDATE entry SET {column} = {value} WHERE position = 3")
+    found: list[Entry] = []
+    while len(found) < 5:
+        found += ledger.read(len(found), 1000)
+    assert [entry.position for entry in found] == [1, 2, 3, 4, 5]
+    assert [entry.kind for entry in found] == ["unsupported"] * 2 + [DAMAGED] + ["unsupported"] * 2
+    assert found[2].body == b""
+
+
+@pytest.mark.parametrize(("column", "value"), [("received_at", "x"), ("body", None), ("kind", 7), ("source", None)])
+def test_a_row_with_values_of_other_types_is_damaged(ledger: SqliteLedger, column: str, value: object) -> None:
+    """A row whose value has a type that its column can't have is an entry of kind DAMAGED."""
+    append(ledger, draft())
+    row = list(ledger._reader().execute(_READ, (0, 1)).fetchone())
+    names = ("position", "received_at", "source", "kind", "event_code", "counts", "flow_id", "sandbox", "completed_at")
+    row[(*names, "body").index(column)] = value
+    assert (_entry(tuple(row)).position, _entry(tuple(row)).kind) == (1, DAMAGED)
+
+
+def test_a_body_on_a_damaged_page(ledger: SqliteLedger, path: Path) -> None:
+    """An entry whose body lies on damaged pages is damaged, and the entries around it are as they were."""
+    append(ledger, draft(), draft(body=b"large" * 40_000), draft())
+    with connected(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ledger.close()
+    raw = path.read_bytes()
+    page = int.from_bytes(raw[16:18])
+    inside = raw.rindex(b"large" * 700) // page - 2
+    # The first four bytes of an overflow page are the number of the next one. No page has this one.
+    path.write_bytes(raw[: inside * page] + b"\xff\xff\xff\xf0" + raw[inside * page + 4 :])
+    with contextlib.closing(reopened(path)) as again:
+        found: list[Entry] = []
+        while len(found) < 3:
+            found += again.read(len(found), 1000)
+    assert [(entry.position, entry.kind == DAMAGED) for entry in found] == [(1, False), (2, True), (3, False)]
+
+
+def reopened(path: Path) -> SqliteLedger:
+    """The ledger, opened without the check that refuses damaged pages, as a large one is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporter.ledger.sqlite_file._CHECKED_UP_TO", 0)
+        return SqliteLedger(path)

@@ -48,6 +48,10 @@ def lowered_limits() -> Iterator[None]:
         patch.setattr("exporter.metrics.alerts.MAX_NAMES", 1)
         patch.setattr("exporter.metrics.fold.MAX_CODES_PER_FLOW", 2)
         patch.setattr("exporter.metrics.fold.MAX_CODES", 2)
+        patch.setattr("exporter.metrics.fold.MAX_STARTS", 2)
+        patch.setattr("exporter.metrics.fold.MAX_ENDED", 3)
+        patch.setattr("exporter.metrics.fold._MIN_GAUGE_CHANGES", 1)
+        patch.setattr("exporter.metrics.alerts.MAX_ALERTS", 1)
         yield
 
 
@@ -72,10 +76,11 @@ def test_restarts_change_nothing(facts: list[RecordedFact], near: Limits, data: 
             fold.advance(T0 + end)
         for format_ in Format:
             assert exposition(undisturbed, format_) == exposition(restarted, format_)
-    assert (undisturbed.now, undisturbed.flows, undisturbed.overflowed) == (
+    assert (undisturbed.now, undisturbed.flows, undisturbed.overflowed, undisturbed.dropped) == (
         restarted.now,
         restarted.flows,
         restarted.overflowed,
+        restarted.dropped,
     )
 
 
