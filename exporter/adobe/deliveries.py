@@ -87,6 +87,8 @@ def _read(body: bytes, received_at: int, request: Metadata, limit: int | None) -
         elements = _elements_of_page(body, node)
         if elements is None:
             elements = [body]
+            # What can't be decoded is not decoded a second time. An event of it is the same as of null.
+            decoded = decoded or Decoded(None)
         else:
             decoded = None
             # A page can name the recipient of all its entries. Its other metadata does not apply to them.
