@@ -2,9 +2,9 @@
 
 The fast decoder is strict: half a surrogate pair, a NUL or a thousand brackets make it refuse the whole text. A text
 that it refuses is decoded again with control characters escaped and bytes that are not UTF-8 replaced. If it is still
-refused, it is decoded by a slower way. There, values nested deeper than MAX_DEPTH become null, and an array is split at its
-commas, so that an element that can't be read does not affect the others. The slow way takes about twenty times as long
-(benchmarks/slow_reading.py). Nothing that Adobe is known to send needs it.
+refused, it is decoded by a slower way. There, values nested deeper than MAX_DEPTH become null, and an array is split at
+its commas, so that an element that can't be read does not affect the others. The slow way takes about twenty times as
+long. Nothing that Adobe is known to send needs it.
 
 Pure functions of bytes: no I/O, no clock.
 """

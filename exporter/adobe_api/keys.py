@@ -209,7 +209,7 @@ class Keys:
                 if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
                     raise KeyUnavailableError("Adobe's key host sent a compressed answer")
                 body = b""
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > MAX_PEM:
                         raise KeyUnavailableError("Adobe's key file is too large to be one")

@@ -1,9 +1,9 @@
 """Refuses requests that a web page may have caused, where nothing else authenticates a request.
 
 A listener on a loopback address is reached by every page in a browser on this machine. A page can post a form to it.
-After it has pointed its own host name at 127.0.0.1 (DNS rebinding), it can also read the answers. So a request must name
-this machine in its Host header, and a request that changes something must not come from a page of another site. Links
-from other sites to a page stay possible. A request without these headers comes from no browser.
+After it has pointed its own host name at 127.0.0.1 (DNS rebinding), it can also read the answers. So a request must
+name this machine in its Host header, and a request that changes something must not come from a page of another site.
+Links from other sites to a page stay possible. A request without these headers comes from no browser.
 
 The check applies only to what `service` puts it around: never to a listener that other machines can reach, where Host
 may be anything, nor to the health probes.

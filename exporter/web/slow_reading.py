@@ -8,9 +8,9 @@ not work for nobody.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from exporter.errors import OverloadedError
 from exporter.tasks import discard_outcome
@@ -33,13 +33,14 @@ class SlowReading:
 
         Raises ClientGoneError where the sender leaves, OverloadedError after TIMEOUT seconds, and what `read` raises.
         """
-        reading = asyncio.get_running_loop().run_in_executor(self._pool, read)
+        reading: asyncio.Future[_Result] = asyncio.get_running_loop().run_in_executor(self._pool, read)
         reading.add_done_callback(discard_outcome)
         # After the body, the next message is that the connection was closed.
-        leaving = asyncio.ensure_future(receive())
+        leaving: asyncio.Future[Message] = asyncio.ensure_future(receive())
         leaving.add_done_callback(discard_outcome)
         try:
-            await asyncio.wait({reading, leaving}, timeout=TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {reading, leaving}
+            await asyncio.wait(waiting, timeout=TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 return reading.result()
             if leaving.done():

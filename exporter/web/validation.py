@@ -6,8 +6,8 @@ latest _MAX_KEPT addresses are kept, and among those that came in a short while 
 those of senders that sent few.
 
 Each kept address is logged once: signed ones and the first of a window at once, the others at the end of the window.
-With `--webhook.auto-validate` this program opens one address in _OPEN_INTERVAL seconds, the best of those that are kept,
-reads no body and follows no redirect.
+With `--webhook.auto-validate` this program opens one address in _OPEN_INTERVAL seconds, the best of those that are
+kept, reads no body and follows no redirect.
 
 Weak point: strangers with many connections can hide an unsigned address of Adobe's.
 """
@@ -34,11 +34,11 @@ _TIMEOUT: Final = 10.0
 """Seconds that opening an address may take."""
 _WINDOW: Final = 20.0
 """Seconds of a window of the log."""
-_AT_ONCE: Final = 5
-"""Addresses that are logged at once in a window, of signed and of unsigned ones each."""
+_AT_ONCE: Final = {True: 20, False: 5}
+"""Addresses that are logged at once in a window, if they are signed and if they are not."""
 _MAX_KEPT: Final = 8
 _MAX_COUNTED: Final = 4096
-"""Addresses and senders that are told apart in a window."""
+"""Connections that are told apart in a window."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("validation")
 
@@ -54,6 +54,8 @@ class ValidationRequest:
     received_at: int
     is_signed: bool = False
     sender: Sender = field(default=None, compare=False)
+    window: int = field(default=0, compare=False)
+    """In which window of the log it came."""
 
 
 class Validations:
@@ -75,7 +77,8 @@ class Validations:
         self._opening: set[asyncio.Task[None]] = set()
         self._open_timer: asyncio.TimerHandle | None = None
         self._log_throttle = LogThrottle(monotonic)
-        self._window = _Window()
+        self._window = _Window(0)
+        self._reported: set[str] = set()
         self._window_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -87,7 +90,8 @@ class Validations:
     def latest(self) -> ValidationRequest | None:
         """The latest address, a signed one if there is one that can still be opened."""
         fresh = [each for each in self._kept if each.is_signed and self._clock() - each.received_at < _EXPIRES]
-        return (fresh or self._kept or [None])[-1]
+        candidates = fresh or self._kept
+        return candidates[-1] if candidates else None
 
     def handle(self, url: str, sender: Sender, *, is_signed: bool) -> None:
         """Handle the address of a request for validation, within a running event loop."""
@@ -97,13 +101,16 @@ class Validations:
                 _log.warning("ignored a request to open an address that is not Adobe's")
             return
         known = next((each for each in self._kept if each.url == url), None)
-        request = ValidationRequest(url, self._clock(), is_signed or (known is not None and known.is_signed), sender)
+        is_signed = is_signed or (known is not None and known.is_signed)
+        request = ValidationRequest(url, self._clock(), is_signed, sender, self._window.number)
         if self._window_timer is None:
             self._window_timer = asyncio.get_running_loop().call_later(_WINDOW, self._end_window)
-        self._window.count(request)
+        self._window.count(sender)
         self._keep(request)
-        if self._window.may_log(request):
-            self._report(request)
+        if url not in self._reported:
+            self._window.unreported += 1
+            if self._window.reported[is_signed] < _AT_ONCE[is_signed]:
+                self._report(request)
         self._open_best()
 
     async def close(self) -> None:
@@ -123,9 +130,14 @@ class Validations:
         if len(self._kept) > _MAX_KEPT:
             # The first of several equal ones is the oldest.
             self._kept.remove(max(self._kept, key=self._window.weight))
+        kept = {each.url for each in self._kept}
+        self._reported &= kept
+        self._opened &= kept
 
     def _report(self, request: ValidationRequest) -> None:
-        self._window.logged[request.url] = request.is_signed
+        self._window.unreported -= 1
+        self._window.reported[request.is_signed] += 1
+        self._reported.add(request.url)
         _log.warning(
             "Adobe asks for this webhook to be confirmed: open the address within five minutes",
             url=request.url,
@@ -135,22 +147,20 @@ class Validations:
     def _end_window(self) -> None:
         """Log the addresses that were kept of this window, and how many were not."""
         self._window_timer = None
-        window = self._window
         for request in self._kept:
-            if request.url in window.urls and request.url not in window.logged:
+            if request.url not in self._reported:
                 self._report(request)
-        left_out = len(window.urls) - len(window.logged)
-        if left_out > 0:
-            _log.warning("more addresses came than are logged: strangers may have made them up", left_out=left_out)
-        self._window = _Window(logged={each.url: True for each in self._kept if each.url in window.logged})
+        if self._window.unreported > 0:
+            _log.warning(
+                "more addresses came than are logged: strangers may have made them up",
+                left_out=self._window.unreported,
+            )
+        self._window = _Window(self._window.number + 1)
 
     def _open_best(self) -> None:
         """Open the best address that was not opened, now or as soon as _OPEN_INTERVAL allows it."""
-        self._opened &= {each.url for each in self._kept}
         unopened = [
-            each
-            for each in self._kept
-            if each.url not in self._opened and self._clock() - each.received_at < _EXPIRES
+            each for each in self._kept if each.url not in self._opened and self._clock() - each.received_at < _EXPIRES
         ]
         if self._client is None or not unopened or self._open_timer is not None:
             return
@@ -171,34 +181,28 @@ class Validations:
 
 
 class _Window:
-    """What came in one window: addresses, and how many of each sender."""
+    """What came in one window of the log."""
 
-    def __init__(self, logged: dict[str, bool] | None = None) -> None:
-        """`logged`: addresses of earlier windows that are not to be logged again."""
-        self._earlier = frozenset(logged or ())
-        self.urls: set[str] = set()
-        self.logged: dict[str, bool] = {}
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.unreported = 0
+        """Requests that were not logged."""
+        self.reported = {True: 0, False: 0}
+        """Requests that were logged, signed ones and others."""
         self._by_host: Counter[str] = Counter()
         self._by_connection: Counter[Sender] = Counter()
 
-    def count(self, request: ValidationRequest) -> None:
-        """Count a request."""
-        if len(self.urls) < _MAX_COUNTED and request.url not in self._earlier:
-            self.urls.add(request.url)
-        if request.sender is not None and len(self._by_connection) < _MAX_COUNTED:
-            self._by_host[request.sender[0]] += 1
-            self._by_connection[request.sender] += 1
+    def count(self, sender: Sender) -> None:
+        """Count a request of a sender."""
+        if sender is not None and len(self._by_connection) < _MAX_COUNTED:
+            self._by_host[sender[0]] += 1
+            self._by_connection[sender] += 1
 
-    def weight(self, request: ValidationRequest) -> tuple[bool, int, int]:
-        """What makes a request worth less than others: no signature, and a sender of many."""
-        host = request.sender[0] if request.sender is not None else ""
-        return not request.is_signed, self._by_host[host], self._by_connection[request.sender]
-
-    def may_log(self, request: ValidationRequest) -> bool:
-        """Whether a request is logged at once: the first few of a window, signed ones and others apart."""
-        if request.url in self._earlier or request.url in self.logged:
-            return False
-        return sum(is_signed == request.is_signed for is_signed in self.logged.values()) < _AT_ONCE
+    def weight(self, request: ValidationRequest) -> tuple[bool, bool, int, int]:
+        """What makes a request worth less than others: no signature, an earlier window, a sender of many."""
+        sender = request.sender
+        is_old = request.window < self.number
+        return not request.is_signed, is_old, self._by_host[sender[0]] if sender else 0, self._by_connection[sender]
 
 
 def is_adobes(url: str) -> bool:
