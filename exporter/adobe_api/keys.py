@@ -45,6 +45,8 @@ MAX_VOUCHED: Final = 10
 _MINUTE: Final = 60.0
 MAX_KEYS: Final = 64
 """Keys and failures that are remembered."""
+_STORE_TIMEOUT: Final = 1.0
+"""Seconds that the first delivery of a key waits until the path of the key is stored."""
 TIMEOUT: Final = 4.0
 """Seconds for one fetch. Adobe waits ten for the whole answer."""
 
@@ -118,13 +120,19 @@ class Keys:
         """Whether a delivery that this key verifies changes what is remembered of it."""
         return self._trusted.is_due(path)
 
-    def trust(self, path: str) -> None:
-        """Trust a key that has verified a delivery to this program. Refresh it in the background if it is due."""
+    async def trust(self, path: str) -> None:
+        """Trust a key that has verified a delivery to this program. Refresh it in the background if it is due.
+
+        A path that was not trusted before is stored when this returns, unless that takes long.
+        """
         entry = self._cache.get(path)
         if entry is None:
             return
         if not entry.is_gone:
+            is_new = path not in self._trusted
             self._trusted.use(path)
+            if is_new:
+                await self._trusted.stored(_STORE_TIMEOUT)
         now = self._monotonic()
         if now - entry.fetched_at >= REFRESH_AFTER and now - entry.tried_at >= _REFRESH_AGAIN_AFTER:
             self._fetch_in_background(path)
@@ -139,7 +147,7 @@ class Keys:
         for task in self._fetching.values():
             task.cancel()
         await asyncio.gather(*self._fetching.values(), return_exceptions=True)
-        await self._trusted.close()
+        await self._trusted.stored()
         await self._client.aclose()
 
     def _fetch_in_background(self, path: str) -> None:

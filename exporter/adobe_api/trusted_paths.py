@@ -52,7 +52,7 @@ class TrustedPaths:
         return used_at is None or abs(self._clock() - used_at) >= _WRITE_EVERY
 
     def use(self, path: str) -> None:
-        """Trust a path, because it has verified a delivery. Written in the background, at most once a day."""
+        """Trust a path, because it has verified a delivery. Stored in the background, at most once a day."""
         if self.is_due(path):
             self._used_at[path] = self._clock()
             self._unsaved.add(path)
@@ -66,10 +66,10 @@ class TrustedPaths:
             self._unsaved.add(path)
             self._save_soon()
 
-    async def close(self) -> None:
-        """Wait until the changes are stored."""
+    async def stored(self, seconds: float | None = None) -> None:
+        """Wait until the changes are stored or can't be stored, at most so many seconds."""
         if self._saving is not None:
-            await self._saving
+            await asyncio.wait({self._saving}, timeout=seconds)
 
     def _save_soon(self) -> None:
         if self._unsaved and self._saving is None:

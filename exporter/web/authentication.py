@@ -76,7 +76,7 @@ class Authentication(Protocol):
         """Check that a delivery is meant for this exporter. Raises ClientIdError or ClientIdMissingError."""
         ...
 
-    def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
         """Trust the keys of a delivery of which body and recipient were verified."""
         ...
 
@@ -98,7 +98,7 @@ class NoAuthentication:
     def verify_recipient(self, delivery: Delivery) -> None:
         """Accept any recipient."""
 
-    def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
         """Need no key."""
 
 
@@ -182,14 +182,14 @@ class AdobeAuthentication:
                 "--webhook.allow-missing-client-id"
             )
 
-    def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
         """Trust the key that verified a delivery. Fetch the other one, or trust it too where it verifies the body.
 
         So both keys of Adobe's are at hand before one of them is replaced.
         """
         if proof is None:
             return
-        self._keys.trust(proof.key_path)
+        await self._keys.trust(proof.key_path)
         for other in claim:
             if other.key_path == proof.key_path:
                 continue
@@ -197,4 +197,4 @@ class AdobeAuthentication:
             if key is None:
                 self._keys.prepare(other.key_path)
             elif self._keys.needs_trust(other.key_path) and verify(body, other, key):
-                self._keys.trust(other.key_path)
+                await self._keys.trust(other.key_path)

@@ -131,7 +131,7 @@ class Webhook:
             reservation.keep()
             delivery = await self._parse(headers, body, receive)
             authentication.verify_recipient(delivery)
-            authentication.trust(claim, body, proof)
+            await authentication.trust(claim, body, proof)
             reservation.prove_connection()
             results = await self._record_and_count(delivery)
             _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=len(body))

@@ -52,7 +52,7 @@ class Adobe:
     async def trusted(self, path: str = PATH) -> RSAPublicKey:
         """The key, marked as trusted."""
         key = await self.keys.get(path)
-        self.keys.trust(path)
+        await self.keys.trust(path)
         await settled()
         return key
 
@@ -205,7 +205,7 @@ def test_attacks() -> None:
             with pytest.raises(KeyPathError):
                 await adobe.keys.get(attack)
             assert adobe.keys.cached(attack) is None
-            adobe.keys.trust(attack)
+            await adobe.keys.trust(attack)
 
         assert play(story) == []
 
@@ -331,7 +331,7 @@ def test_close_ends_a_refresh() -> None:
         await adobe.trusted()
         adobe.now += REFRESH_AFTER
         adobe.gate.clear()
-        adobe.keys.trust(PATH)
+        await adobe.keys.trust(PATH)
         await settled()
 
     assert len(play(story)) == 2
@@ -678,7 +678,7 @@ def test_a_path_is_stored_once_a_day() -> None:
         for hours in (0, 1, 23, 24, 25, 47, 48, 24):
             adobe.now = 1000 + hours * HOUR
             await adobe.trusted()
-            await adobe.trusted_paths.close()
+            await adobe.trusted_paths.stored()
         assert [used for used, _ in adobe.saved] == [
             [(PATH, int((1000 + hours * HOUR) * 1000))] for hours in (0, 24, 48, 24)
         ]
@@ -695,11 +695,11 @@ def test_a_ledger_that_is_away() -> None:
 
         save, adobe.trusted_paths._save = adobe.trusted_paths._save, fail
         await adobe.trusted()
-        await adobe.trusted_paths.close()
+        await adobe.trusted_paths.stored()
         assert PATH in adobe.trusted_paths
         adobe.trusted_paths._save = save
         await adobe.trusted()
-        await adobe.trusted_paths.close()
+        await adobe.trusted_paths.stored()
         assert adobe.saved == [([(PATH, 1_000_000)], [])]
 
     play(story)
@@ -716,7 +716,7 @@ def test_a_key_that_is_gone_is_not_trusted() -> None:
             adobe.now += REMEMBER_FAILURE
         adobe.answer = status(404)
         await adobe.fails()
-        await adobe.trusted_paths.close()
+        await adobe.trusted_paths.stored()
         assert (PATH in adobe.trusted_paths, adobe.saved) == (False, [([], [PATH])])
         await adobe.fails()
 
@@ -769,7 +769,7 @@ def test_few_paths_are_remembered() -> None:
         for number in range(70):
             adobe.now += 10
             await adobe.trusted(path(number))
-        await adobe.trusted_paths.close()
+        await adobe.trusted_paths.stored()
         assert [number for number in range(70) if path(number) in adobe.trusted_paths] == list(range(6, 70))
         assert {dropped for _, all_ in adobe.saved for dropped in all_} == {path(number) for number in range(6)}
 

@@ -63,7 +63,7 @@ class FakeKeys(Keys):
         """Whether the path is not trusted yet."""
         return path not in self.trusted
 
-    def trust(self, path: str) -> None:
+    async def trust(self, path: str) -> None:
         """Add a path to the trusted ones."""
         self.trusted.append(path)
 
@@ -89,7 +89,11 @@ def headers(*pairs: tuple[str, str]) -> dict[bytes, bytes]:
 def verify_request(authentication: AdobeAuthentication, names: dict[bytes, bytes], body: bytes) -> None:
     """Verify a delivery's headers and body, and trust its keys."""
     claim = authentication.verify_headers({"method": "POST"}, names)
-    authentication.trust(claim, body, asyncio.run(authentication.verify_body(claim, body)))
+
+    async def verify() -> None:
+        await authentication.trust(claim, body, await authentication.verify_body(claim, body))
+
+    asyncio.run(verify())
 
 
 RIGHT: Final = (GOOD, GOOD)

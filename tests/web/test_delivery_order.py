@@ -85,7 +85,7 @@ class Steps:
         """The fifth step, after the body was parsed."""
         self._take("verify_recipient")
 
-    def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:  # noqa: ARG002 - the protocol's signature
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:  # noqa: ARG002 - the protocol's signature
         """The sixth step."""
         self._take("trust")
 
