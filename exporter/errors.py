@@ -68,6 +68,24 @@ class ClientIdMissingError(ExporterError):
     reason = "client_id_missing"
 
 
+class ForeignHostError(ExporterError):
+    """A request to a listener for this machine alone names another host."""
+
+    reason = "foreign_host"
+
+
+class ForeignOriginError(ExporterError):
+    """A page of another origin caused a request to a listener for this machine alone."""
+
+    reason = "foreign_origin"
+
+
+class CrossSiteError(ExporterError):
+    """A browser says that a page of another site caused a request to a listener for this machine alone."""
+
+    reason = "cross_site"
+
+
 class KeyUnavailableError(ExporterError):
     """A public key of Adobe's can't be fetched now."""
 

@@ -118,6 +118,9 @@ def _server(listener: Listener, pool: ConnectionPool) -> Server:
             access_log=False,
             log_config=None,
             server_header=False,
+            # A peer is who it is, not who its X-Forwarded-For says it is: body_budget.py and validation.py tell peers
+            # apart.
+            proxy_headers=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE,
             ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,

@@ -10,17 +10,19 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import httpx
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from exporter import __version__
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
 from exporter.adobe_api.keys import Keys
+from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.commands.base import milliseconds
 from exporter.commands.serve_settings import ServeSettings
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
 from exporter.intake import Intake
-from exporter.ledger import Ledger
+from exporter.ledger import KeyPath, Ledger
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
@@ -40,6 +42,7 @@ from exporter.web.basic_auth import BasicAuth
 from exporter.web.config import WebConfig
 from exporter.web.headers import ExtraHeaders
 from exporter.web.health import Ready
+from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
 from exporter.web.scrape import Scrape
 from exporter.web.validation import Validations
 from exporter.web.webhook import Webhook
@@ -58,6 +61,7 @@ class App:
     telemetry: Telemetry
     follower: Follower
     keys: Keys
+    endpoint: Webhook
     validations: Validations
     retention: Retention
 
@@ -77,7 +81,8 @@ class App:
             await self.validations.close()
 
     def close(self) -> None:
-        """End the follower's thread. Blocking. The ledger stays open."""
+        """End the threads. Blocking. The ledger stays open."""
+        self.endpoint.close()
         self.follower.close()
 
 
@@ -102,19 +107,25 @@ def build_app(
     follower = Follower(ledger, Fold(limits), fact_cache.read)
     intake = Intake(ledger, ledger.now, cache_fact=fact_cache.put)
     # Each purpose has an HTTP client of its own, so that requests which strangers cause can't delay the others.
-    keys = Keys(_client(transport), settings.adobe_keys_url, time.monotonic)
+    trusted = TrustedPaths(
+        ledger.key_paths(),
+        lambda used, dropped: ledger.save_key_paths([KeyPath(*each) for each in used], dropped),
+        ledger.now,
+    )
+    keys = Keys(_client(transport), settings.adobe_keys_url, time.monotonic, trusted)
     validations = Validations(
         ledger.now, time.monotonic, _client(transport) if settings.webhook_auto_validate else None
     )
+    webhook = Webhook(
+        Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
+        ledger.now,
+        telemetry,
+        authentication=_authentication(settings, keys),
+        validations=validations,
+        max_body=settings.webhook_max_body,
+    )
     webhook_routes = routes.webhook_routes(
-        Webhook(
-            Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
-            ledger.now,
-            telemetry,
-            authentication=_authentication(settings, keys),
-            validations=validations,
-            max_body=settings.webhook_max_body,
-        ),
+        _check_webhook(webhook, settings, telemetry),
         settings.webhook_path,
         takes_token=settings.authentication == "token",
     )
@@ -123,6 +134,7 @@ def build_app(
         Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps),
         settings.web_telemetry_path,
         Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
+        _inner_check(settings, web, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
     main = routes.build([*([] if is_separate else webhook_routes), *health_routes, *inner_routes])
@@ -132,6 +144,7 @@ def build_app(
         telemetry=telemetry,
         follower=follower,
         keys=keys,
+        endpoint=webhook,
         validations=validations,
         retention=Retention(
             ledger,
@@ -161,6 +174,7 @@ def _telemetry(limits: Limits) -> Telemetry:
         sources=(Source.WEBHOOK, Source.JOURNAL),
         results=(Result.RECORDED, Result.DUPLICATE, Result.UNSUPPORTED, Result.UNREADABLE),
         authentication_failures=FAILURES,
+        refusals=REFUSALS,
         anomaly_fields=ANOMALY_FIELDS,
     )
     telemetry.flows_limit.set(limits.max_flows)
@@ -183,6 +197,29 @@ def _authentication(settings: ServeSettings, keys: Keys) -> Authentication:
             return TokenAuthentication(settings.token or "")
         case "none":
             return NoAuthentication()
+
+
+def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemetry) -> ASGIApp:
+    """Keep web pages away from a webhook without authentication, which then has a loopback address."""
+    if settings.authentication != "none" or settings.webhook_allow_unauthenticated:
+        return webhook
+    advice = (
+        "for deliveries that come another way set --webhook.client-id or --webhook.token, or, behind a proxy that "
+        "authenticates, --webhook.allow-unauthenticated"
+    )
+    return OriginCheck(webhook, _origin_rule(telemetry, advice))
+
+
+def _inner_check(settings: ServeSettings, web: WebConfig, telemetry: Telemetry) -> list[Middleware]:
+    """Keep web pages away from metrics and pages on a loopback address without passwords."""
+    if web.users or not settings.web_listen_address.is_loopback:
+        return []
+    advice = "set users in --web.config.file, or ask for it by the name localhost"
+    return [Middleware(OriginCheck, _origin_rule(telemetry, advice))]
+
+
+def _origin_rule(telemetry: Telemetry, advice: str) -> OriginRule:
+    return OriginRule(lambda reason: telemetry.requests_refused.labels(reason).inc(), time.monotonic, advice)
 
 
 def _protect(app: ASGIApp, web: WebConfig, webhook_path: str) -> ASGIApp:

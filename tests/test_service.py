@@ -43,7 +43,7 @@ def built(
 
 async def ask(app: ASGIApp, method: str, path: str, content: bytes = b"", **headers: str) -> httpx.Response:
     """The answer to one request."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://exporter") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         return await client.request(method, path, content=content, headers=headers)
 
 

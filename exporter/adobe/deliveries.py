@@ -31,6 +31,10 @@ _EVENT_ID_HEADER: Final = b"x-adobe-event-id"
 _EVENT_CODE_HEADER: Final = b"x-adobe-event-code"
 _MAX_NESTED_LISTS: Final = 4
 """Lists within lists in which events are looked for."""
+_ALWAYS_QUICK: Final = 16 * 1024
+"""Bytes up to which a body is read within some milliseconds, also one that the fast decoder refuses."""
+_NEVER_QUICK: Final = 256 * 1024
+"""Bytes from which a body takes longer, whatever is in it."""
 _MAX_VALIDATION: Final = 4096
 """Bytes of a validation request."""
 
@@ -51,6 +55,11 @@ def challenge(query_string: bytes) -> str:
     if len(value.encode(errors="replace")) > MAX_CHALLENGE:
         raise BadChallengeError(f"a challenge has at most {MAX_CHALLENGE} bytes")
     return value
+
+
+def is_quick(body: bytes) -> bool:
+    """Whether `open_delivery` takes a few milliseconds for this body. A large or damaged one can take seconds."""
+    return len(body) <= _ALWAYS_QUICK or (len(body) < _NEVER_QUICK and lenient_json.is_strict(body))
 
 
 def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
@@ -87,6 +96,8 @@ def _read(body: bytes, received_at: int, request: Metadata, limit: int | None) -
         elements = _elements_of_page(body, node)
         if elements is None:
             elements = [body]
+            # What can't be decoded is not decoded a second time. An event of it is the same as of null.
+            decoded = decoded or Decoded(None)
         else:
             decoded = None
             # A page can name the recipient of all its entries. Its other metadata does not apply to them.

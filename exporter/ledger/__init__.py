@@ -111,6 +111,14 @@ class Checkpoint(NamedTuple):
     """By the ledger's clock: milliseconds since 1970."""
 
 
+class KeyPath(NamedTuple):
+    """The path of a public key that has verified a delivery."""
+
+    path: str
+    last_used_at: int
+    """By the ledger's clock: milliseconds since 1970. It may lag behind by a day."""
+
+
 class Ledger(Protocol):
     """Stores facts. Methods that are marked as blocking wait for a disk: call them on a thread of their own."""
 
@@ -177,6 +185,18 @@ class Ledger(Protocol):
 
     def pruned(self) -> int:
         """The position of the last entry that was pruned, or 0. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def key_paths(self) -> list[KeyPath]:
+        """The stored paths of keys, the one that was used last first. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def save_key_paths(self, used: Collection[KeyPath], dropped: Collection[str] = ()) -> None:
+        """Store paths of keys with their times, and delete others.
+
+        Of all that are stored, those that were used last are kept, 64 at most. When it returns, the change is on disk.
+        Blocking. Raises LedgerUnavailableError.
+        """
         ...
 
     def now(self) -> int:

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError
-from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, damaged_entry, sqlite_checkpoint
+from exporter.ledger import (
+    Checkpoint,
+    Cursor,
+    Draft,
+    Entry,
+    KeyPath,
+    Receipt,
+    damaged_entry,
+    sqlite_checkpoint,
+    sqlite_key_paths,
+)
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
 from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, is_damage, open_file
 from exporter.ledger.sqlite_insert import insert, insert_new
@@ -179,6 +189,14 @@ class SqliteLedger:
     def pruned(self) -> int:
         """The position of the last entry that was pruned, or 0."""
         return int(self.cursor(sqlite_checkpoint.PRUNED) or 0)
+
+    def key_paths(self) -> list[KeyPath]:
+        """The stored paths of keys, the one that was used last first."""
+        return [KeyPath(*row) for row in self._query(sqlite_key_paths.LIST, ())]
+
+    def save_key_paths(self, used: Collection[KeyPath], dropped: Collection[str] = ()) -> None:
+        """Store paths of keys with their times, and delete others."""
+        self._run_between_commits(lambda writer: sqlite_key_paths.save(writer, used, dropped))
 
     def now(self) -> int:
         """This host's clock: milliseconds since 1970."""

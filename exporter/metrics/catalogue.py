@@ -266,6 +266,12 @@ AUTHENTICATION_FAILURES = _own(
     "Webhook requests that failed authentication, by reason.",
     "reason",
 )
+REQUESTS_REFUSED = _own(
+    "aep_exporter_requests_refused_total",
+    MetricType.COUNTER,
+    "Requests that were refused because a web page may have caused them, by reason.",
+    "reason",
+)
 ANOMALIES = _own(
     "aep_exporter_payload_anomalies_total",
     MetricType.COUNTER,
@@ -335,6 +341,7 @@ EXPORTER_METRICS: Final = (
     WEBHOOK_REQUESTS,
     WEBHOOK_DURATION,
     AUTHENTICATION_FAILURES,
+    REQUESTS_REFUSED,
     ANOMALIES,
     LEDGER_UP,
     LEDGER_APPEND_DURATION,

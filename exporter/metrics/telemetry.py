@@ -40,6 +40,7 @@ class Telemetry:
         sources: Iterable[str],
         results: Iterable[Result],
         authentication_failures: Iterable[str],
+        refusals: Iterable[str] = (),
         anomaly_fields: Iterable[str],
     ) -> None:
         """The arguments after `version` are the closed lists of label values, from the modules that count with them."""
@@ -52,6 +53,7 @@ class Telemetry:
         self.webhook_requests = self._counter(catalogue.WEBHOOK_REQUESTS)
         self.webhook_duration = self._histogram(catalogue.WEBHOOK_DURATION)
         self.authentication_failures = self._counter(catalogue.AUTHENTICATION_FAILURES)
+        self.requests_refused = self._counter(catalogue.REQUESTS_REFUSED)
         self.anomalies = self._counter(catalogue.ANOMALIES)
         self.ledger_up = self._gauge(catalogue.LEDGER_UP)
         # The ledger was opened a moment ago.
@@ -78,6 +80,8 @@ class Telemetry:
                 self.received.labels(source, result.value)
         for reason in authentication_failures:
             self.authentication_failures.labels(reason)
+        for reason in refusals:
+            self.requests_refused.labels(reason)
         for field in anomaly_fields:
             self.anomalies.labels(field)
         for code in WEBHOOK_CODES:

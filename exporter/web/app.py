@@ -1,19 +1,20 @@
 """The routes of a listener, and the application made of them."""
 
+from collections.abc import Sequence
+
 from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.pages.landing import Landing
 from exporter.web import health
 from exporter.web.headers import SECURITY_HEADERS, ExtraHeaders
 from exporter.web.scrape import Scrape
-from exporter.web.webhook import Webhook
 
 
-def webhook_routes(webhook: Webhook, path: str, *, takes_token: bool) -> list[Route]:
+def webhook_routes(webhook: ASGIApp, path: str, *, takes_token: bool) -> list[Route]:
     """Return the webhook's routes. With a token its path has one more segment, without one at most a slash."""
     return [Route(path, webhook), Route(path + ("/{token:path}" if takes_token else "/"), webhook)]
 
@@ -23,9 +24,14 @@ def health_routes(ready: health.Ready) -> list[Route]:
     return [Route("/-/healthy", health.healthy), Route("/-/ready", ready.endpoint)]
 
 
-def inner_routes(scrape: Scrape, telemetry_path: str, landing: Landing) -> list[Route]:
-    """Return the routes that are meant for the operator's own network: metrics and pages."""
-    return [Route(telemetry_path, scrape), Route("/", landing.endpoint)]
+def inner_routes(
+    scrape: Scrape, telemetry_path: str, landing: Landing, check: Sequence[Middleware] = ()
+) -> list[Route]:
+    """Return the routes that are meant for the operator's own network: metrics and pages. `check` goes before each."""
+    return [
+        Route(telemetry_path, scrape, middleware=check),
+        Route("/", landing.endpoint, middleware=check),
+    ]
 
 
 def build(routes: list[Route]) -> Router:

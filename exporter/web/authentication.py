@@ -44,6 +44,9 @@ Headers = Mapping[bytes, bytes]
 Claim = Sequence[Signature]
 """The signatures in a request's headers, not yet verified. Empty where no signature is needed."""
 
+Proof = Signature | None
+"""The signature that was made of a body. None where no signature is needed."""
+
 
 class Authentication(Protocol):
     """The checks of one method of authentication. A webhook calls them in the order in which they stand here."""
@@ -62,12 +65,19 @@ class Authentication(Protocol):
         """
         ...
 
-    async def verify_body(self, claim: Claim, body: bytes) -> None:
-        """Check a body against its claim. Raises SignatureWrongError or KeyUnavailableError."""
+    async def verify_body(self, claim: Claim, body: bytes) -> Proof:
+        """Check a body against its claim. Returns what proves it.
+
+        Raises SignatureWrongError or KeyUnavailableError.
+        """
         ...
 
     def verify_recipient(self, delivery: Delivery) -> None:
         """Check that a delivery is meant for this exporter. Raises ClientIdError or ClientIdMissingError."""
+        ...
+
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
+        """Trust the keys of a delivery of which body and recipient were verified."""
         ...
 
 
@@ -81,11 +91,15 @@ class NoAuthentication:
     async def require_key(self, claim: Claim) -> None:
         """Need no key."""
 
-    async def verify_body(self, claim: Claim, body: bytes) -> None:
+    async def verify_body(self, claim: Claim, body: bytes) -> Proof:  # noqa: ARG002 - the protocol's signature
         """Accept any body."""
+        return None
 
     def verify_recipient(self, delivery: Delivery) -> None:
         """Accept any recipient."""
+
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
+        """Need no key."""
 
 
 class TokenAuthentication(NoAuthentication):
@@ -117,9 +131,9 @@ class AdobeAuthentication:
         return signatures(headers) if scope["method"] == "POST" else ()
 
     async def require_key(self, claim: Claim) -> None:
-        """Fetch one of the keys, unless one is cached. A stranger who makes keys up gets no memory for a body."""
+        """Fetch one of the keys, unless one is cached. A stranger who makes paths up gets no memory for a body."""
         unavailable: KeyUnavailableError | None = None
-        for signature in self._cached_first(claim):
+        for signature in self._best_first(claim):
             try:
                 await self._keys.get(signature.key_path)
             except KeyUnavailableError as error:
@@ -129,27 +143,28 @@ class AdobeAuthentication:
         if unavailable is not None:
             raise unavailable
 
-    async def verify_body(self, claim: Claim, body: bytes) -> None:
-        """Check that one of the signatures was made of these bytes. Cached keys are tried before others are fetched.
+    async def verify_body(self, claim: Claim, body: bytes) -> Proof:
+        """Check that one of the signatures was made of these bytes, and return it.
+
+        Cached keys are tried before others are fetched, and trusted ones are fetched before unknown ones.
 
         Raises SignatureWrongError only where every key was available.
         """
         unavailable: KeyUnavailableError | None = None
-        for signature in self._cached_first(claim):
+        for signature in self._best_first(claim):
             try:
                 key = await self._keys.get(signature.key_path)
             except KeyUnavailableError as error:
                 unavailable = error
                 continue
             if verify(body, signature, key):
-                self._keys.trust(signature.key_path)
-                return
+                return signature
         raise unavailable or SignatureWrongError("no signature is of these bytes")
 
-    def _cached_first(self, claim: Claim) -> Claim:
-        if len(claim) == 1 or self._keys.cached(claim[0].key_path) is not None:
+    def _best_first(self, claim: Claim) -> Claim:
+        if len(claim) == 1:
             return claim
-        return sorted(claim, key=lambda signature: self._keys.cached(signature.key_path) is None)
+        return sorted(claim, key=lambda signature: self._keys.rank(signature.key_path))
 
     def verify_recipient(self, delivery: Delivery) -> None:
         """Check that every event that names a client id names one of ours.
@@ -166,3 +181,20 @@ class AdobeAuthentication:
                 "the delivery names no client id; if your registration sends none, allow it with "
                 "--webhook.allow-missing-client-id"
             )
+
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:
+        """Trust the key that verified a delivery. Fetch the other one, or trust it too where it verifies the body.
+
+        So both keys of Adobe's are at hand before one of them is replaced.
+        """
+        if proof is None:
+            return
+        await self._keys.trust(proof.key_path)
+        for other in claim:
+            if other.key_path == proof.key_path:
+                continue
+            key = self._keys.cached(other.key_path)
+            if key is None:
+                self._keys.prepare(other.key_path)
+            elif self._keys.needs_trust(other.key_path) and verify(body, other, key):
+                await self._keys.trust(other.key_path)

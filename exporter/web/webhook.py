@@ -8,7 +8,6 @@ listed in docs/architecture.md, "Answers to Adobe".
 one contains no rule about signatures, payloads or the ledger.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Final
@@ -16,21 +15,28 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from exporter.adobe.deliveries import challenge, open_delivery
-from exporter.errors import BodyTooLargeError, DefectError, ExporterError, KeyPathError, SignatureMissingError
+from exporter.adobe.deliveries import challenge, is_quick, open_delivery, validation
+from exporter.errors import (
+    BodyTooLargeError,
+    DefectError,
+    ExporterError,
+    KeyPathError,
+    KeyUnavailableError,
+    SignatureMissingError,
+    SignatureWrongError,
+)
 from exporter.intake import Record, anomalies
 from exporter.logs import LogThrottle
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Delivery, Result
-from exporter.web.authentication import FAILURES, Authentication, Headers
+from exporter.web.authentication import FAILURES, Authentication, Claim, Headers, Proof
 from exporter.web.body_budget import BodyBudget, ClientGoneError, Reservation, read_body
 from exporter.web.responses import answer, method_not_allowed, refuse
+from exporter.web.slow_reading import SlowReading
 from exporter.web.validation import Validations
 
 _MAX_UNSIGNED: Final = 4096
 """Bytes that are read of a body without a valid claim to a signature."""
-_PARSE_ON_THREAD_FROM: Final = 256 * 1024
-"""Bytes. A larger body is parsed on another thread, so that it does not delay other requests."""
 
 _CONFIRMED: Final = b"ok\n"
 """The answer to Adobe's request to confirm the webhook."""
@@ -61,7 +67,8 @@ class Webhook:
         self._max_body = max_body
         self._authentication = authentication
         self._validations = validations
-        self._body_budget = BodyBudget()
+        self._body_budget = BodyBudget(perf_counter, max_body=max_body)
+        self._slow_reading = SlowReading()
         self._refusals = LogThrottle(perf_counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +87,10 @@ class Webhook:
             status = await refuse(send, DefectError("this delivery could not be recorded"))
         self._telemetry.webhook_requests.labels(str(status or "closed")).inc()
         self._telemetry.webhook_duration.observe(perf_counter() - started)
+
+    def close(self) -> None:
+        """End the thread for slow reading."""
+        self._slow_reading.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
         match scope["method"]:
@@ -103,24 +114,46 @@ class Webhook:
         Each step raises the error of exporter.errors with which the request is refused.
         """
         authentication = self._authentication
-        with self._body_budget.reserve() as reservation:
+        async with self._body_budget.reserve(scope.get("client")) as reservation:
             try:
                 claim = authentication.verify_headers(scope, headers)
             except (SignatureMissingError, KeyPathError) as error:
-                return await self._handle_unsigned_handshake(headers, receive, reservation, error)
+                return await self._handle_unsigned_handshake(scope, headers, receive, reservation, error)
+            if not claim:
+                reservation.accept_sender()
             await authentication.require_key(claim)
             body = await read_body(headers, receive, reservation, self._max_body)
-            if self._validations.try_handle(body):
+            if (request := validation(body)) is not None:
+                is_signed = await self._is_signed(claim, body)
+                self._validations.handle(request.url, scope.get("client"), is_signed=is_signed)
                 return _CONFIRMED
-            await authentication.verify_body(claim, body)
-            delivery = await self._parse(headers, body)
+            proof = await self._verify_body(claim, body, reservation)
+            reservation.keep()
+            delivery = await self._parse(headers, body, receive)
             authentication.verify_recipient(delivery)
+            await authentication.trust(claim, body, proof)
+            reservation.prove_connection()
             results = await self._record_and_count(delivery)
             _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=len(body))
             return "".join(f"{result} {count}\n" for result, count in sorted(results.items())).encode()
 
+    async def _verify_body(self, claim: Claim, body: bytes, reservation: Reservation) -> Proof:
+        try:
+            return await self._authentication.verify_body(claim, body)
+        except SignatureWrongError:
+            reservation.disprove_connection()
+            raise
+
+    async def _is_signed(self, claim: Claim, body: bytes) -> bool:
+        """Whether a request for validation, which needs no signature, has one."""
+        try:
+            return await self._authentication.verify_body(claim, body) is not None
+        except (SignatureWrongError, KeyUnavailableError):
+            return False
+
     async def _handle_unsigned_handshake(
         self,
+        scope: Scope,
         headers: Headers,
         receive: Receive,
         reservation: Reservation,
@@ -134,15 +167,17 @@ class Webhook:
             body = await read_body(headers, receive, reservation, _MAX_UNSIGNED)
         except BodyTooLargeError:
             raise error from None
-        if not self._validations.try_handle(body):
+        request = validation(body)
+        if request is None:
             raise error
+        self._validations.handle(request.url, scope.get("client"), is_signed=False)
         return _CONFIRMED
 
-    async def _parse(self, headers: Headers, body: bytes) -> Delivery:
+    async def _parse(self, headers: Headers, body: bytes, receive: Receive) -> Delivery:
         now = self._clock()
-        if len(body) < _PARSE_ON_THREAD_FROM:
+        if is_quick(body):
             return open_delivery(headers, body, now)
-        return await asyncio.to_thread(open_delivery, headers, body, now)
+        return await self._slow_reading.run(receive, lambda: open_delivery(headers, body, now))
 
     async def _record_and_count(self, delivery: Delivery) -> Mapping[Result, int]:
         """Make a delivery durable. Return its number of events by result. Raises what `record` raises."""

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adobe.deliveries import MAX_EVENTS, Validation, challenge, open_delivery, read_document, validation
+from exporter.adobe.deliveries import (
+    MAX_EVENTS,
+    Validation,
+    challenge,
+    is_quick,
+    open_delivery,
+    read_document,
+    validation,
+)
 from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.model import Delivery, Fact, FlowAlert, FlowKind, FlowRun, Source, Unreadable, Unsupported
 from tests.adobe import DEEP, NOW, a_run, assert_keepable, encoded, facts, failing, opened, read_again, run_ids, trees
@@ -76,6 +84,23 @@ NO_VALIDATIONS = (
     b'{"validationUrl": null}',
     b'{"validationurl": "https://csm.adobe.io/"}',
 )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", True),
+        (b"[" * 16_000, True),
+        (b"[" * 17_000, False),
+        (b'"' + b"a" * 200_000 + b'"', True),
+        (b'"' + b"a" * 200_000 + b'\xff"', False),
+        (b'"' + b"a" * 262_144 + b'"', False),
+    ],
+    ids=["empty", "small", "damaged", "strict", "not UTF-8", "large"],
+)
+def test_quick_bodies(body: bytes, expected: bool) -> None:
+    """A small body and one of medium size that the fast decoder accepts are quick to read, and no other."""
+    assert is_quick(body) is expected
 
 
 def test_no_validation() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.adobe import lenient_json
 from exporter.adobe.lenient_json import MAX_DEPTH, Decoded, decode, elements, elements_at
 from tests.adobe import DEEP, encoded
 
@@ -223,3 +224,14 @@ def test_costs_no_more_than_its_length(text: bytes) -> None:
     elements(text)
     elements_at(text, ("a",))
     assert process_time() - started < 0.3
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x00", b"\x01\x1f", b"\xed\xa0\xbd", b"\xf0\x9f"], ids=repr)
+def test_damage_that_is_repaired(damage: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that JSON does not allow in a string are replaced or escaped, and the fast decoder reads the rest."""
+    raw = b'{"a": "x' + damage + b'y", "b": [1, {"c": null}]}'
+    expected = json.loads(raw.decode(errors="replace"), strict=False)
+    monkeypatch.setattr(lenient_json, "_prune", None)
+    decoded = decode(raw)
+    assert decoded is not None
+    assert decoded.value == expected

@@ -1,6 +1,7 @@
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import httpx
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from exporter.adobe.signature import MAX_PEM
 from exporter.adobe_api import keys as module
 from exporter.adobe_api.keys import MAX_AGE, MAX_KEYS, MAX_UNKNOWN, REFRESH_AFTER, REMEMBER_FAILURE, Keys
-from exporter.errors import KeyPathError, KeyUnavailableError
+from exporter.adobe_api.trusted_paths import TrustedPaths
+from exporter.errors import KeyPathError, KeyUnavailableError, LedgerUnavailableError
 from tests.adobe import failing
 from tests.adobe.test_signature import ATTACKS, HOST, PATH, of_size, pem, private_key
 
@@ -28,14 +30,19 @@ def path(number: int) -> str:
 class Adobe:
     """A key host, a clock and the keys under test. It records the requests and gives the answer that was set."""
 
-    def __init__(self, host: str = HOST) -> None:
+    def __init__(self, host: str = HOST, trusted: Iterable[tuple[str, int]] = ()) -> None:
         self.now = 1000.0
         self.requests: list[str] = []
         self.answer: Callable[[httpx.Request], httpx.Response] = key_of("")
         self.gate = asyncio.Event()
         self.gate.set()
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
-        self.keys = Keys(self.client, host, lambda: self.now)
+        self.saved: list[tuple[Sequence[tuple[str, int]], Sequence[str]]] = []
+        self.trusted_paths = TrustedPaths(trusted, self._save, lambda: int(self.now * 1000))
+        self.keys = Keys(self.client, host, lambda: self.now, self.trusted_paths)
+
+    def _save(self, used: Sequence[tuple[str, int]], dropped: Sequence[str]) -> None:
+        self.saved.append((used, dropped))
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(str(request.url))
@@ -45,7 +52,7 @@ class Adobe:
     async def trusted(self, path: str = PATH) -> RSAPublicKey:
         """The key, marked as trusted."""
         key = await self.keys.get(path)
-        self.keys.trust(path)
+        await self.keys.trust(path)
         await settled()
         return key
 
@@ -86,13 +93,15 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def play(story: Callable[[Adobe], Awaitable[None]], host: str = HOST) -> list[str]:
+def play(
+    story: Callable[[Adobe], Awaitable[None]], host: str = HOST, trusted: Iterable[tuple[str, int]] = ()
+) -> list[str]:
     """Run a scenario and return the requests to the key host. Asserts that no exception was left unhandled."""
 
     async def main() -> list[str]:
         unnoticed: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unnoticed.append(context))
-        adobe = Adobe(host)
+        adobe = Adobe(host, trusted)
         async with adobe.client:
             await story(adobe)
             await adobe.keys.close()
@@ -123,6 +132,17 @@ FAILURES: Final = {
     "half an answer": raising(httpx.RemoteProtocolError),
     "not compressed as its header states": lambda _request: httpx.Response(
         200, stream=_Chunks(b"no gzip"), headers={"content-encoding": "gzip"}
+    ),
+    "compressed": lambda _request: httpx.Response(
+        200, content=gzip.compress(pem(private_key().public_key())), headers={"content-encoding": "gzip"}
+    ),
+    "compressed twice": lambda _request: httpx.Response(
+        200,
+        content=gzip.compress(gzip.compress(pem(private_key().public_key()))),
+        headers=[("content-encoding", "gzip"), ("content-encoding", "gzip")],
+    ),
+    "in another encoding": lambda _request: httpx.Response(
+        200, stream=_Chunks(pem(private_key().public_key())), headers={"content-encoding": "x-unknown"}
     ),
     "empty": holding(b""),
     "a page": holding(b"<!doctype html>"),
@@ -185,7 +205,7 @@ def test_attacks() -> None:
             with pytest.raises(KeyPathError):
                 await adobe.keys.get(attack)
             assert adobe.keys.cached(attack) is None
-            adobe.keys.trust(attack)
+            await adobe.keys.trust(attack)
 
         assert play(story) == []
 
@@ -311,7 +331,7 @@ def test_close_ends_a_refresh() -> None:
         await adobe.trusted()
         adobe.now += REFRESH_AFTER
         adobe.gate.clear()
-        adobe.keys.trust(PATH)
+        await adobe.keys.trust(PATH)
         await settled()
 
     assert len(play(story)) == 2
@@ -590,5 +610,167 @@ def test_trusted_keys_are_few_too() -> None:
             await adobe.trusted(path(number))
         held = [number for number in range(MAX_KEYS + 5) if adobe.keys.cached(path(number)) is not None]
         assert held == list(range(5, MAX_KEYS + 5))
+
+    play(story)
+
+
+def test_a_compressed_answer_is_not_inflated() -> None:
+    """An answer that claims to be compressed is refused before any of its body is read."""
+
+    class Unread(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b""
+            raise AssertionError("the body was read")
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = lambda _request: httpx.Response(200, stream=Unread(), headers={"content-encoding": "br"})
+        await adobe.fails()
+
+    play(story)
+
+
+def test_a_trusted_path_is_fetched_after_a_start() -> None:
+    """A path that an earlier process trusted is fetched although strangers have used the limit up."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = status(404)
+        for number in range(30):
+            await adobe.fails(path(number))
+        adobe.answer = key_of("")
+        assert adobe.keys.rank(PATH) == 1
+        await adobe.keys.get(PATH)
+        assert adobe.keys.rank(PATH) == 0
+
+    assert len(play(story, trusted=[(PATH, 1_000_000)])) == 11
+
+
+@pytest.mark.parametrize(
+    ("used_at", "rank"),
+    [(-29 * DAY, 1), (-31 * DAY, 2), (46 * DAY, 1)],
+    ids=["29 days ago", "31 days ago", "by a clock that was ahead"],
+)
+def test_a_path_that_was_not_used_for_long(used_at: float, rank: int) -> None:
+    """A path that was not used for 30 days is not trusted any more. A time in the future is no reason to drop one."""
+
+    async def story(adobe: Adobe) -> None:
+        assert adobe.keys.rank(PATH) == rank
+
+    play(story, trusted=[(PATH, int((1000 + used_at) * 1000))])
+
+
+def test_a_clock_that_was_wrong_drops_no_path() -> None:
+    """A path that seemed unused because the clock was ahead is trusted again when the clock is right."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.now += 46 * DAY
+        assert adobe.keys.rank(PATH) == 2
+        adobe.now -= 46 * DAY
+        assert adobe.keys.rank(PATH) == 1
+        assert adobe.saved == []
+
+    play(story, trusted=[(PATH, 1_000_000)])
+
+
+def test_a_path_is_stored_once_a_day() -> None:
+    """A path is stored when its key is trusted, and again at most once a day, also after a clock that was ahead."""
+
+    async def story(adobe: Adobe) -> None:
+        for hours in (0, 1, 23, 24, 25, 47, 48, 24):
+            adobe.now = 1000 + hours * HOUR
+            await adobe.trusted()
+            await adobe.trusted_paths.stored()
+        assert [used for used, _ in adobe.saved] == [
+            [(PATH, int((1000 + hours * HOUR) * 1000))] for hours in (0, 24, 48, 24)
+        ]
+
+    play(story)
+
+
+def test_a_ledger_that_is_away() -> None:
+    """A path that can't be stored is trusted all the same, and is stored with a later delivery."""
+
+    async def story(adobe: Adobe) -> None:
+        def fail(_used: object, _dropped: object) -> None:
+            raise LedgerUnavailableError("made up")
+
+        save, adobe.trusted_paths._save = adobe.trusted_paths._save, fail
+        await adobe.trusted()
+        await adobe.trusted_paths.stored()
+        assert PATH in adobe.trusted_paths
+        adobe.trusted_paths._save = save
+        await adobe.trusted()
+        await adobe.trusted_paths.stored()
+        assert adobe.saved == [([(PATH, 1_000_000)], [])]
+
+    play(story)
+
+
+def test_a_key_that_is_gone_is_not_trusted() -> None:
+    """A path that the key host answers with 404 is dropped, and any other failure drops none."""
+
+    async def story(adobe: Adobe) -> None:
+        for failure in ("an error", "no connection", "empty", "forbidden"):
+            adobe.answer = FAILURES[failure]
+            await adobe.fails()
+            assert PATH in adobe.trusted_paths
+            adobe.now += REMEMBER_FAILURE
+        adobe.answer = status(404)
+        await adobe.fails()
+        await adobe.trusted_paths.stored()
+        assert (PATH in adobe.trusted_paths, adobe.saved) == (False, [([], [PATH])])
+        await adobe.fails()
+
+    assert len(play(story, trusted=[(PATH, 1_000_000)])) == 5
+
+
+def test_a_cached_key_that_is_gone() -> None:
+    """A cached key that is gone from the host is used for a day, and its path is trusted when it is there again."""
+
+    async def story(adobe: Adobe) -> None:
+        old = await adobe.trusted()
+        adobe.now += REFRESH_AFTER
+        adobe.answer = status(404)
+        assert await adobe.trusted() is old
+        assert await adobe.trusted() is old
+        assert PATH not in adobe.trusted_paths
+        adobe.now += 300
+        adobe.answer = key_of("another")
+        await adobe.trusted()
+        await adobe.trusted()
+        assert PATH in adobe.trusted_paths
+
+    play(story)
+
+
+def test_the_other_key_of_a_delivery() -> None:
+    """A key that a verified delivery names is fetched although strangers have used the limit up, ten a minute."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = status(404)
+        for number in range(30):
+            await adobe.fails(path(number))
+        adobe.answer = key_of("")
+        adobe.keys.prepare(PATH)
+        adobe.keys.prepare(PATH)
+        await settled()
+        assert adobe.keys.cached(PATH) is not None
+        assert PATH not in adobe.trusted_paths
+        for number in range(100, 130):
+            adobe.keys.prepare(path(number))
+        await settled()
+
+    assert len(play(story)) == 10 + 10
+
+
+def test_few_paths_are_remembered() -> None:
+    """64 paths are trusted, those that were used last."""
+
+    async def story(adobe: Adobe) -> None:
+        for number in range(70):
+            adobe.now += 10
+            await adobe.trusted(path(number))
+        await adobe.trusted_paths.stored()
+        assert [number for number in range(70) if path(number) in adobe.trusted_paths] == list(range(6, 70))
+        assert {dropped for _, all_ in adobe.saved for dropped in all_} == {path(number) for number in range(6)}
 
     play(story)

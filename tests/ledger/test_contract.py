@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import LedgerUnavailableError
-from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Ledger, Receipt
+from exporter.ledger import Checkpoint, Cursor, Draft, Entry, KeyPath, Ledger, Receipt
 from exporter.model import EntryKind, Source
 from tests.ledger import OpenLedger, append, append_at_once, draft, entries, outcome
 
@@ -442,3 +442,21 @@ def test_a_checkpoint_discards_others(ledger: Ledger) -> None:
         ledger.save_checkpoint(position, b"state")
     ledger.save_checkpoint(8, b"state", discard={7, 99})
     assert [each.position for each in ledger.checkpoints()] == [8, 3]
+
+
+def test_key_paths(open_ledger: OpenLedger) -> None:
+    """Paths of keys are stored with the time of their last use, replaced and deleted, and another process sees them."""
+    ledger = open_ledger()
+    assert ledger.key_paths() == []
+    ledger.save_key_paths([KeyPath("/one", 1_000), KeyPath("/two", 2_000)])
+    ledger.save_key_paths([KeyPath("/one", 3_000)], ["/none"])
+    assert open_ledger().key_paths() == [KeyPath("/one", 3_000), KeyPath("/two", 2_000)]
+    ledger.save_key_paths([], ["/one"])
+    assert open_ledger().key_paths() == [KeyPath("/two", 2_000)]
+
+
+def test_few_key_paths_are_kept(ledger: Ledger) -> None:
+    """Of all paths, the 64 that were used last are kept."""
+    for number in range(100):
+        ledger.save_key_paths([KeyPath(f"/{number}", number)])
+    assert [path.last_used_at for path in ledger.key_paths()] == list(range(99, 35, -1))

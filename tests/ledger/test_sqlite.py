@@ -68,8 +68,9 @@ def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
         assert [row[1] for row in other.execute("PRAGMA table_info(entry)")] == COLUMNS
         assert [row[1] for row in other.execute("PRAGMA table_info(cursor)")] == ["name", "value"]
         assert [row[1] for row in other.execute("PRAGMA table_info(checkpoint)")] == ["position", "written_at", "state"]
+        assert [row[1] for row in other.execute("PRAGMA table_info(key_path)")] == ["path", "last_used_at"]
         assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("PRAGMA user_version").fetchone() == (3,)
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -227,7 +228,7 @@ NOT_OURS = {
     "another-program-that-was-killed": _left_behind,
     "another-programs-mark": _database("PRAGMA application_id = 7"),
     "another-programs-schema": _database("PRAGMA user_version = 1"),
-    "a-newer-schema": _database(f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 3"),
+    "a-newer-schema": _database(f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1000"),
     "a-text": _text,
     "a-database-cut-off": _database(*MAKE_A_THING, cut_to=5000),
 }

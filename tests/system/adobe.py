@@ -20,23 +20,33 @@ class Adobe:
     """Two key pairs and the answers of the key server."""
 
     def __init__(self) -> None:
-        self._keys = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in PATHS]
-        self._pems = {
-            path: key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            for path, key in zip(PATHS, self._keys, strict=True)
-        }
+        self._keys = {path: rsa.generate_private_key(public_exponent=65537, key_size=2048) for path in PATHS}
+        self._pems = {path: _pem(key) for path, key in self._keys.items()}
         self.asked: list[str] = []
         self.is_down = False
+        self.bomb = b""
+        """If it is not empty, the answer to each request: a compressed body."""
         self.url = ""
 
     def headers(self, body: bytes) -> dict[str, str]:
         """The headers of a delivery with this body, signed with both keys."""
         found = {"content-type": "application/json; charset=utf-8"}
-        for number, (path, key) in enumerate(zip(PATHS, self._keys, strict=True), start=1):
+        for number, (path, key) in enumerate(self._keys.items(), start=1):
             signature = base64.b64encode(key.sign(body, padding.PKCS1v15(), SHA256())).decode()
             found[f"x-adobe-digital-signature-{number}"] = signature
             found[f"x-adobe-public-key{number}-path"] = path
         return found
+
+    def replace(self, old: str, new: str, *, is_served: bool = True) -> str:
+        """Sign with a new key in the place of an old one, which is gone from the server. Returns its path."""
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._keys = {
+            (new if path == old else path): (made if path == old else key) for path, key in self._keys.items()
+        }
+        self._pems.pop(old, None)
+        if is_served:
+            self._pems[new] = _pem(made)
+        return new
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """The status and body with which the key server answers a request."""
@@ -44,6 +54,10 @@ class Adobe:
         if self.is_down:
             return 500, b""
         return (200, self._pems[path]) if path in self._pems else (404, b"")
+
+
+def _pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 @contextmanager
@@ -54,6 +68,9 @@ def serving(adobe: Adobe) -> Iterator[Adobe]:
         def do_GET(self) -> None:
             status, body = adobe.answer(self.path)
             self.send_response(status)
+            if adobe.bomb:
+                body = adobe.bomb
+                self.send_header("content-encoding", "gzip")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -204,8 +204,10 @@ class Process:
 class Exporter(Process):
     """aep-flow-exporter on a ledger of its own."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, host: str = "127.0.0.1") -> None:
+        """`host` is the one to listen on. If it is empty, that is every address of the machine."""
         super().__init__(folder, "exporter")
+        self._host = host
         self.ledger = folder / "ledger.db"
         self._flags = flags
         self.port = free_port()
@@ -216,7 +218,7 @@ class Exporter(Process):
         self.start(
             EXPORTER,
             "serve",
-            f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--web.listen-address={self._host}:{self.port}",
             f"--ledger.url=sqlite:///{self.ledger}",
             *self._flags,
         )
@@ -329,6 +331,12 @@ class Prometheus(Process):
         scrapes = f'min(sum_over_time(up{{job="{JOB}"}}[1h])) and count(up{{job="{JOB}"}}) == {targets}'
         before = self.value(scrapes) or 0
         until(lambda: (self.value(scrapes) or 0) >= before + 2, "two more scrapes")
+
+
+def memory(pid: int) -> int:
+    """The resident memory of a process in kilobytes."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 def family_values(text: str, name: str) -> dict[str, float]:

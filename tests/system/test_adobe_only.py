@@ -14,7 +14,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from tests.system.adobe import Adobe, Connection, serving
+from tests.system.adobe import PATHS, Adobe, Connection, serving
 from tests.system.processes import (
     EXPORTER,
     PATIENCE,
@@ -22,6 +22,7 @@ from tests.system.processes import (
     Process,
     family_values,
     free_port,
+    memory,
     program,
     until,
     whole_answer,
@@ -64,14 +65,15 @@ def kept(exporter: Exporter) -> set[str]:
 
 
 def test_what_adobe_signed_is_taken(exporter: Exporter, adobe: Adobe) -> None:
-    """Signed deliveries that are addressed to us are recorded, and the key is fetched once."""
+    """Signed deliveries that are addressed to us are recorded, and each of the two keys is fetched once."""
     connection = Connection(exporter.port)
     for number in range(20):
         body = signed_delivery(number)[1]
         assert connection.post(body, adobe.headers(body)) == 200
     connection.close()
     assert len(kept(exporter)) == 20
-    assert len(adobe.asked) == 1
+    until(lambda: len(adobe.asked) == 2, "both keys")
+    assert set(adobe.asked) == set(PATHS)
 
 
 def test_what_is_not_adobes_leaves_nothing_behind(exporter: Exporter, adobe: Adobe) -> None:
@@ -206,12 +208,6 @@ def test_kill_9_under_signed_load(exporter: Exporter, adobe: Adobe) -> None:
         assert acknowledged - kept(exporter) == set()
     counted = family_values(exporter.flows(), "aep_flow_runs_total")
     assert sum(counted.values()) == len(kept(exporter))
-
-
-def memory(pid: int) -> int:
-    """The resident memory of a process in kilobytes."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 def test_a_flood_of_unsigned_posts(exporter: Exporter, adobe: Adobe) -> None:

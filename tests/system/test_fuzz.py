@@ -12,8 +12,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.adobe import Adobe, serving
-from tests.system.processes import PATIENCE, Exporter, whole_answer
-from tests.system.test_adobe_only import CLIENT_ID, memory
+from tests.system.processes import PATIENCE, Exporter, memory, whole_answer
+from tests.system.test_adobe_only import CLIENT_ID
 
 SAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "samples").glob("*.json"))]
 LANES = 8

@@ -38,7 +38,7 @@ class Application:
 
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self.router)
-            async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(ask())

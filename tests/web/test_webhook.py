@@ -257,7 +257,9 @@ def test_nothing_is_acknowledged_before_it_is_committed(
             return receipts
 
         monkeypatch.setattr(application.ledger, "append", slow)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(application.router), base_url="http://x") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(application.router), base_url="http://localhost"
+        ) as client:
             asked = asyncio.create_task(client.post("/webhook", content=BODY))
             done, _ = await asyncio.wait([asked], timeout=0.3)
             assert not done
