@@ -10,7 +10,7 @@ import functools
 import signal
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,13 +20,26 @@ from starlette.types import ASGIApp
 
 from exporter.errors import ExporterError
 from exporter.parsers import Address
-from exporter.web.protocol import BoundedProtocol, ConnectionPool
+from exporter.web.protocol import (
+    ANSWER_DEADLINE,
+    REQUEST_DEADLINE,
+    SHUTDOWN_DEADLINE,
+    BoundedProtocol,
+    ConnectionPool,
+)
 
 _GRACE: Final = 8
 """Seconds that requests in progress have to end after SIGTERM. A commit takes no longer."""
 _BACKLOG: Final = 1024
-_LAST_ACCEPTS: Final = 0.1
-"""Seconds in which connections are still accepted after a signal to end."""
+_ACCEPTS_AT_ONCE: Final = 64
+"""Connections that are accepted in one turn of the event loop."""
+_ACCEPT_PAUSE: Final = 0.5
+"""Seconds without accepting after the system had no room for another connection."""
+_MAX_HANDSHAKES: Final = 128
+"""TLS handshakes at a time, of one listener. One more takes the place of the oldest."""
+_SEND_BUFFER: Final = 256 * 1024
+"""Bytes that the kernel is asked to hold of what one connection sends. By itself it would hold some megabytes for each
+client that does not read."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("service")
 
@@ -38,20 +51,95 @@ class CannotListenError(ExporterError):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers.
+    """uvicorn's server without its signal handlers, and with accepting of its own.
 
-    At its end it still accepts connections for a moment: the kernel may have completed some that it has not seen yet.
+    uvicorn lets the event loop accept. That bounds no TLS handshakes, and closes a listening socket with the
+    connections in its backlog, whose clients may have sent their requests already.
     """
+
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is the context of a listener with TLS."""
+        super().__init__(config)
+        self._tls = tls
+        self._opening: dict[asyncio.Task[None], None] = {}
+        self._pause: asyncio.TimerHandle | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        await super().startup(sockets=[])
+        for listening in sockets or ():
+            listening.setblocking(False)
+            listening.listen(_BACKLOG)
+            self._watch(listening)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what has arrived, then stop accepting and wait for the requests in progress."""
-        await asyncio.sleep(_LAST_ACCEPTS)
-        await super().shutdown(sockets)
+        if self._pause is not None:
+            self._pause.cancel()
+        for listening in sockets or ():
+            asyncio.get_running_loop().remove_reader(listening)
+            while self._accept_one(listening):
+                pass
+            listening.close()
+        if self._opening:
+            await asyncio.wait(tuple(self._opening), timeout=SHUTDOWN_DEADLINE)
+        for task in tuple(self._opening):
+            task.cancel()
+        await super().shutdown([])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Install no handlers."""
         yield
+
+    def _watch(self, listening: socket.socket) -> None:
+        self._pause = None
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_AT_ONCE):
+            if not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """Accept a connection. Return whether there may be more."""
+        try:
+            accepted, _ = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionError:
+            return True
+        except OSError as error:
+            # No room for another connection. It waits in the backlog.
+            _log.error("a connection can't be accepted", detail=error.strerror)
+            loop = asyncio.get_running_loop()
+            if loop.remove_reader(listening):
+                self._pause = loop.call_later(_ACCEPT_PAUSE, self._watch, listening)
+            return False
+        accepted.setblocking(False)
+        if self._tls is not None and len(self._opening) >= _MAX_HANDSHAKES:
+            oldest = next(iter(self._opening))
+            del self._opening[oldest]
+            oldest.cancel()
+        task = asyncio.create_task(self._open(accepted))
+        self._opening[task] = None
+        task.add_done_callback(lambda done: self._opening.pop(done, None))
+        return True
+
+    async def _open(self, accepted: socket.socket) -> None:
+        """Make the protocol of an accepted connection, after the handshake if it is to be TLS."""
+        handshake = {"ssl_handshake_timeout": REQUEST_DEADLINE, "ssl_shutdown_timeout": ANSWER_DEADLINE}
+        # A client that leaves, or does not speak TLS, is no fault of ours.
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, accepted, ssl=self._tls, **(handshake if self._tls is not None else {})
+            )
+
+    def _protocol(self) -> asyncio.Protocol:
+        config = self.config
+        return config.http_protocol_class(  # type: ignore[call-arg] # as in uvicorn's own startup
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +164,28 @@ def listen(address: Address, flag: str) -> socket.socket:
     """
     try:
         if not address.host and socket.has_dualstack_ipv6():
-            return socket.create_server(
+            listening = socket.create_server(
                 ("::", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
             )
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
+        else:
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            listening = socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListenError(
             f"can't listen on {address} ({error.strerror}): choose another address with {flag}"
         ) from error
+    # Accepted connections inherit it.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    return listening
 
 
-async def serve_until_signal(listeners: Sequence[Listener]) -> None:
+async def serve_until_signal(listeners: Sequence[Listener], count_refused: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGTERM or SIGINT, then answer the requests in progress. A second signal ends these at once.
 
-    The signal handlers stay, so that a signal during what the caller does afterwards does not interrupt that.
+    `count_refused` is called for each connection that is closed because a listener has too many. The signal
+    handlers stay, so that a signal during what the caller does afterwards does not interrupt that.
     """
-    pools = [ConnectionPool() for _ in listeners]
+    pools = [ConnectionPool(count_refused) for _ in listeners]
     servers = [_server(listener, pool) for listener, pool in zip(listeners, pools, strict=True)]
 
     def stop(number: int) -> None:
@@ -113,7 +206,6 @@ async def serve_until_signal(listeners: Sequence[Listener]) -> None:
 
 
 def _server(listener: Listener, pool: ConnectionPool) -> Server:
-    tls = listener.tls
     return Server(
         uvicorn.Config(
             listener.app,
@@ -124,8 +216,7 @@ def _server(listener: Listener, pool: ConnectionPool) -> Server:
             access_log=False,
             log_config=None,
             server_header=False,
-            backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE,
-            ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
-        )
+        ),
+        listener.tls,
     )

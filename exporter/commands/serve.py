@@ -62,7 +62,7 @@ async def _serve(settings: ServeSettings) -> None:
                 authentication=settings.authentication,
                 version=__version__,
             )
-            await serve_until_signal(listeners)
+            await serve_until_signal(listeners, app.unserved.count_refused_connection)
     _log.info("stopped")
 
 
