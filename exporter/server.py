@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
             oldest.cancel()
         task = asyncio.create_task(self._open(accepted))
         self._opening[task] = None
-        task.add_done_callback(lambda done: self._opening.pop(done, None))
+        task.add_done_callback(functools.partial(self._finish_opening, accepted))
         return True
 
     async def _open(self, accepted: socket.socket) -> None:
@@ -134,6 +134,12 @@ class Server(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, accepted, ssl=self._tls, **(handshake if self._tls is not None else {})
             )
+
+    def _finish_opening(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._opening.pop(task, None)
+        if task.cancelled():
+            # A task that was cancelled before it began has closed nothing.
+            accepted.close()
 
     def _protocol(self) -> asyncio.Protocol:
         config = self.config

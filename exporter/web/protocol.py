@@ -12,8 +12,8 @@ nobody reads. This module adds these bounds:
   read yet are bounded together, and the oldest is given up first.
 - CONNECT is answered with 400. An offer to upgrade is declined once for each connection, which then ends after its
   answer.
-- A listener has at most MAX_CONNECTIONS. One more takes the place of the connection that has kept the listener waiting
-  longest: idle, in the middle of a request, or with an answer that it does not read.
+- A listener has at most MAX_CONNECTIONS. One more takes the place of the one that has been idle, or at its request,
+  longest. Whole deliveries keep their connections.
 
 A request that breaks a bound gets no answer: the connection is closed. Adobe waits ten seconds for the whole exchange,
 so what has not arrived by then is no delivery. A 408 would be a 4xx, which makes Adobe drop the event
@@ -26,6 +26,7 @@ This module overrides private parts of uvicorn. `tests/web/test_protocol.py` lis
 """
 
 import asyncio
+import itertools
 import socket
 import struct
 from collections.abc import Callable
@@ -110,18 +111,19 @@ class ConnectionPool:
     def __init__(self, count_refused: Callable[[], None] = lambda: None) -> None:
         """`count_refused` is called for each connection that was closed because there were too many."""
         self.count_refused = count_refused
+        self.turns = itertools.count()
         self.is_draining = False
         """Whether the program ends. Each answer then closes its connection."""
         self._connections: set[BoundedProtocol] = set()
         self._answers: dict[BoundedProtocol, bytes] = {}
 
     def add(self, connection: "BoundedProtocol") -> None:
-        """Take a new connection in. Close the one that has kept the listener waiting longest if there are too many."""
+        """Take a new connection in. Close the one that had its place longest if there are too many."""
         self._connections.add(connection)
         if len(self._connections) > MAX_CONNECTIONS:
             self.count_refused()
             expendable = (each for each in self._connections if each.is_expendable)
-            given_up = min(expendable, key=lambda each: each.waiting_since, default=connection)
+            given_up = min(expendable, key=lambda each: each.turn, default=connection)
             self._connections.discard(given_up)
             given_up.abort()
 
@@ -173,8 +175,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._request_timer = Timer(self.loop, self.abort)
         self._answer_timer = Timer(self.loop, self.abort)
         self._idle_timer = Timer(self.loop, self._close_idle)
-        self.waiting_since = self.loop.time()
-        """When the client was last expected to do something: to send, or to read."""
+        self.turn = next(pool.turns)
+        """Rises with each connection, request and answer. The loop's clock is too coarse to order them."""
         self._running: RequestResponseCycle | None = None
         """The latest request that the application got."""
         self._overhead = 0
@@ -209,11 +211,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_expendable(self) -> bool:
-        """Whether the connection may be closed for another one: it keeps the listener waiting."""
+        """Whether the connection may be closed for another one. Not while the application works on a whole POST.
+
+        Strangers can keep the application at work for seconds with scrapes, but not with deliveries.
+        """
         running = self._running
         if self.transport.is_closing() or running is None or running.response_complete or self.flow.write_paused:
             return True
-        return self._is_arriving and running is self.cycle
+        return running.scope["method"] != "POST" or (self._is_arriving and running is self.cycle)
 
     def abort(self) -> None:
         """Close the connection now, with what was not read of its answers."""
@@ -269,7 +274,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_count = 0
         self._is_arriving = True
         if self._is_idle:
-            self.waiting_since = self.loop.time()
+            self.turn = next(self._pool.turns)
         self._request_timer.start(SHUTDOWN_DEADLINE if self._is_ending else REQUEST_DEADLINE)
 
     def on_url(self, url: bytes) -> None:
@@ -417,7 +422,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start what comes next: another request, the end of the connection, or the keep-alive time."""
         following = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
-        self.waiting_since = self.loop.time()
+        self.turn = next(self._pool.turns)
         if self.transport.is_closing():
             self._answer_timer.start(SHUTDOWN_DEADLINE if self._is_ending else ANSWER_DEADLINE)
             return
@@ -451,7 +456,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """A part of the answer is not read yet."""
         super().pause_writing()
         if not self._answer_timer.is_running:
-            self.waiting_since = self.loop.time()
             self._answer_timer.start(SHUTDOWN_DEADLINE if self._is_ending else ANSWER_DEADLINE)
 
     def resume_writing(self) -> None:

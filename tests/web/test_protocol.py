@@ -31,7 +31,7 @@ ATTRIBUTES: Final = {
 }
 """Attributes of uvicorn's protocol that BoundedProtocol uses. A request's own ones exist once it began."""
 
-OF_A_CYCLE: Final = {"disconnected", "keep_alive", "message_event", "response_complete", "response_started"}
+OF_A_CYCLE: Final = {"disconnected", "keep_alive", "message_event", "response_complete", "response_started", "scope"}
 """Attributes of one request and its answer that BoundedProtocol uses."""
 
 METHODS: Final = {
