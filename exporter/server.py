@@ -7,9 +7,11 @@ checkpoint, no closed ledger. So `Server` leaves signals alone and `serve_until_
 import asyncio
 import contextlib
 import functools
+import resource
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from exporter.errors import ExporterError
+from exporter.logs import LogThrottle
 from exporter.parsers import Address
 from exporter.web.protocol import (
     ANSWER_DEADLINE,
@@ -35,6 +38,8 @@ _ACCEPTS_AT_ONCE: Final = 64
 """Connections that are accepted in one turn of the event loop."""
 _ACCEPT_PAUSE: Final = 0.5
 """Seconds without accepting after the system had no room for another connection."""
+_FILES: Final = 4096
+"""Open files that are more than enough for two listeners, handshakes, the ledger and the key host."""
 _MAX_HANDSHAKES: Final = 128
 """TLS handshakes at a time, of one listener. One more takes the place of the oldest."""
 _SEND_BUFFER: Final = 256 * 1024
@@ -63,6 +68,7 @@ class Server(uvicorn.Server):
         self._tls = tls
         self._opening: dict[asyncio.Task[None], None] = {}
         self._pause: asyncio.TimerHandle | None = None
+        self._failures = LogThrottle(time.monotonic)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -111,7 +117,9 @@ class Server(uvicorn.Server):
             return True
         except OSError as error:
             # No room for another connection. It waits in the backlog.
-            _log.error("a connection can't be accepted", detail=error.strerror)
+            more = self._failures.allow("accept")
+            if more is not None:
+                _log.error("a connection can't be accepted", detail=error.strerror, more_like_it=more)
             loop = asyncio.get_running_loop()
             if loop.remove_reader(listening):
                 self._pause = loop.call_later(_ACCEPT_PAUSE, self._watch, listening)
@@ -161,6 +169,17 @@ class Listener:
         """Where it listens. For port 0 this is the port that the system chose."""
         host, port = self.socket.getsockname()[:2]
         return Address(host, port)
+
+
+def raise_file_limit() -> None:
+    """Allow the open files that a process needs with all connections of its listeners, as far as the system lets it.
+
+    Many systems start a process with 1,024. Where they run out, the ledger can't be opened either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(address: Address, flag: str) -> socket.socket:
