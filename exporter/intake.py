@@ -86,6 +86,11 @@ class Intake:
         event = Event(fact=Forgotten(flow_id=flow_id), body=body)
         await self.record([Delivery(source=Source.OPERATOR, events=(event,))])
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last write failed."""
+        return self._last_error is not None
+
     async def check(self) -> None:
         """Raise the error that keeps deliveries from being recorded, if there is one.
 

@@ -7,10 +7,12 @@ checkpoint, no closed ledger. So `Server` leaves signals alone and `serve_until_
 import asyncio
 import contextlib
 import functools
+import resource
 import signal
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,33 +21,133 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from exporter.errors import CannotListenError
+from exporter.logs import LogThrottle
 from exporter.parsers import Address
-from exporter.web.protocol import BoundedProtocol, ConnectionPool
+from exporter.web.protocol import (
+    ANSWER_DEADLINE,
+    REQUEST_DEADLINE,
+    SHUTDOWN_DEADLINE,
+    BoundedProtocol,
+    ConnectionPool,
+)
 
 _GRACE: Final = 8
 """Seconds that requests in progress have to end after SIGTERM. A commit takes no longer."""
 _BACKLOG: Final = 1024
-_LAST_ACCEPTS: Final = 0.1
-"""Seconds in which connections are still accepted after a signal to end."""
+_ACCEPTS_AT_ONCE: Final = 64
+"""Connections that are accepted in one turn of the event loop."""
+_ACCEPT_PAUSE: Final = 0.5
+"""Seconds without accepting after the system had no room for another connection."""
+_FILES: Final = 4096
+"""Open files that are more than enough for two listeners, handshakes, the ledger and the key host."""
+_MAX_HANDSHAKES: Final = 128
+"""TLS handshakes at a time, of one listener. One more takes the place of the oldest."""
+_SEND_BUFFER: Final = 256 * 1024
+"""Bytes that the kernel is asked to hold of what one connection sends. By itself it would hold some megabytes for each
+client that does not read."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("server")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers.
+    """uvicorn's server without its signal handlers, and with accepting of its own.
 
-    At its end it still accepts connections for a moment: the kernel may have completed some that it has not seen yet.
+    uvicorn lets the event loop accept. That bounds no TLS handshakes, and closes a listening socket with the
+    connections in its backlog, whose clients may have sent their requests already.
     """
+
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is the context of a listener with TLS."""
+        super().__init__(config)
+        self._tls = tls
+        self._opening: dict[asyncio.Task[None], None] = {}
+        self._pause: asyncio.TimerHandle | None = None
+        self._failures = LogThrottle(time.monotonic)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        await super().startup(sockets=[])
+        for listening in sockets or ():
+            listening.setblocking(False)
+            listening.listen(_BACKLOG)
+            self._watch(listening)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what has arrived, then stop accepting and wait for the requests in progress."""
-        await asyncio.sleep(_LAST_ACCEPTS)
-        await super().shutdown(sockets)
+        if self._pause is not None:
+            self._pause.cancel()
+        for listening in sockets or ():
+            asyncio.get_running_loop().remove_reader(listening)
+            while self._accept_one(listening):
+                pass
+            listening.close()
+        if self._opening:
+            await asyncio.wait(tuple(self._opening), timeout=SHUTDOWN_DEADLINE)
+        for task in tuple(self._opening):
+            task.cancel()
+        await super().shutdown([])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Install no handlers."""
         yield
+
+    def _watch(self, listening: socket.socket) -> None:
+        self._pause = None
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_AT_ONCE):
+            if not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """Accept a connection. Return whether there may be more."""
+        try:
+            accepted, _ = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionError:
+            return True
+        except OSError as error:
+            # No room for another connection. It waits in the backlog.
+            more = self._failures.allow("accept")
+            if more is not None:
+                _log.error("a connection can't be accepted", detail=error.strerror, more_like_it=more)
+            loop = asyncio.get_running_loop()
+            if loop.remove_reader(listening):
+                self._pause = loop.call_later(_ACCEPT_PAUSE, self._watch, listening)
+            return False
+        accepted.setblocking(False)
+        if self._tls is not None and len(self._opening) >= _MAX_HANDSHAKES:
+            oldest = next(iter(self._opening))
+            del self._opening[oldest]
+            oldest.cancel()
+        task = asyncio.create_task(self._open(accepted))
+        self._opening[task] = None
+        task.add_done_callback(functools.partial(self._finish_opening, accepted))
+        return True
+
+    async def _open(self, accepted: socket.socket) -> None:
+        """Make the protocol of an accepted connection, after the handshake if it is to be TLS."""
+        handshake = {"ssl_handshake_timeout": REQUEST_DEADLINE, "ssl_shutdown_timeout": ANSWER_DEADLINE}
+        # A client that leaves, or does not speak TLS, is no fault of ours.
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, accepted, ssl=self._tls, **(handshake if self._tls is not None else {})
+            )
+
+    def _finish_opening(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._opening.pop(task, None)
+        if task.cancelled():
+            # A task that was cancelled before it began has closed nothing.
+            accepted.close()
+
+    def _protocol(self) -> asyncio.Protocol:
+        config = self.config
+        return config.http_protocol_class(  # type: ignore[call-arg] # as in uvicorn's own startup
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +165,17 @@ class Listener:
         return Address(host, port)
 
 
+def raise_file_limit() -> None:
+    """Allow the open files that a process needs with all connections of its listeners, as far as the system lets it.
+
+    Many systems start a process with 1,024. Where they run out, the ledger can't be opened either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def listen(address: Address, flag: str) -> socket.socket:
     """Open a listening socket. An empty host means every address, of IPv4 and IPv6 if the machine has both.
 
@@ -70,23 +183,28 @@ def listen(address: Address, flag: str) -> socket.socket:
     """
     try:
         if not address.host and socket.has_dualstack_ipv6():
-            return socket.create_server(
+            listening = socket.create_server(
                 ("::", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
             )
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
+        else:
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            listening = socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListenError(
             f"can't listen on {address} ({error.strerror}): choose another address with {flag}"
         ) from error
+    # Accepted connections inherit it.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    return listening
 
 
-async def serve_until_signal(listeners: Sequence[Listener]) -> None:
+async def serve_until_signal(listeners: Sequence[Listener], count_refused: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGTERM or SIGINT, then answer the requests in progress. A second signal ends these at once.
 
-    The signal handlers stay, so that a signal during what the caller does afterwards does not interrupt that.
+    `count_refused` is called for each connection that is closed because a listener has too many. The signal
+    handlers stay, so that a signal during what the caller does afterwards does not interrupt that.
     """
-    pools = [ConnectionPool() for _ in listeners]
+    pools = [ConnectionPool(count_refused) for _ in listeners]
     servers = [_server(listener, pool) for listener, pool in zip(listeners, pools, strict=True)]
 
     def stop(number: int) -> None:
@@ -107,7 +225,6 @@ async def serve_until_signal(listeners: Sequence[Listener]) -> None:
 
 
 def _server(listener: Listener, pool: ConnectionPool) -> Server:
-    tls = listener.tls
     return Server(
         uvicorn.Config(
             listener.app,
@@ -121,8 +238,7 @@ def _server(listener: Listener, pool: ConnectionPool) -> Server:
             # A peer is who it is, not who its X-Forwarded-For says it is: body_budget.py and validation.py tell peers
             # apart.
             proxy_headers=False,
-            backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE,
-            ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
-        )
+        ),
+        listener.tls,
     )

@@ -44,6 +44,7 @@ from exporter.web.headers import ExtraHeaders
 from exporter.web.health import Ready
 from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
 from exporter.web.scrape import Scrape
+from exporter.web.unserved import Unserved
 from exporter.web.validation import Validations
 from exporter.web.webhook import Webhook
 
@@ -64,6 +65,8 @@ class App:
     endpoint: Webhook
     validations: Validations
     retention: Retention
+    scrape: Scrape
+    unserved: Unserved
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -81,9 +84,10 @@ class App:
             await self.validations.close()
 
     def close(self) -> None:
-        """End the threads. Blocking. The ledger stays open."""
+        """End the threads of follower, scrapes and slow reading. Blocking. The ledger stays open."""
         self.endpoint.close()
         self.follower.close()
+        self.scrape.close()
 
 
 def build_app(
@@ -129,18 +133,25 @@ def build_app(
         settings.webhook_path,
         takes_token=settings.authentication == "token",
     )
-    health_routes = routes.health_routes(Ready(follower, intake))
+    ready = Ready(follower, intake)
+    health_routes = routes.health_routes(ready)
+    scrape = Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps)
     inner_routes = routes.inner_routes(
-        Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps),
+        scrape,
         settings.web_telemetry_path,
         Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
         _inner_check(settings, web, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
+    unserved = Unserved(telemetry, _describe_webhook(settings), settings.webhook_path)
     main = routes.build([*([] if is_separate else webhook_routes), *health_routes, *inner_routes])
+
+    def finish(app: ASGIApp) -> ASGIApp:
+        return ready.close_while_not_ready(unserved.watch(app))
+
     return App(
-        main=_protect(main, web, settings.webhook_path),
-        webhook=routes.build([*webhook_routes, *health_routes]) if is_separate else None,
+        main=finish(_protect(main, web, settings.webhook_path)),
+        webhook=finish(routes.build([*webhook_routes, *health_routes])) if is_separate else None,
         telemetry=telemetry,
         follower=follower,
         keys=keys,
@@ -152,6 +163,8 @@ def build_app(
             follower.prunable,
             telemetry.ledger_errors.labels("prune").inc,
         ),
+        scrape=scrape,
+        unserved=unserved,
     )
 
 
@@ -220,6 +233,13 @@ def _inner_check(settings: ServeSettings, web: WebConfig, telemetry: Telemetry) 
 
 def _origin_rule(telemetry: Telemetry, advice: str) -> OriginRule:
     return OriginRule(lambda reason: telemetry.requests_refused.labels(reason).inc(), time.monotonic, advice)
+
+
+def _describe_webhook(settings: ServeSettings) -> str:
+    """Where the webhook is, for a log line. It has no token."""
+    address = settings.webhook_listen_address
+    path = settings.webhook_path + ("/<token>" if settings.authentication == "token" else "")
+    return f"{path} at {address}" if address is not None else path
 
 
 def _protect(app: ASGIApp, web: WebConfig, webhook_path: str) -> ASGIApp:

@@ -24,7 +24,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.intake": ({"exporter.errors", "exporter.model", "exporter.ledger"}, set()),
     "exporter.fact_cache": ({"exporter.model"}, set()),
     "exporter.server": (
-        {"exporter.errors", "exporter.parsers", "exporter.web.protocol"},
+        {"exporter.errors", "exporter.logs", "exporter.parsers", "exporter.web.protocol"},
         {"starlette", "structlog", "uvicorn"},
     ),
     "exporter.follower": ({"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"}, {"structlog"}),

@@ -13,7 +13,7 @@ from exporter.commands.base import Command
 from exporter.commands.serve_settings import ServeSettings
 from exporter.errors import SettingsError
 from exporter.ledger.urls import open_ledger
-from exporter.server import Listener, listen, serve_until_signal
+from exporter.server import Listener, listen, raise_file_limit, serve_until_signal
 from exporter.service import build_app
 from exporter.web.config import WebConfig, load
 
@@ -39,6 +39,7 @@ def run(settings: ServeSettings, _arguments: list[str]) -> int:
 async def _serve(settings: ServeSettings) -> None:
     web = _load_web_config(settings)
     tls = web.ssl_context()
+    raise_file_limit()
     with contextlib.ExitStack() as open_:
         # The sockets come before the ledger, so that an address in use leaves no new ledger behind.
         main = open_.enter_context(listen(settings.web_listen_address, "--web.listen-address"))
@@ -62,7 +63,7 @@ async def _serve(settings: ServeSettings) -> None:
                 authentication=settings.authentication,
                 version=__version__,
             )
-            await serve_until_signal(listeners)
+            await serve_until_signal(listeners, app.unserved.count_refused_connection)
     _log.info("stopped")
 
 

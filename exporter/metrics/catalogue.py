@@ -334,6 +334,16 @@ FLOW_NAMES_REFRESH = _own(
     "Requests of flow names from the Flow Service, by outcome.",
     "outcome",
 )
+HTTP_NOT_FOUND = _own(
+    "aep_exporter_http_not_found_total",
+    MetricType.COUNTER,
+    "Requests to a path that does not exist. A POST counts where it does not go to the webhook.",
+)
+CONNECTIONS_REFUSED = _own(
+    "aep_exporter_connections_refused_total",
+    MetricType.COUNTER,
+    "Connections that were closed because a listener had too many.",
+)
 
 EXPORTER_METRICS: Final = (
     BUILD_INFO,
@@ -358,6 +368,8 @@ EXPORTER_METRICS: Final = (
     JOURNAL_POLLS,
     JOURNAL_LAG,
     FLOW_NAMES_REFRESH,
+    HTTP_NOT_FOUND,
+    CONNECTIONS_REFUSED,
 )
 
 CATALOGUE: Final = FLOW_METRICS + EXPORTER_METRICS

@@ -69,6 +69,8 @@ class Telemetry:
         self.dropped_state = self._counter(catalogue.DROPPED_STATE)
         self.series = self._gauge(catalogue.EXPORTED_SERIES)
         self.scrape_duration = self._histogram(catalogue.SCRAPE_DURATION)
+        self.http_not_found = self._counter(catalogue.HTTP_NOT_FOUND)
+        self.connections_refused = self._counter(catalogue.CONNECTIONS_REFUSED)
         # Not built yet. The series exist at 0, so that rules on them evaluate.
         journal_polls = self._counter(catalogue.JOURNAL_POLLS)
         refreshes = self._counter(catalogue.FLOW_NAMES_REFRESH)

@@ -2,10 +2,12 @@
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.errors import ExporterError
 from exporter.follower import Follower
 from exporter.intake import Intake
+from exporter.web.responses import CLOSE
 
 
 def healthy(_request: Request) -> Response:
@@ -32,3 +34,29 @@ class Ready:
         if skipped:
             return PlainTextResponse(f"ready, entries skipped: {skipped} (the log says why)\n")
         return PlainTextResponse("ready\n")
+
+    def close_while_not_ready(self, app: ASGIApp) -> ASGIApp:
+        """Return the application with `Connection: close` on every answer while this process is not ready.
+
+        A service has taken such a process out, but a client that keeps its connection, such as Prometheus, would stay.
+        """
+
+        async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_closing(message: Message) -> None:
+                if message["type"] == "http.response.start" and not self._is_ready:
+                    kept = [each for each in message.get("headers", ()) if each[0].lower() != CLOSE[0]]
+                    message = {**message, "headers": [*kept, CLOSE]}
+                await send(message)
+
+            await app(scope, receive, send_closing)
+
+        return closing
+
+    @property
+    def _is_ready(self) -> bool:
+        """What the last read and the last write of the ledger showed. This does not ask the ledger."""
+        try:
+            self._follower.check()
+        except ExporterError:
+            return False
+        return not self._intake.is_failing

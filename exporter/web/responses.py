@@ -47,6 +47,9 @@ after a minute."""
 
 Header = tuple[bytes, bytes]
 
+CLOSE: Final[Header] = (b"connection", b"close")
+"""Ends the connection after the answer, so that the client's next request may go to another replica."""
+
 
 async def answer(
     send: Send,
@@ -79,10 +82,10 @@ def status_of(error: errors.ExporterError) -> int:
     return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), _STATUS_OF_OTHERS)
 
 
-async def refuse(send: Send, error: errors.ExporterError) -> int:
+async def refuse(send: Send, error: errors.ExporterError, headers: tuple[Header, ...] = ()) -> int:
     """Answer with the error's message. Return the status."""
     status = status_of(error)
-    await answer(send, status, f"{error}\n".encode())
+    await answer(send, status, f"{error}\n".encode(), headers=headers)
     return status
 
 

@@ -107,6 +107,35 @@ def test_what_was_accepted_is_answered(exporter: Exporter) -> None:
     ledger.close()
 
 
+def test_what_was_sent_before_the_signal_is_answered(exporter: Exporter) -> None:
+    """Requests that this machine has when SIGTERM comes are answered and end their connections, seen by us or not."""
+    health = b"GET /-/healthy HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    _, body = delivery(1)
+    post = b"POST /webhook HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with contextlib.ExitStack() as opened:
+
+        def connect() -> socket.socket:
+            return opened.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE))
+
+        old = [connect() for _ in range(20)]
+        for connection in old:
+            connection.sendall(health)
+            assert whole_answer(connection).startswith(b"HTTP/1.1 200")
+        # While it stands still, requests wait in the kernel, and new connections in the backlog.
+        exporter.send(signal.SIGSTOP)
+        new = [connect() for _ in range(200)]
+        for connection in (*old, *new):
+            connection.sendall(post)
+        exporter.send(signal.SIGTERM)
+        exporter.send(signal.SIGCONT)
+        for connection in (*old, *new):
+            found = whole_answer(connection)
+            assert found.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in found
+            assert connection.recv(1) == b""
+    assert exporter.wait() == 0
+
+
 def test_a_sender_that_trickles_does_not_hold_up_the_end(exporter: Exporter) -> None:
     """When the program ends, a request that never arrives whole is closed without an answer or a logged error."""
     with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:

@@ -4,21 +4,31 @@ import asyncio
 import contextlib
 import functools
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
+from exporter import server
 from exporter.server import Server
 from exporter.web import protocol
 from exporter.web.protocol import BoundedProtocol, ConnectionPool
+from tests.web.certificates import certificate
 
 REQUEST = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = 4 * 1024 * 1024
+GONE = (ConnectionError, ssl.SSLError)
+"""What a client sees where the connection was closed."""
+
+
+GAVE_UP = threading.Event()
+"""Whether the application learned at /until-gone that its client had left."""
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +44,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         more = message.get("more_body", False)
     if scope["path"] == "/slow":
         await asyncio.sleep(0.3)
+    if scope["path"] == "/until-gone":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        GAVE_UP.set()
+        return
     body = bytes(LARGE) if scope["path"] == "/large" else f"{scope['method']} {size}".encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -41,9 +56,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Serving:
-    """A listener in a thread of its own."""
+    """A listener in a thread of its own, over TLS if there is a folder for its certificate."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: Path | None = None) -> None:
+        self._client: ssl.SSLContext | None = None
+        tls: ssl.SSLContext | None = None
+        if certificates is not None:
+            certificate(certificates, "listener")
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificates / "listener.crt", certificates / "listener.key")
+            self._client = ssl.create_default_context(cafile=certificates / "listener.crt")
         self.refused = 0
         self.pool = ConnectionPool(self._count)
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -58,7 +80,7 @@ class Serving:
             timeout_keep_alive=1,
             timeout_graceful_shutdown=5,
         )
-        self.server = Server(config)
+        self.server = Server(config, tls)
         self._thread = threading.Thread(target=self._run)
         self._loop: asyncio.AbstractEventLoop
 
@@ -85,7 +107,32 @@ class Serving:
 
     def connect(self) -> socket.socket:
         """A new connection."""
+        return self.begin_tls(self.connect_silently())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it speaks no TLS."""
+        return self._client is None
+
+    def begin_tls(self, connection: socket.socket) -> socket.socket:
+        """The connection after its handshake, if there is one."""
+        return connection if self._client is None else self._client.wrap_socket(connection, server_hostname="127.0.0.1")
+
+    def connect_silently(self) -> socket.socket:
+        """A new connection without a handshake."""
         return socket.create_connection(self.address, timeout=20)
+
+    def stall(self) -> threading.Event:
+        """Let the event loop stand still until the event is set."""
+        gate, stands_still = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            stands_still.set()
+            gate.wait(60)
+
+        self._loop.call_soon_threadsafe(wait)
+        stands_still.wait(60)
+        return gate
 
     @property
     def connections(self) -> int:
@@ -96,7 +143,7 @@ class Serving:
 def answers(connection: socket.socket, count: int = 1) -> bytes:
     """What arrives until so many answers began and ended, or the connection was closed."""
     found = b""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(*GONE):
         while found.count(b"HTTP/1.1 ") < count or not found.endswith((b"0", b"1", b"2", b"3", b"4", b"5", b".")):
             part = connection.recv(65536)
             if not part:
@@ -107,7 +154,7 @@ def answers(connection: socket.socket, count: int = 1) -> bytes:
 
 def is_closed(connection: socket.socket) -> bool:
     """Wait until the other end closes the connection, and read what it still sent."""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(*GONE):
         while connection.recv(1 << 20):
             pass
     return True
@@ -121,12 +168,12 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture
-def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    """A listener whose deadlines are short."""
+@pytest.fixture(params=["plain", "tls"])
+def serving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serving]:
+    """A listener whose deadlines are short, without and with TLS."""
     monkeypatch.setattr(protocol, "REQUEST_DEADLINE", 1.0)
     monkeypatch.setattr(protocol, "ANSWER_DEADLINE", 1.0)
-    with Serving() as made:
+    with Serving(tmp_path if request.param == "tls" else None) as made:
         yield made
 
 
@@ -164,7 +211,7 @@ def test_a_request_that_trickles_is_closed(serving: Serving) -> None:
     """Bytes that keep coming do not extend the deadline of their request."""
     with serving.connect() as connection:
         started = time.monotonic()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*GONE):
             connection.sendall(b"GET / HTTP/1.1\r\n")
             while time.monotonic() - started < 30:
                 connection.sendall(b"a: b\r\n")
@@ -219,7 +266,7 @@ def test_a_slow_reader_gets_its_answer(serving: Serving) -> None:
 def test_connect_is_answered_and_closed(serving: Serving) -> None:
     """CONNECT gets one 400, and nothing that follows it is looked at."""
     with serving.connect() as connection:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*GONE):
             connection.sendall(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n" * 300)
         assert answers(connection).count(b"HTTP/1.1 ") == 1
 
@@ -248,9 +295,10 @@ def test_an_offer_to_upgrade_costs_nothing(serving: Serving, size: int) -> None:
 def test_a_pipeline_of_offers_is_cut_short(serving: Serving) -> None:
     """Only the first of many offers to upgrade is served."""
     with serving.connect() as connection:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*GONE):
             connection.sendall(offer() * 300)
-        assert answers(connection, 2).count(b"HTTP/1.1 200") <= 1
+        assert answers(connection, 2).count(b"HTTP/1.1 ") == 1
+        assert is_closed(connection)
 
 
 def head(size: int) -> bytes:
@@ -282,10 +330,10 @@ def test_head_and_trailers_are_bounded(serving: Serving, kind: str, size: int) -
     """What is not body is bounded, in one packet and in many."""
     request = OVERSIZED[kind]
     with serving.connect() as connection:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*GONE):
             for start in range(0, len(request), size):
                 connection.sendall(request[start : start + size])
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*GONE):
             assert b"HTTP/1.1 200" not in answers(connection)
 
 
@@ -293,7 +341,7 @@ def test_a_large_trailer_does_not_hold_up_others(serving: Serving) -> None:
     """A trailer without end is cut off early, so that no processor time goes into it."""
     with serving.connect() as connection:
         sent = 0
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*GONE):
             connection.sendall(OVERSIZED["one-trailer"])
             for _ in range(40):
                 connection.sendall(b"a" * (1 << 20))
@@ -344,6 +392,140 @@ def test_one_connection_too_many_takes_the_place_of_one_that_waits(
     assert serving.refused >= 12
 
 
+def test_half_requests_keep_nobody_out(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections in the middle of a request, or with an answer that nobody reads, give way to a new one."""
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(protocol, "REQUEST_DEADLINE", 60.0)
+    monkeypatch.setattr(protocol, "ANSWER_DEADLINE", 60.0)
+    half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"
+    with contextlib.ExitStack() as opened:
+        for sent in (half, REQUEST.replace(b"small", b"large") * 2, REQUEST.replace(b"small", b"until-gone")):
+            for _ in range(8):
+                with contextlib.suppress(*GONE):
+                    opened.enter_context(serving.connect()).sendall(sent)
+        connection = opened.enter_context(serving.connect())
+        connection.sendall(REQUEST)
+        assert b"200" in answers(connection)
+
+
+def test_a_request_that_is_worked_on_is_not_given_up(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole delivery keeps its connection until it is answered, however many connections come."""
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
+    with contextlib.ExitStack() as opened:
+        connection = opened.enter_context(serving.connect())
+        connection.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")
+        until(lambda: bool(serving.server.server_state.tasks))
+        for _ in range(8):
+            with contextlib.suppress(*GONE):
+                opened.enter_context(serving.connect())
+        assert b"200" in answers(connection)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"ahoy\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+    ids=["garbage", "connect", "http2"],
+)
+def test_what_can_not_be_read_is_refused_in_its_turn(serving: Serving, garbage: bytes) -> None:
+    """It is answered with 400, but never in place of the answer to a request before it."""
+    with serving.connect() as connection:
+        connection.sendall(garbage)
+        assert answers(connection).startswith(b"HTTP/1.1 400")
+        assert is_closed(connection)
+    with serving.connect() as connection:
+        connection.sendall(REQUEST.replace(b"small", b"slow") + garbage)
+        found = answers(connection)
+        assert found.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in found
+        assert is_closed(connection)
+
+
+def test_a_body_that_can_not_be_read_ends_its_request(serving: Serving) -> None:
+    """A chunk without a size is answered with 400, and the application learns that nobody waits."""
+    with serving.connect() as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n")
+        assert answers(connection).startswith(b"HTTP/1.1 400")
+    until(lambda: not serving.server.server_state.tasks)
+
+
+@pytest.mark.parametrize("behind", [b"", REQUEST], ids=["alone", "with-another-behind"])
+def test_a_client_that_leaves_is_noticed(serving: Serving, behind: bytes) -> None:
+    """The application learns that its client has left, also where another request waits for its turn."""
+    GAVE_UP.clear()
+    with serving.connect() as connection:
+        connection.sendall(REQUEST.replace(b"small", b"until-gone") + behind)
+        until(lambda: bool(serving.server.server_state.tasks))
+    assert GAVE_UP.wait(20)
+    until(lambda: not serving.server.server_state.tasks)
+
+
+def test_half_a_close_gives_the_request_up(serving: Serving) -> None:
+    """A client that closes its half of the connection has left."""
+    GAVE_UP.clear()
+    with serving.connect() as connection:
+        connection.sendall(REQUEST.replace(b"small", b"until-gone"))
+        until(lambda: bool(serving.server.server_state.tasks))
+        connection.shutdown(socket.SHUT_WR)
+        assert GAVE_UP.wait(20)
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_an_early_answer_is_not_lost(serving: Serving, version: bytes) -> None:
+    """Where the connection closes after an answer that came before the body, the body is still taken."""
+    body = b"x" * LARGE
+    head = b"POST /early HTTP/%s\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (version, len(body))
+    with serving.connect() as connection:
+        connection.sendall(head + body)
+        assert b"HTTP/1.1 200" in answers(connection)
+        assert is_closed(connection)
+
+
+def test_expect_continue(serving: Serving) -> None:
+    """The body is asked for where the application reads it, and only there."""
+    with serving.connect() as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(b"ab")
+        assert b"POST 2" in answers(connection)
+        connection.sendall(b"POST /early HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert answers(connection).startswith(b"HTTP/1.1 200")
+        assert is_closed(connection)
+
+
+def test_a_stalled_listener_reads_before_it_closes(serving: Serving) -> None:
+    """A request that arrived while the event loop stood still is answered, though its time is over."""
+    with serving.connect() as connection:
+        connection.sendall(REQUEST)
+        answers(connection)
+        gate = serving.stall()
+        connection.sendall(REQUEST)
+        # Longer than the keep-alive time of this listener.
+        time.sleep(1.5)
+        gate.set()
+        assert b"200" in answers(connection)
+
+
+def test_handshakes_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Connections without a handshake are closed, the oldest first, and others get through."""
+    monkeypatch.setattr(server, "_MAX_HANDSHAKES", 4)
+    with Serving(tmp_path) as serving, contextlib.ExitStack() as opened:
+        silent = [opened.enter_context(serving.connect_silently()) for _ in range(20)]
+        connection = opened.enter_context(serving.connect())
+        connection.sendall(REQUEST)
+        assert b"200" in answers(connection)
+        assert is_closed(silent[0])
+
+
+def test_a_handshake_that_never_ends_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A connection without a handshake is closed after REQUEST_DEADLINE, and so is one that speaks no TLS."""
+    monkeypatch.setattr(server, "REQUEST_DEADLINE", 0.5)
+    with Serving(tmp_path) as serving, serving.connect_silently() as silent, serving.connect_silently() as plain:
+        plain.sendall(REQUEST)
+        assert is_closed(plain)
+        assert is_closed(silent)
+
+
 def test_requests_that_were_sent_are_answered_at_the_end() -> None:
     """Requests that reached this machine before the end are answered with `Connection: close`."""
     with contextlib.ExitStack() as opened:
@@ -367,3 +549,24 @@ def test_requests_that_were_sent_are_answered_at_the_end() -> None:
             assert b"HTTP/1.1 200" in found
             assert b"connection: close" in found
             assert is_closed(connection)
+
+
+def test_connections_that_nobody_accepted_yet_are_answered_at_the_end(serving: Serving) -> None:
+    """Requests on connections that only the kernel has seen when the end begins are answered."""
+    gate = serving.stall()
+    serving.end()
+    with contextlib.ExitStack() as opened:
+        # A handshake needs the listener's thread.
+        connections = [opened.enter_context(serving.connect_silently()) for _ in range(100)]
+        if serving.is_plain:
+            for connection in connections:
+                connection.sendall(REQUEST)
+        gate.set()
+        if not serving.is_plain:
+            connections = [opened.enter_context(serving.begin_tls(each)) for each in connections[:20]]
+            for connection in connections:
+                connection.sendall(REQUEST)
+        for connection in connections:
+            found = answers(connection)
+            assert b"HTTP/1.1 200" in found
+            assert b"connection: close" in found

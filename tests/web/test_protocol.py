@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from exporter.web import protocol
@@ -16,8 +16,9 @@ from exporter.web.headers import SECURITY_HEADERS
 from exporter.web.protocol import BoundedProtocol, ConnectionPool
 
 ATTRIBUTES: Final = {
-    "connections",
+    "app",
     "cycle",
+    "flow",
     "headers",
     "loop",
     "parser",
@@ -29,6 +30,9 @@ ATTRIBUTES: Final = {
     "url",
 }
 """Attributes of uvicorn's protocol that BoundedProtocol uses. A request's own ones exist once it began."""
+
+OF_A_CYCLE: Final = {"disconnected", "keep_alive", "message_event", "response_complete", "response_started", "scope"}
+"""Attributes of one request and its answer that BoundedProtocol uses."""
 
 METHODS: Final = {
     "__init__": ["config", "server_state", "app_state", "_loop"],
@@ -68,6 +72,13 @@ class FakeTransport(asyncio.Transport):
         """Mark as closed."""
         self.is_closed = True
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is no buffer."""
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits."""
+        return 0
+
     def is_closing(self) -> bool:
         """Whether it was closed."""
         return self.is_closed
@@ -106,7 +117,7 @@ def test_every_part_that_is_used_is_listed() -> None:
         for node in ast.parse(inspect.getsource(protocol)).body
         if isinstance(node, ast.ClassDef) and node.name == "BoundedProtocol"
     )
-    own = {node.name for node in body.body if isinstance(node, ast.FunctionDef)}
+    own = {node.name for node in body.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     own |= {
         target.id
         for node in body.body
@@ -126,8 +137,25 @@ def test_every_part_that_is_used_is_listed() -> None:
         for node in ast.walk(body)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
     }
-    overridden = {name for name in own if hasattr(HttpToolsProtocol, name)}
+    overridden = {name for name in own if hasattr(HttpToolsProtocol, name)} | own & ATTRIBUTES
     assert used - own | overridden == ATTRIBUTES | METHODS.keys()
+    of_a_cycle = {
+        node.attr
+        for node in ast.walk(body)
+        if isinstance(node, ast.Attribute)
+        and ((isinstance(node.value, ast.Name) and node.value.id in {"cycle", "running"}) or _is_cycle(node.value))
+    }
+    assert of_a_cycle == OF_A_CYCLE
+
+
+def _is_cycle(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in {"cycle", "_running"}
+
+
+def test_a_cycle_has_the_parts_that_are_used() -> None:
+    """Uvicorn sets each of these attributes when a request begins."""
+    source = inspect.getsource(RequestResponseCycle.__init__)
+    assert [name for name in OF_A_CYCLE if f"self.{name}" not in source] == []
 
 
 def test_a_400_has_the_security_headers() -> None:

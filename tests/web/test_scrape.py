@@ -1,5 +1,9 @@
+import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -204,8 +208,6 @@ def test_ready_only_when_caught_up(application: Application) -> None:
 
 def test_a_scrape_waits_a_bounded_time(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape is answered with 503 if reading the ledger takes too long. The reading goes on."""
-    import threading
-
     monkeypatch.setattr("exporter.web.scrape._LEDGER_TIMEOUT", 0.05)
     gate, head = threading.Event(), application.ledger.head
 
@@ -243,3 +245,159 @@ def test_the_exporter_counts_itself(filled: Application) -> None:
     assert shown["aep_exporter_series"] == len(flow_samples)
     assert shown["aep_exporter_flows"] >= 5
     assert shown["aep_exporter_ledger_bytes"] > 10_000
+
+
+async def scrape(application: Application, gone: asyncio.Event | None = None) -> bytes:
+    """The body of a scrape of the flow half, empty where there was no answer."""
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "query_string": b"collect[]=flows", "headers": []}
+    never = asyncio.Event()
+    messages: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await (gone or never).wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await application.router(scope, receive, send)
+    return b"".join(message.get("body", b"") for message in messages)
+
+
+class Held:
+    """A ledger whose head is read when the test allows it."""
+
+    def __init__(self, application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gate = threading.Event()
+        self.asked = 0
+        self._was_asked = threading.Event()
+        self._head = application.ledger.head
+        monkeypatch.setattr(application.ledger, "head", self._wait)
+
+    def _wait(self) -> int:
+        self.asked += 1
+        self._was_asked.set()
+        self.gate.wait(60)
+        return self._head()
+
+    async def until_asked(self) -> None:
+        """Wait until the head was asked for."""
+        await asyncio.to_thread(self._was_asked.wait, 60)
+
+
+def test_scrapes_at_the_same_time_read_the_ledger_twice(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scrapes that come while one runs share the next, and show what was recorded before they came."""
+    held = Held(application, monkeypatch)
+
+    async def story() -> tuple[bytes, list[bytes]]:
+        first = asyncio.create_task(scrape(application))
+        await held.until_asked()
+        others = [asyncio.create_task(scrape(application)) for _ in range(100)]
+        await asyncio.sleep(0)
+        held.gate.set()
+        return await first, await asyncio.gather(*others)
+
+    application.post((SAMPLES / "source-success.json").read_bytes())
+    first, others = asyncio.run(story())
+    assert b"aep_flow_runs_total" in first
+    assert set(others) == {first}
+    assert held.asked == 2
+
+
+def test_scrapes_that_were_given_up_cost_nothing(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapes whose clients have left do not read the ledger, and the next scrape does not wait for them."""
+    held = Held(application, monkeypatch)
+
+    async def story() -> bytes:
+        first = asyncio.create_task(scrape(application))
+        await held.until_asked()
+        for _ in range(300):
+            gone = asyncio.Event()
+            given_up = asyncio.create_task(scrape(application, gone))
+            await asyncio.sleep(0)
+            gone.set()
+            assert await given_up == b""
+        last = asyncio.create_task(scrape(application))
+        await asyncio.sleep(0)
+        held.gate.set()
+        await first
+        return await last
+
+    application.post((SAMPLES / "source-success.json").read_bytes())
+    assert b"aep_flow_runs_total" in asyncio.run(story())
+    assert held.asked == 2
+
+
+def test_slow_work_elsewhere_does_not_delay_a_scrape(application: Application) -> None:
+    """A scrape needs none of the event loop's default threads."""
+
+    async def story() -> bytes:
+        gate = threading.Event()
+        busy = [asyncio.get_running_loop().run_in_executor(None, gate.wait, 60) for _ in range(100)]
+        try:
+            return await scrape(application)
+        finally:
+            gate.set()
+            await asyncio.gather(*busy)
+
+    application.post((SAMPLES / "source-success.json").read_bytes())
+    assert b"aep_flow_runs_total" in asyncio.run(story())
+
+
+def test_the_exporter_half_does_not_wait_for_the_flows(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the flow half waits for a ledger that stands still, the exporter half is answered in its own time."""
+    monkeypatch.setattr("exporter.web.scrape._LEDGER_TIMEOUT", 0.2)
+    held = Held(application, monkeypatch)
+
+    async def story() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(application.router), base_url="http://x") as client:
+            flows = asyncio.create_task(client.get("/metrics?collect[]=flows"))
+            await held.until_asked()
+            exporter = await client.get("/metrics?collect[]=exporter")
+            assert (await flows).status_code == 503
+            return exporter
+
+    response = asyncio.run(story())
+    held.gate.set()
+    assert response.status_code == 200
+    assert "aep_exporter_build_info" in response.text
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/webhook?challenge=a", "/-/healthy", "/-/ready", "/", "/nowhere"])
+def test_answers_close_the_connection_while_not_ready(application: Application, path: str) -> None:
+    """Every answer of a process that is not ready ends its connection, and none does when it is ready."""
+    # A scrape makes it ready, and its own answer may come after that.
+    if path != "/metrics":
+        assert application.request("GET", path).headers["connection"] == "close"
+    application.metrics()
+    assert "connection" not in application.request("GET", path).headers
+
+
+def test_answers_close_the_connection_while_writing_fails(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose last write failed is not ready, so its answers end their connections."""
+    application.metrics()
+
+    async def append(*_: object) -> None:
+        raise LedgerUnavailableError("the disk is full")
+
+    monkeypatch.setattr(application.ledger, "append", append)
+    assert application.post(b"{}").headers["connection"] == "close"
+    assert application.request("GET", "/-/healthy").headers["connection"] == "close"
+    monkeypatch.undo()
+    assert "connection" not in application.post(b"{}").headers
+
+
+def test_a_503_closes_the_connection(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape that is refused while the process is ready ends its connection as well."""
+    application.metrics()
+    monkeypatch.setattr("exporter.web.scrape._LEDGER_TIMEOUT", 0.05)
+    held = Held(application, monkeypatch)
+    response = application.request("GET", "/metrics?collect[]=flows")
+    held.gate.set()
+    assert (response.status_code, response.headers["connection"]) == (503, "close")
