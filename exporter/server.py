@@ -40,6 +40,8 @@ _ACCEPT_PAUSE: Final = 0.5
 """Seconds without accepting after the system had no room for another connection."""
 _FILES: Final = 4096
 """Open files that are more than enough for two listeners, handshakes, the ledger and the key host."""
+_TICK: Final = 0.1
+"""Seconds until a second signal is noticed."""
 _MAX_HANDSHAKES: Final = 128
 """TLS handshakes at a time, of one listener. One more takes the place of the oldest."""
 _SEND_BUFFER: Final = 256 * 1024
@@ -81,8 +83,9 @@ class Server(uvicorn.Server):
             while self._accept_one(listening):
                 pass
             listening.close()
-        if self._opening:
-            await asyncio.wait(tuple(self._opening), timeout=SHUTDOWN_DEADLINE)
+        deadline = time.monotonic() + SHUTDOWN_DEADLINE
+        while self._opening and not self.force_exit and time.monotonic() < deadline:
+            await asyncio.wait(tuple(self._opening), timeout=_TICK)
         for task in tuple(self._opening):
             task.cancel()
         await super().shutdown([])

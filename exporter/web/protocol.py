@@ -265,6 +265,11 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._overhead > MAX_HEAD:
                 self.abort()
 
+    def eof_received(self) -> None:
+        """Give up the requests of a client that has left. Over TLS the connection itself may end much later."""
+        self._disconnect()
+        self._close()
+
     def on_message_begin(self) -> None:
         """Start the clock of this request, and stop the keep-alive time."""
         super().on_message_begin()
@@ -398,6 +403,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 for start in range(0, len(body), PART):
                     is_last = start + PART >= len(body) and not message.get("more_body", False)
                     await send({**message, "body": body[start : start + PART], "more_body": not is_last})
+                    # The event loop may have to tell that the connection broke.
+                    await asyncio.sleep(0)
             finally:
                 self._pool.end_answer(self)
 

@@ -459,6 +459,22 @@ def test_a_client_that_leaves_is_noticed(serving: Serving, behind: bytes) -> Non
     until(lambda: not serving.server.server_state.tasks)
 
 
+def test_nothing_is_written_to_a_client_that_left(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that leaves in the middle of a large answer ends it, and leaves no trace in the log."""
+    for _ in range(5):
+        with serving.connect() as connection:
+            connection.sendall(REQUEST.replace(b"small", b"large"))
+            connection.recv(1)
+            if isinstance(connection, ssl.SSLSocket):
+                # The client's half of TLS ends, and its connection goes on for a while.
+                connection.setblocking(False)
+                with contextlib.suppress(ssl.SSLError):
+                    connection.unwrap()
+                until(lambda: not serving.server.server_state.tasks)
+    until(lambda: not serving.server.server_state.tasks)
+    assert caplog.records == []
+
+
 def test_half_a_close_gives_the_request_up(serving: Serving) -> None:
     """A client that closes its half of the connection has left."""
     GAVE_UP.clear()

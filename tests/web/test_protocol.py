@@ -40,6 +40,7 @@ METHODS: Final = {
     "connection_lost": ["exc"],
     "connection_made": ["transport"],
     "data_received": ["data"],
+    "eof_received": [],
     "on_body": ["body"],
     "on_header": ["name", "value"],
     "on_headers_complete": [],
