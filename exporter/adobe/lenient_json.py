@@ -21,6 +21,8 @@ MAX_DEPTH: Final = 128
 _MAX_DIGITS: Final = 20
 """Digits of a whole number. A longer one is decoded as a float."""
 
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
+
 _BOM: Final = b"\xef\xbb\xbf"
 _NULL: Final = b"null"
 
@@ -44,6 +46,8 @@ class Decoded:
     value: object
     is_pruned: bool = False
     """Whether values that were nested too deep were replaced by null."""
+    is_lossy: bool = False
+    """Whether two different texts can have this value, because a part of the text was replaced or shortened."""
 
 
 def decode(raw: bytes) -> Decoded | None:
@@ -54,9 +58,23 @@ def decode(raw: bytes) -> Decoded | None:
     except _REFUSED:
         pass
     text, is_pruned = _prune(raw)
+    characters = text.decode(errors="replace")
+    is_lossy = is_pruned or "\N{REPLACEMENT CHARACTER}" in characters or _LONG_NUMBER.search(text) is not None
     try:
-        return Decoded(json.loads(text.decode(errors="replace"), strict=False, parse_int=_integer), is_pruned)
+        return Decoded(json.loads(characters, strict=False, parse_int=_integer), is_pruned, is_lossy)
     except _REFUSED:
+        return None
+
+
+def canonical(value: object) -> bytes | None:
+    """A decoded value as bytes that do not depend on the order of members or on blanks. None if that can't be done.
+
+    It can't be done of what is nested too deep, and of a number of thousands of digits. Half an emoji, which UTF-8 does
+    not have, is encoded by its number.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    except (RecursionError, ValueError):
         return None
 
 
