@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 from exporter.errors import LedgerFullError, LedgerUnavailableError
 from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, sqlite_checkpoint
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
-from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, open_file
+from exporter.ledger.sqlite_file import Identity, companions, connect, error_name, identity, open_file
 from exporter.ledger.sqlite_insert import insert, insert_new
+from exporter.ledger.sqlite_log import stamp
 from exporter.model import Source
 
 _READ_BYTES: Final = 8 * 1024 * 1024
@@ -62,7 +63,7 @@ class SqliteLedger:
         self._clock = clock
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
-        self._log_path = path.with_name(path.name + "-wal")
+        self._log_path, self._index_path = companions(path)
         self._writer = open_file(path)
         self._files, self._seen_size = self._look()
         self._group = GroupCommit(self._commit, self._commit_piecewise)
@@ -165,6 +166,7 @@ class SqliteLedger:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
                 result = work(self._writer)
+                stamp(self._writer)
                 self._writer.execute("COMMIT")
             except BaseException as error:
                 self._roll_back()
@@ -217,6 +219,7 @@ class SqliteLedger:
             for request in requests:
                 if request.cursor is not None:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
+            stamp(connection)
             connection.execute("COMMIT")
         except BaseException as error:
             # After any error the next transaction must be able to begin.
