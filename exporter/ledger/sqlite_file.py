@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import quote
 
 from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.ledger.sqlite_guard import abandon
 from exporter.ledger.sqlite_log import read_database, read_log, stamp
 
 APPLICATION_ID: Final = 0x41455046
@@ -37,24 +38,16 @@ _IS_OPENING: Final = 1.0
 _RANDOM_COOKIES: Final = 1 << 16
 """The smallest schema cookie that is chosen at random. SQLite begins with 1."""
 
-Identity = tuple[int, int] | None
-"""Device and inode of a file, which differ from those of a file that takes its place. None if there is no file."""
-
-
-def identity(path: Path) -> tuple[Identity, int]:
-    """The identity and the size in bytes of the file at a path."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None, 0
-    return (found.st_dev, found.st_ino), found.st_size
-
 
 def connect(path: Path) -> sqlite3.Connection:
     """Connect to a file that exists. Raises sqlite3.Error."""
     # Only a URI can ask SQLite not to create the file. A connection may move to another thread while it is not in use.
+    # The path is absolute, because `:memory:` alone is no file.
     connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+        f"file:{quote(os.fsencode(path.absolute()))}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
     )
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
     return connection
@@ -93,10 +86,11 @@ def open_file(path: Path) -> sqlite3.Connection:
         # SQLite creates the write-ahead log with the first transaction, and `SqliteLedger` remembers which file it is.
         _begin_lineage(connection)
     except sqlite3.Error as error:
-        connection.close()
+        abandon(connection)
         raise _cannot_open(path, error) from error
     except LedgerUnusableError:
-        connection.close()
+        # Closing would write the log into a file that is to be left as it is.
+        abandon(connection)
         raise
     return connection
 

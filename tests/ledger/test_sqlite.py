@@ -92,6 +92,48 @@ def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
         assert path.stat().st_size >= size
 
 
+@contextlib.contextmanager
+def held_by_a_reader(path: Path) -> Iterator[None]:
+    """Another process reads the ledger, as a backup does, and keeps the log from being emptied."""
+    reader = subprocess.Popen(["sqlite3", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert reader.stdin
+    assert reader.stdout
+    reader.stdin.write("BEGIN; SELECT 'reads' FROM sqlite_schema LIMIT 1;\n")
+    reader.stdin.flush()
+    assert reader.stdout.readline() == "reads\n"
+    yield
+    reader.communicate()
+
+
+def append_often(ledger: SqliteLedger, times: int, size: int) -> None:
+    """Append drafts one by one, with bodies of so many bytes."""
+    for _ in range(times):
+        append(ledger, draft(body=bytes(size)))
+
+
+def test_a_log_that_a_reader_held_is_not_counted(path: Path) -> None:
+    """Twelve MiB of bodies fit into a ledger of sixteen, although a backup keeps the log from being emptied."""
+    log = path.with_name("ledger.db-wal")
+    with contextlib.closing(SqliteLedger(path, max_size=16 * 2**20)) as ledger:
+        with held_by_a_reader(path):
+            append_often(ledger, 120, 100 * 2**10)
+        append(ledger, *(draft() for _ in range(50)))
+        assert ledger.size() < 16 * 2**20
+        assert log.stat().st_size < 2**20
+        with pytest.raises(LedgerFullError, match="keep runs for less long"):
+            append_often(ledger, 50, 100 * 2**10)
+        assert 16 * 2**20 <= ledger.size() < 21 * 2**20
+
+
+def test_a_log_that_a_reader_holds_for_long_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a reader keeps the log from being emptied, it grows up to the size of the ledger, no more."""
+    monkeypatch.setattr("exporter.ledger.sqlite._MIN_LOG", 2**20)
+    with contextlib.closing(SqliteLedger(path, max_size=2 * 2**20)) as ledger:
+        with held_by_a_reader(path), pytest.raises(LedgerFullError, match="end that program"):
+            append_often(ledger, 1_000, 10)
+        append(ledger, draft())
+
+
 def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path) -> None:
     """A ledger with the first schema has all of its entries under the newest one."""
     schema = resources.files("exporter.ledger").joinpath("sqlite_0001.sql").read_text(encoding="utf-8")
