@@ -36,6 +36,17 @@ SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
 """
 
+_ADVICE: Final = {
+    "SQLITE_BUSY": ": another program holds its lock. Wait for the backup, or end that program",
+    "SQLITE_FULL": ": the disk is full. Make room",
+    "SQLITE_IOERR": ": the disk fails or is full. Check it",
+    "SQLITE_READONLY": ": the disk or the file can't be written. Give the user of the exporter access to it",
+    "SQLITE_CANTOPEN": ": give the user of the exporter access to its folder",
+    "SQLITE_CORRUPT": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
+    "SQLITE_NOTADB": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
+}
+"""What to do about SQLite's errors, by the beginning of their names."""
+
 # What SQLite or its Python module raises for a value that can't be stored. Other errors concern the database itself.
 _DATA_REFUSED = (
     sqlite3.DataError,
@@ -199,7 +210,14 @@ class SqliteLedger:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailableError:
-        return LedgerUnavailableError(f"the ledger can't be used now: {error_name(error)}")
+        """The error to raise for one of SQLite's. If the files were damaged, it says that."""
+        try:
+            self._guard.check()
+        except LedgerUnavailableError as damage:
+            return damage
+        name = error_name(error)
+        advice = next((text for start, text in _ADVICE.items() if name.startswith(start)), "")
+        return LedgerUnavailableError(f"the ledger can't be used now: {name}{advice}")
 
     def _reader(self) -> sqlite3.Connection:
         """The connection of this thread, opened when it is first used."""

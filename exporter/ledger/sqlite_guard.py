@@ -43,14 +43,20 @@ _TRIES: Final = 5
 _PAUSE: Final = 0.01
 """Seconds between two looks at files that another process may be writing."""
 
-_RESTART: Final = (
-    "stop the exporter. Nothing was acknowledged since. Start it again once the files are those of one ledger"
-)
-
+_RESTART: Final = "stop the exporter, and start it again once the files are those of one ledger"
 _LOST_LOG: Final = (
-    f"{_RESTART}. What was only in the log is lost: record the last day again from Adobe's journal or from files"
+    "stop the exporter, and start it again. What was only in the log is lost: record the last day again from Adobe's "
+    "journal or files"
 )
-_LOST_DATABASE: Final = "stop the exporter, put a copy from a backup in its place, move the -wal and -shm files away"
+_LOST_DATABASE: Final = (
+    "stop the exporter, put a copy from a backup in its place, and move the -wal and -shm files beside it away"
+)
+_REMEDIES: Final = (
+    f"put it back, or {_RESTART}",
+    f"put it back, or {_LOST_LOG}",
+    "stop the exporter, and start it again",
+)
+"""What to do when the database, the log or the index was moved or deleted."""
 
 
 class _Damage(Exception):  # noqa: N818 - it is caught in this module
@@ -157,7 +163,7 @@ class Guard:
         """Raise LedgerUnavailableError unless the names lead to the files that were opened."""
         if not self._files:
             raise LedgerUnavailableError("the ledger is closed")
-        for path, identity in zip(self._paths, self._identities, strict=True):
+        for path, identity, remedy in zip(self._paths, self._identities, _REMEDIES, strict=True):
             try:
                 found = _identity(path.stat())
             except PermissionError:
@@ -165,9 +171,7 @@ class Guard:
                     f"{path} can't be looked at: give the user of the exporter access to its folder"
                 ) from None
             except OSError:
-                raise LedgerUnavailableError(
-                    f"the ledger's file {path.name} was moved or deleted: put it back, or {_RESTART}"
-                ) from None
+                raise LedgerUnavailableError(f"the ledger's file {path.name} was moved or deleted: {remedy}") from None
             if found != identity:
                 raise LedgerUnavailableError(f"the ledger's file {path.name} was replaced by another: {_RESTART}")
         with contextlib.suppress(OSError):
@@ -213,7 +217,7 @@ class Guard:
 
     def _compare_log(self) -> None:
         if os.fstat(self._files[2]).st_size < _INDEX_SIZE:
-            raise _Damage(f"{self._paths[2].name} was cut off: {_RESTART}")
+            raise _Damage(f"{self._paths[2].name} was cut off: {_REMEDIES[2]}")
         index = self._index()
         if index is None or not index.frames:
             return
