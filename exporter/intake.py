@@ -23,6 +23,7 @@ from exporter.model import (
     Forgotten,
     Result,
     Source,
+    Status,
     Unreadable,
     Unsupported,
 )
@@ -163,6 +164,7 @@ def draft(source: Source, event: Event) -> Draft:
                 error_codes=" ".join(run.error_codes) or None,
                 completed_at=run.ended_at,
                 is_outcome=run.status.is_outcome,
+                is_provisional=run.status is Status.UNKNOWN,
                 body=event.body,
             )
         case FlowAlert() as alert:
@@ -205,8 +207,16 @@ def draft(source: Source, event: Event) -> Draft:
 
 def _draft_of_bytes(source: Source, event: Event, kind: EntryKind, sandbox: str | None) -> Draft:
     """The draft of an event that is neither a run nor an alert."""
+    body_key = fact_keys.body_key(event.body)
+    key, former = body_key, None
+    if event.body_id:
+        key = fact_keys.event_key(event.body_id)
+    elif event.content is not None:
+        # Version 0.1.0 took the bytes.
+        key, former = fact_keys.content_key(event.content), body_key
     return Draft(
-        fact_key=fact_keys.event_key(event.event_id) if event.event_id else fact_keys.body_key(event.body),
+        fact_key=key,
+        former_key=former,
         source=source,
         kind=kind,
         event_id=event.event_id,

@@ -319,6 +319,14 @@ class Event:
     fact: Fact
     body: bytes
     event_id: str | None = None
+    """From the body, or else from the request's headers. It is kept for people and decides nothing."""
+    body_id: str | None = None
+    """The event id in the body. One that is in the headers alone is not signed, so it is never part of a key."""
+    content: bytes | None = None
+    """Of an event that is neither a run nor an alert: its innermost object, encoded in one way. None if it is no JSON.
+
+    Two bodies that differ only in wrappers, in the order of members or in blanks have the same content.
+    """
     event_code: str | None = None
     client_id: str | None = None
     """The client id of the recipient, if the event names one."""

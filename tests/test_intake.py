@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.adobe.deliveries import open_delivery
 from exporter.errors import LedgerUnavailableError
 from exporter.intake import Intake, anomalies, draft
 from exporter.ledger import Cursor, Draft, Ledger, Receipt
+from exporter.ledger.fact_keys import body_key
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.model import (
     AlertState,
@@ -108,10 +111,12 @@ FACTS: list[Fact] = [
     Unreadable(),
 ]
 EVENTS = [
-    Event(fact=fact, body=body, event_id=event_id)
+    Event(fact=fact, body=body, event_id=header_id or body_id, body_id=body_id, content=content)
     for fact in FACTS
-    for event_id in (None, *IDS)
+    for header_id in (None, "h")
+    for body_id in (None, *IDS)
     for body in (b"{}", b"[]")
+    for content in ((None, b"{}", b"[]") if isinstance(fact, Unsupported) else (None,))
 ]
 
 
@@ -123,11 +128,16 @@ def identity(event_: Event) -> tuple[object, ...]:
         case FlowAlert() as alert:
             return "alert", alert.alert_id, alert.state, alert.changed_at
         case _:
-            return ("event", event_.event_id) if event_.event_id else ("bytes", event_.body)
+            if event_.body_id:
+                return "event", event_.body_id
+            return ("bytes", event_.body) if event_.content is None else ("content", event_.content)
 
 
 def test_a_fact_has_one_key() -> None:
-    """A key depends on run and status, on alert, state and time, on the event id or on the body: on nothing else."""
+    """A key depends on run and status, on alert, state and time, on the body's event id or on the content.
+
+    It depends on nothing else, and never on the id in a header.
+    """
     keys: dict[tuple[object, ...], set[str]] = {}
     for each in EVENTS:
         for source in Source:
@@ -173,6 +183,7 @@ def test_what_is_kept_of_a_run() -> None:
         completed_at=NOW,
         is_outcome=True,
     )
+    assert draft(Source.JOURNAL, event(replace(run, status=Status.UNKNOWN))).is_provisional
 
 
 @pytest.mark.parametrize("status", Status)
@@ -218,11 +229,81 @@ def test_one_run_by_every_way(ledger: Ledger) -> None:
     assert [(entry.source, entry.counts) for entry in ledger.read(0, 10)] == [(Source.WEBHOOK, True)]
 
 
-def test_an_event_that_comes_again_is_a_duplicate(ledger: Ledger) -> None:
-    """An event that comes again under its id is a duplicate, even if its body differs."""
-    record(ledger, delivery(event(RUN, event_id="event")))
+def test_an_event_id_hides_no_run(ledger: Ledger) -> None:
+    """A run that comes under the event id of another fact is recorded and counts."""
+    record(ledger, delivery(event(RUN, event_id="event", body_id="event")))
     other = FlowRun(run_id="other", flow_id="flow", status=Status.SUCCESS)
-    assert record(ledger, delivery(event(other, event_id="event"))) == {Result.DUPLICATE: 1}
+    assert record(ledger, delivery(event(other, event_id="event", body_id="event"))) == {Result.RECORDED: 1}
+    assert [entry.counts for entry in ledger.read(0, 10)] == [True, True]
+
+
+def post(ledger: Ledger, body: object, event_id: str = "") -> Counter[Result]:
+    """The results of recording the body of a request, with an event id in its headers."""
+    headers = {b"x-adobe-event-id": event_id.encode()} if event_id else {}
+    return record(ledger, open_delivery(headers, body if isinstance(body, bytes) else json.dumps(body).encode(), NOW))
+
+
+A_RUN = {"id": "run", "flowId": "flow", "metrics": {"statusSummary": {"status": "failed"}}}
+NOT_UNDERSTOOD: dict[str, object] = {
+    "another-topic": {"hello": "sailor"},
+    "another-topic-in-a-wrapper": {"event": {"hello": "sailor"}},
+    "a-run-without-status": {"id": "run", "flowId": "flow", "metrics": {}},
+    "half-an-emoji": b'{"hello": "\\ud83d"}',
+    "no-json": b"ahoy",
+    "a-list-of-nothing-known": {"items": [{"hello": 1}, {"hello": 2}]},
+}
+
+
+@pytest.mark.parametrize("body", [A_RUN, *NOT_UNDERSTOOD.values()], ids=["a-run", *NOT_UNDERSTOOD])
+def test_ids_in_headers_decide_nothing(ledger: Ledger, body: object) -> None:
+    """One body is one entry, under however many ids in headers it comes."""
+    assert post(ledger, body, "claimed").total() == 1
+    assert all(post(ledger, body, f"made-up-{number}") == {Result.DUPLICATE: 1} for number in range(50))
+    assert post(ledger, body) == {Result.DUPLICATE: 1}
+    assert len(ledger.read(0, 100)) == 1
+
+
+def test_a_claimed_id_hides_no_run(ledger: Ledger) -> None:
+    """A body that is replayed under the id of a run that is yet to come does not keep that run out."""
+    post(ledger, {"hello": "sailor"}, "the-runs-id")
+    post(ledger, {"event_id": "another", "event": {"hello": "sailor"}}, "the-runs-id")
+    assert post(ledger, {"event_id": "the-runs-id", "event": A_RUN}, "the-runs-id") == {Result.RECORDED: 1}
+    assert ledger.read(0, 10)[-1].counts
+
+
+def test_one_content_is_one_fact(ledger: Ledger) -> None:
+    """What is not understood is one fact, whatever its wrappers, blanks and order of members."""
+    assert post(ledger, b'{"a": 1, "b": [2, {"c": 3, "d": 4}]}') == {Result.UNSUPPORTED: 1}
+    for body in (
+        b'{"b":[2,{"d":4,"c":3}],"a":1}',
+        b'[{"a": 1, "b": [2, {"c": 3, "d": 4}]}]',
+        b'{"event": {"a": 1, "b": [2, {"c": 3, "d": 4}]}}',
+        b'{"events": [{"position": "p", "event": {"a": 1, "b": [2, {"c": 3, "d": 4}]}}]}',
+    ):
+        assert post(ledger, body) == {Result.DUPLICATE: 1}
+    assert post(ledger, b'{"a": 1, "b": [{"c": 3, "d": 4}, 2]}') == {Result.UNSUPPORTED: 1}
+    assert post(ledger, b'{"a": 1, "b": [2, {"c": 3, "d": 5}]}') == {Result.UNSUPPORTED: 1}
+
+
+def test_what_can_not_be_decoded_wholly_is_told_apart(ledger: Ledger) -> None:
+    """Bodies that differ only in what decoding drops are several facts."""
+    deep = b"[" * 200 + b"%d" + b"]" * 200
+    bodies = [
+        b'{"a": "\xff"}',
+        b'{"a": "\xfe"}',
+        *(b'{"b": "\\ud83d", "a": ' + b"1" * 30 + end for end in (b"1}", b"2}")),
+        *(b'{"b": "\\ud83d", "a": ' + deep % number + b"}" for number in (1, 2)),
+    ]
+    assert sum((post(ledger, body) for body in bodies), Counter()).total() == len(bodies)
+    assert len(ledger.read(0, 100)) == len(bodies)
+
+
+def test_what_an_earlier_version_recorded_by_its_bytes(ledger: Ledger) -> None:
+    """An event that version 0.1.0 recorded under the digest of its bytes is a duplicate when it comes again."""
+    body = b'{"hello": "sailor"}'
+    known = Draft(fact_key=body_key(body), source=Source.WEBHOOK, kind=EntryKind.UNSUPPORTED, body=body)
+    asyncio.run(ledger.append([known]))
+    assert post(ledger, body) == {Result.DUPLICATE: 1}
 
 
 def test_a_flow_that_changes(ledger: Ledger) -> None:

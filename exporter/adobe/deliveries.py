@@ -3,8 +3,8 @@
 Every element of a delivery becomes at least one event, and a damaged element does not affect the others. An element
 that holds several facts becomes one event for each, with the ids `<event id>#<n>`. An element in which nothing is
 recognised becomes one event with the bytes as they came. The event id and the event code in a request's headers are
-used only if the request holds a single element, and if its body has no id or no code of its own (docs/architecture.md,
-"What makes a fact").
+used only if the request holds a single element, and if its body has no id or no code of its own. No signature covers
+the headers, so an event has the id in its body a second time, alone (docs/architecture.md, "What makes a fact").
 
 No I/O and no clock: the time of reading is passed in.
 """
@@ -19,7 +19,7 @@ from exporter.adobe import fields, lenient_json, payloads
 from exporter.adobe.envelope import Metadata, Node, Unwrapped, merge_metadata, unwrap
 from exporter.adobe.lenient_json import Decoded
 from exporter.errors import BadChallengeError, TooManyEventsError
-from exporter.model import Delivery, Event, Fact, Source, Unreadable, Unsupported
+from exporter.model import Delivery, Event, Fact, FlowAlert, FlowRun, Source, Unreadable, Unsupported
 
 MAX_CHALLENGE: Final = 1024
 """Bytes of a challenge. Adobe sends a UUID."""
@@ -64,8 +64,8 @@ def is_quick(body: bytes) -> bool:
 
 def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
     """Read the body of a webhook request, received at a time (milliseconds). Raises TooManyEventsError."""
-    request = Metadata(event_id=_header(headers, _EVENT_ID_HEADER), event_code=_header(headers, _EVENT_CODE_HEADER))
-    events = _read(body, received_at, request, MAX_EVENTS)
+    request = Metadata(event_code=_header(headers, _EVENT_CODE_HEADER))
+    events = _read(body, received_at, request, MAX_EVENTS, _header(headers, _EVENT_ID_HEADER))
     return Delivery(source=Source.WEBHOOK, events=events, read_at=received_at)
 
 
@@ -85,8 +85,10 @@ def validation(body: bytes) -> Validation | None:
     return Validation(fields.clean(url)) if isinstance(url, str) else None
 
 
-def _read(body: bytes, received_at: int, request: Metadata, limit: int | None) -> tuple[Event, ...]:
-    """All events of a delivery. `request` is metadata from the headers, for a delivery of one element."""
+def _read(
+    body: bytes, received_at: int, request: Metadata, limit: int | None, header_id: str = ""
+) -> tuple[Event, ...]:
+    """All events of a delivery. `request` and `header_id` are from the headers, for a delivery of one element."""
     elements = lenient_json.elements(body)
     page = Metadata()
     decoded: Decoded | None = None
@@ -104,10 +106,10 @@ def _read(body: bytes, received_at: int, request: Metadata, limit: int | None) -
             page = Metadata(client_id=merge_metadata(node, page).client_id)
     reader = _ElementReader(received_at, limit)
     reader.count(len(elements))
-    outer = page
-    if len(elements) == 1:
-        outer = replace(request, client_id=page.client_id) if page.client_id else request
-    return tuple(event for element in elements for event in _numbered(reader.events(element, outer, decoded=decoded)))
+    if len(elements) != 1:
+        return tuple(event for element in elements for event in _numbered(reader.events(element, page)))
+    outer = replace(request, client_id=page.client_id) if page.client_id else request
+    return _with_header_id(_numbered(reader.events(elements[0], outer, decoded=decoded)), header_id)
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
@@ -146,14 +148,15 @@ class _ElementReader:
             return [_event(element, outer, Unreadable())]
         unwrapped = unwrap(decoded.value, outer)
         if isinstance(unwrapped.content, list):
-            return self._events_of_list(element, unwrapped, lists_left)
+            return self._events_of_list(element, decoded, unwrapped, lists_left)
         fact = payloads.interpret(unwrapped.content, unwrapped.metadata, self._received_at, element)
         if decoded.is_pruned and isinstance(fact, Unsupported):
             fact = Unreadable()
         is_complete = not outer.org and outer.envelope_time is None
-        return [_event(element, unwrapped.metadata, fact, is_complete=is_complete)]
+        content = None if isinstance(fact, FlowRun | FlowAlert) else _content(decoded, unwrapped)
+        return [_event(element, unwrapped.metadata, fact, content, is_complete=is_complete)]
 
-    def _events_of_list(self, element: bytes, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
+    def _events_of_list(self, element: bytes, decoded: Decoded, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
         """The events in an envelope's list. The element itself is one event if nothing in the list is recognised."""
         parts = (lenient_json.elements_at(element, unwrapped.path) or []) if lists_left else []
         self.count(len(parts) - 1)
@@ -162,13 +165,21 @@ class _ElementReader:
         # The recipient of every event is verified later, so an event that names another one must not be merged.
         if is_recognised or any(event.client_id not in {None, unwrapped.metadata.client_id} for event in found):
             return found
-        return [_event(element, unwrapped.metadata, Unsupported())]
+        return [_event(element, unwrapped.metadata, Unsupported(), _content(decoded, unwrapped))]
 
 
-def _event(body: bytes, metadata: Metadata, fact: Fact, *, is_complete: bool = False) -> Event:
+def _content(decoded: Decoded, unwrapped: Unwrapped) -> bytes | None:
+    """What the wrappers hold, encoded in one way. None if decoding lost a part of it."""
+    return None if decoded.is_lossy else lenient_json.canonical(unwrapped.content)
+
+
+def _event(
+    body: bytes, metadata: Metadata, fact: Fact, content: bytes | None = None, *, is_complete: bool = False
+) -> Event:
     return Event(
         fact=fact,
         body=body,
+        content=content,
         event_id=metadata.event_id or None,
         event_code=metadata.event_code or None,
         client_id=metadata.client_id or None,
@@ -177,11 +188,23 @@ def _event(body: bytes, metadata: Metadata, fact: Fact, *, is_complete: bool = F
 
 
 def _numbered(events: list[Event]) -> list[Event]:
-    """Append a number to the id of each event that shares its id with another one of the same element."""
-    if len(events) == 1:
-        return events
+    """The events of one element, with the ids in its body. An id that several of them share gets a number for each."""
     uses = Counter(event.event_id for event in events)
-    return [
-        replace(event, event_id=f"{event.event_id}#{number}") if event.event_id and uses[event.event_id] > 1 else event
+    for number, event in enumerate(events, start=1):
+        if event.event_id:
+            id_ = f"{event.event_id}#{number}" if uses[event.event_id] > 1 else event.event_id
+            events[number - 1] = replace(event, event_id=id_, body_id=id_)
+    return events
+
+
+def _with_header_id(events: list[Event], header_id: str) -> tuple[Event, ...]:
+    """The events of a request of one element. Those without an id in the body have that of the headers."""
+    without = sum(event.event_id is None for event in events)
+    if not header_id or not without:
+        return tuple(events)
+    return tuple(
+        replace(event, event_id=f"{header_id}#{number}" if without > 1 else header_id)
+        if event.event_id is None
+        else event
         for number, event in enumerate(events, start=1)
-    ]
+    )

@@ -23,8 +23,11 @@ MAX_DEPTH: Final = 128
 _MAX_DIGITS: Final = 20
 """Digits of a whole number. A longer one is decoded as a float."""
 
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
+
 _BOM: Final = b"\xef\xbb\xbf"
 _NULL: Final = b"null"
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
 
 # A string that is closed, or cut off at the end of the text, or a series of opening or of closing brackets. A string
 # that is cut off must match as a whole. Otherwise the search would begin again at each of its quotes: quadratic time.
@@ -50,6 +53,8 @@ class Decoded:
     value: object
     is_pruned: bool = False
     """Whether values that were nested too deep were replaced by null."""
+    is_lossy: bool = False
+    """Whether two different texts can have this value, because a part of the text was replaced or shortened."""
 
 
 def decode(raw: bytes) -> Decoded | None:
@@ -60,15 +65,16 @@ def decode(raw: bytes) -> Decoded | None:
     except _REFUSED:
         pass
     repaired = _repair(raw)
+    is_lossy = _REPLACEMENT in repaired or _LONG_NUMBER.search(repaired) is not None
     if repaired != raw:
         with contextlib.suppress(*_REFUSED):
-            return Decoded(_decode(repaired))
+            return Decoded(_decode(repaired), is_lossy=is_lossy)
     text, is_pruned = _prune(repaired)
     try:
         value = json.loads(text, strict=False, parse_int=_integer, object_hook=_same)
     except _REFUSED:
         return None
-    return Decoded(value, is_pruned)
+    return Decoded(value, is_pruned, is_lossy or is_pruned)
 
 
 def is_strict(raw: bytes) -> bool:
@@ -78,6 +84,18 @@ def is_strict(raw: bytes) -> bool:
     except _REFUSED:
         return False
     return True
+
+
+def canonical(value: object) -> bytes | None:
+    """A decoded value as bytes that do not depend on the order of members or on blanks. None if that can't be done.
+
+    It can't be done of what is nested too deep, and of a number of thousands of digits. Half an emoji, which UTF-8 does
+    not have, is encoded by its number.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    except (RecursionError, ValueError):
+        return None
 
 
 def elements(raw: bytes) -> list[bytes] | None:

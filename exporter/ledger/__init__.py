@@ -28,8 +28,10 @@ class Draft:
     kind: EntryKind
     body: bytes
     """The event as it was received."""
+    former_key: str | None = None
+    """The key that an earlier version gave this fact. If the ledger holds it, the fact is not new."""
     event_id: str | None = None
-    """Unique in the ledger, if it is not None."""
+    """Stored for people. It decides nothing: several entries can have the same one."""
     event_code: str | None = None
     flow_id: str | None = None
     run_id: str | None = None
@@ -41,6 +43,11 @@ class Draft:
     """When it happened, by Adobe's clock: milliseconds since 1970."""
     is_outcome: bool = False
     """Whether it is the end of a run. The first entry that ends a run counts."""
+    is_provisional: bool = False
+    """Whether it ends a run and does not settle how it ended. If another outcome comes later, that one counts as well.
+
+    It counts itself if no other outcome of the run came before.
+    """
 
     def as_unreadable(self) -> "Draft":
         """A draft of the same body without any text that came from outside, for a database that refuses this one."""
@@ -60,7 +67,7 @@ class Entry:
     """The value of an EntryKind, another word that a newer version of this program wrote, or DAMAGED."""
     event_code: str | None
     counts: bool
-    """Whether it is the first outcome that was recorded of its run."""
+    """Whether it is the first outcome that was recorded of its run, or a provisional one that came before that."""
     flow_id: str | None
     sandbox: str | None
     completed_at: int | None
@@ -125,8 +132,8 @@ class Ledger(Protocol):
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
         """Commit all drafts and the cursor, or none of them. Returns a receipt for each draft, in order.
 
-        When it returns, everything is on disk. A draft whose event id or fact key is in the ledger is not stored again:
-        the first version of a fact stays. A draft that the database refuses because of its data is stored as
+        When it returns, everything is on disk. A draft whose fact key is in the ledger is not stored again: the first
+        version of a fact stays. A draft that the database refuses because of its data is stored as
         unreadable, and the other drafts are stored as they are. `received_at` is the ledger's clock, and never less
         than that of the entry before.
 

@@ -2,9 +2,10 @@
 
 All keys are made here (docs/architecture.md, "What makes a fact"). A run is one fact for each of its statuses, and an
 alert is one fact for each change of its state, no matter how often, in which body or under which event id they are
-reported. Anything else is one fact for each event id, or for each body if there is no event id.
+reported. Anything else is one fact for each event id in a body, or for each content if the body has no id.
 
-Ledgers hold these keys. If the form of a key changed, facts that are in a ledger would be counted again.
+Ledgers hold these keys. If the form of a key changed, facts that are in a ledger would be counted again. Where a form
+did change, a draft has the former key beside the key (`Draft.former_key`).
 
 Pure functions of text and bytes.
 """
@@ -23,8 +24,13 @@ def alert_key(alert_id: str, state: str, changed_at: int | None) -> str:
 
 
 def event_key(event_id: str) -> str:
-    """The key of an event that is neither a run nor an alert, and that has an id."""
+    """The key of an event that is neither a run nor an alert, and whose body has an id."""
     return f"event:{event_id}"
+
+
+def content_key(content: bytes) -> str:
+    """The key of an event that is neither a run nor an alert, and whose body has no id (`Event.content`)."""
+    return _digest(b"content:" + content)
 
 
 def flow_key(body: bytes) -> str:

@@ -4,6 +4,7 @@ Several processes may share the file. SQLite's lock lets one of them write at a 
 that lock, so they become visible in order. Entries are stored as they come and are not interpreted.
 """
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -25,11 +26,15 @@ from exporter.ledger import (
     sqlite_key_paths,
 )
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
-from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, is_damage, open_file
+from exporter.ledger.sqlite_file import companions, connect, error_name, is_damage, open_file, truncate_log
+from exporter.ledger.sqlite_guard import Guard, abandon
 from exporter.ledger.sqlite_insert import insert, insert_new
+from exporter.ledger.sqlite_log import stamp
 
 _READ_BYTES: Final = 8 * 1024 * 1024
 """A page ends when its bodies have more bytes than this."""
+_MIN_LOG: Final = 64 * 1024 * 1024
+"""Bytes of the log that a small `--ledger.max-size` allows while a reader keeps it from being emptied."""
 _WRITE_CHECK: Final = "probe"
 """The cursor that `check_writable` writes. Version 0.1.0 chose this name: another one would leave its row behind."""
 _WRITE_CHECK_BYTES: Final = 64 * 1024
@@ -42,6 +47,17 @@ SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox
 _POSITIONS: Final = "SELECT position FROM entry WHERE position > ? ORDER BY position LIMIT ?"
 _DAMAGED_PAGE: Final = 100
 """Entries that are read one by one where a page of entries has a damaged row."""
+
+_ADVICE: Final = {
+    "SQLITE_BUSY": ": another program holds its lock. Wait for the backup, or end that program",
+    "SQLITE_FULL": ": the disk is full. Make room",
+    "SQLITE_IOERR": ": the disk fails or is full. Check it",
+    "SQLITE_READONLY": ": the disk or the file can't be written. Give the user of the exporter access to it",
+    "SQLITE_CANTOPEN": ": give the user of the exporter access to its folder",
+    "SQLITE_CORRUPT": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
+    "SQLITE_NOTADB": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
+}
+"""What to do about SQLite's errors, by the beginning of their names."""
 
 # What SQLite or its Python module raises for a value that can't be stored. Other errors concern the database itself.
 _DATA_REFUSED = (
@@ -107,9 +123,14 @@ class SqliteLedger:
         self._clock = clock
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
-        self._log_path = path.with_name(path.name + "-wal")
+        self._log_path, index_path = companions(path)
         self._writer = open_file(path)
-        self._files, self._seen_size = self._look()
+        try:
+            self._guard = Guard(path, self._log_path, index_path)
+        except LedgerUnavailableError:
+            abandon(self._writer)
+            raise
+        self._is_closed = False
         self._group = GroupCommit(self._commit, self._commit_piecewise)
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
@@ -159,7 +180,7 @@ class SqliteLedger:
 
     def head(self) -> int:
         """The position of the last entry, or 0 if there is no entry."""
-        self._check_file()
+        self._guard.check()
         return int(self._query("SELECT coalesce(max(position), 0) FROM entry", ())[0][0])
 
     def cursor(self, name: str) -> str | None:
@@ -210,21 +231,27 @@ class SqliteLedger:
             raise LedgerUnavailableError("the ledger's file can't be found") from None
 
     def close(self) -> None:
-        """Commit what was submitted, then close the file."""
+        """Commit what was submitted, then close the files. Files that were damaged are left as they are."""
         self._group.close()
-        for reader in self._open_readers:
-            reader.close()
-        self._writer.close()
+        connections = [*self._open_readers, self._writer]
+        if not self._is_closed and self._guard.is_damaged:
+            for connection in connections:
+                abandon(connection)
+            return
+        for connection in connections:
+            connection.close()
+        self._guard.close()
+        self._is_closed = True
 
     def _run_between_commits(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run some work in a transaction of its own, between two commits, and return its result."""
 
         def transaction() -> _Result:
-            self._check_file()
+            self._guard.check()
             try:
-                self._writer.execute("BEGIN IMMEDIATE")
+                self._begin()
                 result = work(self._writer)
-                self._writer.execute("COMMIT")
+                self._end()
             except BaseException as error:
                 self._roll_back()
                 if isinstance(error, sqlite3.Error):
@@ -242,7 +269,14 @@ class SqliteLedger:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailableError:
-        return LedgerUnavailableError(f"the ledger can't be used now: {error_name(error)}")
+        """The error to raise for one of SQLite's. If the files were damaged, it says that."""
+        try:
+            self._guard.check()
+        except LedgerUnavailableError as damage:
+            return damage
+        name = error_name(error)
+        advice = next((text for start, text in _ADVICE.items() if name.startswith(start)), "")
+        return LedgerUnavailableError(f"the ledger can't be used now: {name}{advice}")
 
     def _reader(self) -> sqlite3.Connection:
         """The connection of this thread, opened when it is first used."""
@@ -264,11 +298,11 @@ class SqliteLedger:
         self, requests: Sequence[Request], insert_all: Callable[[Sequence[Draft], int], list[Receipt]]
     ) -> list[list[Receipt]]:
         connection = self._writer
-        self._check_file()
-        if self._max_size is not None and self.size() - self._freed() >= self._max_size:
-            raise LedgerFullError("the ledger has reached --ledger.max-size: raise it, or keep runs for less long")
+        self._guard.check()
+        if self._max_size is not None:
+            self._make_room(self._max_size)
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             last = connection.execute(_LAST_RECEIVED).fetchone()
             received_at = max(self._clock(), last[0] if last else 0)
             inserted = iter(insert_all([draft for request in requests for draft in request.drafts], received_at))
@@ -276,7 +310,7 @@ class SqliteLedger:
             for request in requests:
                 if request.cursor is not None:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
-            connection.execute("COMMIT")
+            self._end()
         except BaseException as error:
             # After any error the next transaction must be able to begin.
             self._roll_back()
@@ -285,36 +319,47 @@ class SqliteLedger:
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
+        if self._max_size is not None and self.size() >= self._max_size:
+            # What was committed stays so, whether the log can be emptied or not.
+            with contextlib.suppress(sqlite3.Error):
+                truncate_log(self._writer)
         return receipts
 
-    def _freed(self) -> int:
-        """Bytes of the file that pruning has freed. SQLite uses them again before the file grows."""
+    def _begin(self) -> None:
+        """Begin a transaction of the writer, in files that are whole."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._guard.before_commit()
+
+    def _end(self) -> None:
+        """Commit the writer's transaction. Raises LedgerUnavailableError if it is not on the disk then."""
+        stamp(self._writer)
+        self._writer.execute("COMMIT")
+        self._guard.after_commit()
+
+    def _make_room(self, max_size: int) -> None:
+        """Raise LedgerFullError if the ledger has reached its size. First the log is emptied if that is enough.
+
+        The log does not count as such: it holds many versions of a page, and one of them remains. A reader, such as a
+        backup, keeps the log from being emptied. Meanwhile it may become as large as the ledger.
+        """
         try:
-            pages = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
-            return int(pages * self._writer.execute("PRAGMA page_size").fetchone()[0])
+            if self._used() >= max_size:
+                raise LedgerFullError("the ledger has reached --ledger.max-size: raise it, or keep runs for less long")
+            if self.size() < max_size or truncate_log(self._writer):
+                return
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
+        if self._log_path.stat().st_size >= max(max_size, _MIN_LOG):
+            raise LedgerFullError(
+                f"a program that reads the ledger keeps {self._log_path.name} from being emptied, and it has reached "
+                "--ledger.max-size: wait for the backup, or end that program"
+            )
 
-    def _check_file(self) -> None:
-        """Raise LedgerUnavailableError if the file was moved, deleted or truncated since it was opened.
-
-        SQLite would go on writing into a file that was moved, and the next start would not find what was written.
-        """
-        # Read before the file is looked at. Otherwise another thread could store a larger size in between, and the file
-        # would seem to be truncated.
-        seen = self._seen_size
-        files, size = self._look()
-        if files != self._files:
-            raise LedgerUnavailableError("the ledger's file was moved or deleted: put it back, or start again")
-        if size < seen:
-            raise LedgerUnavailableError("the ledger's file was cut off: put a copy from a backup in its place")
-        self._seen_size = size
-
-    def _look(self) -> tuple[tuple[Identity, Identity], int]:
-        """Which files have the ledger's names now, and how many bytes the database has."""
-        database, size = identity(self._path)
-        log, _ = identity(self._log_path)
-        return (database, log), size
+    def _used(self) -> int:
+        """Bytes of the database once the log is in it, without what pruning has freed and SQLite uses again."""
+        pragmas = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (self._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
+        return int((pages - free) * size)
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

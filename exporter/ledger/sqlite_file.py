@@ -1,17 +1,23 @@
 """Creates and opens a ledger's SQLite file, and brings its schema up to date.
 
-A file of another program, or a damaged one, is left as it is, byte for byte. The schema is brought up to date by
+A file of another program, or a damaged one, is left as it is, byte for byte. So is a database beside a write-ahead log
+that is not its own (`exporter.ledger.sqlite_log`). The schema is brought up to date by
 numbered scripts, in one transaction together with the number.
 """
 
+import fcntl
 import os
+import secrets
 import sqlite3
+import time
 from importlib import resources
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.ledger.sqlite_guard import abandon
+from exporter.ledger.sqlite_log import read_database, read_log, stamp
 
 APPLICATION_ID: Final = 0x41455046
 """Marks a file as a ledger ("AEPF"), so that another program's database is never migrated."""
@@ -25,24 +31,23 @@ _CHECKED_UP_TO: Final = 256 * 1024 * 1024
 _BUSY_MILLISECONDS: Final = 5_000
 """How long to wait for another process's commit. A request may take longer than this."""
 
-Identity = tuple[int, int] | None
-"""Device and inode of a file, which differ from those of a file that takes its place. None if there is no file."""
-
-
-def identity(path: Path) -> tuple[Identity, int]:
-    """The identity and the size in bytes of the file at a path."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None, 0
-    return (found.st_dev, found.st_ino), found.st_size
+_SHARED_LOCK: Final = (0x40000002, 510)
+"""Start and length of the bytes that SQLite locks while a database is open."""
+_IS_OPENING: Final = 1.0
+"""Seconds. A process that opens a ledger has its lock for a moment before the files beside it are there."""
+_RANDOM_COOKIES: Final = 1 << 16
+"""The smallest schema cookie that is chosen at random. SQLite begins with 1."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Connect to a file that exists. Raises sqlite3.Error."""
     # Only a URI can ask SQLite not to create the file. A connection may move to another thread while it is not in use.
+    # The path is absolute, because `:memory:` alone is no file.
     connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+        f"file:{quote(os.fsencode(path.absolute()))}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
     )
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
     return connection
@@ -57,6 +62,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     try:
         if path.exists() and not path.is_file():
             raise LedgerUnusableError(f"{path} is not a file: give --ledger.url the path of one")
+        _compare_with_log(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Only the owner may read the file, because bodies name flows, people and files.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -66,6 +72,7 @@ def open_file(path: Path) -> sqlite3.Connection:
             "user may write to"
         ) from error
     _inspect(path)
+    _compare_with_users(path)
     try:
         connection = connect(path)
     except sqlite3.Error as error:
@@ -77,15 +84,112 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         # SQLite creates the write-ahead log with the first transaction, and `SqliteLedger` remembers which file it is.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("COMMIT")
+        _begin_lineage(connection)
     except sqlite3.Error as error:
-        connection.close()
+        abandon(connection)
         raise _cannot_open(path, error) from error
     except LedgerUnusableError:
-        connection.close()
+        # Closing would write the log into a file that is to be left as it is.
+        abandon(connection)
         raise
     return connection
+
+
+def companions(path: Path) -> tuple[Path, Path]:
+    """The write-ahead log of a database, and SQLite's index of it. They are beside the file that a link leads to."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(real.name + "-wal"), real.with_name(real.name + "-shm")
+
+
+def _compare_with_log(path: Path) -> None:
+    """Raise LedgerUnusableError if there is a write-ahead log with transactions that is not this database's."""
+    log_path, _ = companions(path)
+    log = read_log(log_path)
+    if log is None:
+        return
+    if not path.exists() or not path.stat().st_size:
+        state = "empty" if path.exists() else "missing"
+        raise LedgerUnusableError(
+            f"{path} is {state}, and the newest entries are in {log_path.name} beside it. Nothing was changed. Put the "
+            f"{path.name} back that belongs to it. Or move {log_path.name} away, and then put a copy from a backup in "
+            "its place or begin a new ledger"
+        )
+    while True:
+        database = read_database(path)
+        log = read_log(log_path)
+        if database is None or log is None or log.fits(database):
+            return
+        # Another process can have written both since.
+        again = read_log(log_path)
+        if read_database(path) == database and again is not None and again.salts == log.salts:
+            break
+    raise LedgerUnusableError(
+        f"{path} and {log_path.name} beside it do not belong together, so SQLite would damage the ledger or undo its "
+        f"restore. Nothing was changed. If {path.name} is a copy from a backup, move {log_path.name} and "
+        f"{path.name}-shm away, and start again. If it is not, put back the {path.name} that belongs to the log"
+    )
+
+
+def _compare_with_users(path: Path) -> None:
+    """Raise LedgerUnavailableError if another process has the ledger open without the files that belong to it."""
+    deadline = time.monotonic() + _IS_OPENING
+    while _is_open_elsewhere(path):
+        missing = [each.name for each in companions(path) if not each.exists()]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise LedgerUnavailableError(
+                f"{' and '.join(missing)} beside {path} was deleted while another process uses the ledger: end that "
+                "process, and start again"
+            )
+        time.sleep(_IS_OPENING / 50)
+
+
+def _is_open_elsewhere(path: Path) -> bool:
+    """Whether another process has the database open, in the way that SQLite finds it out."""
+    start, length = _SHARED_LOCK
+    file = os.open(path, os.O_RDWR)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _begin_lineage(connection: sqlite3.Connection) -> None:
+    """Give this use of the ledger a stamp of its own, in the database itself.
+
+    A copy that was made before then has another stamp than the log that is written from now on.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("PRAGMA schema_version").fetchone()[0] < _RANDOM_COOKIES:
+            # Copies that SQLite makes have the cookie 1, so it must not be ours.
+            cookie = _RANDOM_COOKIES + secrets.randbelow(1 << 30)
+            connection.execute(f"PRAGMA schema_version = {cookie}")
+        stamp(connection)
+        connection.execute("COMMIT")
+    except sqlite3.DatabaseError as error:
+        if error_name(error) != "SQLITE_CORRUPT":
+            raise
+        # What can be read of a large ledger is read. Its damage shows where it is used.
+        connection.execute("ROLLBACK")
+        return
+    truncate_log(connection)
+
+
+def truncate_log(connection: sqlite3.Connection) -> bool:
+    """Write the whole log into the database and empty it, unless somebody reads or writes now. Returns whether it was.
+
+    Raises sqlite3.Error.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
 
 
 def _look_through(connection: sqlite3.Connection, path: Path) -> None:

@@ -344,7 +344,7 @@ class Fold:
             self._changed[key] = None
 
     def _observe_delay(self, recorded: RecordedFact, run: FlowRun, sandbox: str, *, held: bool) -> None:
-        if recorded.source is Source.REPLAY or run.completed_at is None:
+        if recorded.source is Source.REPLAY or run.completed_at is None or run.status is Status.UNKNOWN:
             return
         delay = max(0, recorded.received_at - run.completed_at)
         self.series.add(catalogue.NOTIFICATION_DELAY, (sandbox,), (), delay, recorded.received_at, held=held)

@@ -27,12 +27,15 @@ def increments(run: FlowRun, error_codes: Sequence[str]) -> list[Increment]:
     status = _STATUS_LABELS[run.status]
     found: list[Increment] = [(catalogue.RUNS, status, 1)]
     found += [(catalogue.ERRORS, (*status, code), 1) for code in error_codes]
-    found += [(catalogue.RECORDS, _RESULT_LABELS[result], amount) for result, amount in run.records]
-    found += [(catalogue.BYTES, _RESULT_LABELS[result], amount) for result, amount in run.size]
-    found += [(catalogue.FILES, _RESULT_LABELS[result], amount) for result, amount in run.files]
     duration = run.duration
     if duration is not None:
         found.append((catalogue.RUN_DURATION, status, duration))
+    if run.status is Status.UNKNOWN:
+        # Another outcome of the run can come later and counts in full. What has no label `status` would count twice.
+        return found
+    found += [(catalogue.RECORDS, _RESULT_LABELS[result], amount) for result, amount in run.records]
+    found += [(catalogue.BYTES, _RESULT_LABELS[result], amount) for result, amount in run.size]
+    found += [(catalogue.FILES, _RESULT_LABELS[result], amount) for result, amount in run.files]
     if run.status.is_success:
         found += [(catalogue.INPUT_RECORDS, _NO_LABELS, amount) for result, amount in run.records if result == "input"]
         found += [(catalogue.INPUT_BYTES, _NO_LABELS, amount) for result, amount in run.size if result == "input"]

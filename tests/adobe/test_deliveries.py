@@ -153,6 +153,9 @@ def test_ids_and_codes(name: str) -> None:
     """An event has the id and the code in its body, or those of the headers if it is the only element and has none."""
     events = opened(sample(name), x_adobe_event_id="header", x_adobe_event_code="header_code")
     assert [(event.event_id, event.event_code) for event in events] == IDS[name]
+    assert all(
+        event.body_id == (None if (event.event_id or "").startswith("header") else event.event_id) for event in events
+    )
 
 
 def test_no_ids() -> None:

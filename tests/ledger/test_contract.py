@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from itertools import count, pairwise
 from typing import Any
 
@@ -79,17 +80,19 @@ def test_receipts_come_in_the_order_of_the_drafts(ledger: Ledger) -> None:
             False,
             id="same-fact-other-event",
         ),
-        pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "1"}, False, id="same-event"),
+        pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "1"}, True, id="same-event"),
+        pytest.param({"fact_key": "a"}, {"fact_key": "b", "former_key": "a"}, False, id="under-its-former-key"),
+        pytest.param({"fact_key": "a"}, {"fact_key": "b", "former_key": "c"}, True, id="under-no-former-key"),
         pytest.param({"fact_key": "a", "event_id": "1"}, {"fact_key": "b", "event_id": "2"}, True, id="another"),
         pytest.param({"fact_key": "a"}, {"fact_key": "b"}, True, id="no-event-ids"),
         pytest.param({"fact_key": "a", "event_id": ""}, {"fact_key": "A", "event_id": "b"}, True, id="case-matters"),
     ],
 )
 @pytest.mark.parametrize("together", [True, False], ids=["one-append", "two-appends"])
-def test_event_ids_and_fact_keys_are_unique(
+def test_fact_keys_alone_are_unique(
     ledger: Ledger, first: dict[str, Any], second: dict[str, Any], is_new: bool, together: bool
 ) -> None:
-    """A draft whose event id or fact key is in the ledger is not new, and the first version of the fact stays."""
+    """A draft whose fact key is in the ledger is not new, whatever its event id. The first version of a fact stays."""
     drafts = draft(**first, body=b"first"), draft(**second, body=b"second")
     receipts = append(ledger, *drafts) if together else [receipt for each in drafts for receipt in append(ledger, each)]
     assert [receipt.is_new for receipt in receipts] == [True, is_new]
@@ -108,10 +111,34 @@ def test_the_first_outcome_of_a_run_counts(ledger: Ledger) -> None:
     assert [entry.counts for entry in entries(ledger)] == [False, True, True, False, False]
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["one-append", "several-appends"])
+@pytest.mark.parametrize(
+    ("statuses", "counts"),
+    [
+        (("unknown", "success", "failed"), [True, True, False]),
+        (("success", "unknown", "failed"), [True, False, False]),
+        (("in_progress", "unknown", "in_progress"), [False, True]),
+        (("unknown", "unknown", "cancelled"), [True, True]),
+    ],
+    ids=["first", "second", "alone", "twice"],
+)
+def test_an_unknown_outcome_takes_no_place(
+    ledger: Ledger, statuses: Sequence[str], counts: list[bool], together: bool
+) -> None:
+    """An unknown outcome counts if it is the first one, and then the first known outcome counts as well."""
+    drafts = [
+        outcome("run", status, is_outcome=status != "in_progress", is_provisional=status == "unknown")
+        for status in statuses
+    ]
+    for each in [drafts] if together else [[each] for each in drafts]:
+        append(ledger, *each)
+    assert [entry.counts for entry in entries(ledger)] == counts
+
+
 def test_of_outcomes_appended_at_once_one_counts(open_ledger: OpenLedger) -> None:
     """When different outcomes of runs are appended to two ledgers at once, the first entry of each run counts."""
     ledgers = open_ledger(), open_ledger()
-    statuses = ("success", "failed", "cancelled", "unknown")
+    statuses = ("success", "failed", "cancelled", "partial_success")
     append_at_once(
         *(
             (ledgers[(run + number) % 2], [outcome(f"run-{run}", status, body=b"%d" % run)])
@@ -158,7 +185,7 @@ def test_appends_from_many_tasks_land_exactly_once(open_ledger: OpenLedger) -> N
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_ledger_is_a_list_without_repetition(ledger: Ledger, batches: list[list[dict[str, Any]]]) -> None:
-    """Receipts and entries are those of a list that refuses fact keys and event ids that it holds."""
+    """Receipts and entries are those of a list that refuses fact keys that it holds."""
     example = next(_examples)
     start = entries(ledger)[-1].position if entries(ledger) else 0
     known: set[str] = set()
@@ -171,11 +198,10 @@ def test_a_ledger_is_a_list_without_repetition(ledger: Ledger, batches: list[lis
             event_id = None if each["event"] is None else f"{example}:event:{each['event']}"
             is_outcome = each["status"] != "in_progress"
             made = outcome(f"{example}:{each['run']}", each["status"], event_id=event_id, is_outcome=is_outcome)
-            keys = {key for key in (made.fact_key, event_id) if key}
             drafts.append(made)
-            expected.append(not keys & known)
+            expected.append(made.fact_key not in known)
             if expected[-1]:
-                known |= keys
+                known.add(made.fact_key)
                 kept.append((made.body, is_outcome and each["run"] not in counted))
                 counted |= {each["run"]} if is_outcome else set()
         assert [receipt.is_new for receipt in append(ledger, *drafts)] == expected

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusableError
-from exporter.ledger import DAMAGED, Entry, Ledger, Receipt
+from exporter.ledger import DAMAGED, Entry, Ledger, Receipt, sqlite_insert
 from exporter.ledger.sqlite import _READ, SqliteLedger, _entry
 from exporter.ledger.sqlite_file import APPLICATION_ID
 from exporter.model import EntryKind
@@ -25,7 +25,7 @@ from tests.ledger import append, draft, entries, outcome
 
 COLUMNS = [
     *("position", "event_id", "fact_key", "source", "received_at", "kind", "event_code", "counts", "flow_id"),
-    *("run_id", "sandbox", "status", "error_codes", "completed_at", "body"),
+    *("run_id", "sandbox", "status", "error_codes", "completed_at", "body", "event"),
 ]
 
 
@@ -70,7 +70,7 @@ def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
         assert [row[1] for row in other.execute("PRAGMA table_info(checkpoint)")] == ["position", "written_at", "state"]
         assert [row[1] for row in other.execute("PRAGMA table_info(key_path)")] == ["path", "last_used_at"]
         assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert other.execute("PRAGMA user_version").fetchone() == (3,)
+        assert other.execute("PRAGMA user_version").fetchone() == (4,)
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -93,6 +93,48 @@ def test_what_pruning_freed_can_be_used_again(path: Path) -> None:
         assert path.stat().st_size >= size
 
 
+@contextlib.contextmanager
+def held_by_a_reader(path: Path) -> Iterator[None]:
+    """Another process reads the ledger, as a backup does, and keeps the log from being emptied."""
+    reader = subprocess.Popen(["sqlite3", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert reader.stdin
+    assert reader.stdout
+    reader.stdin.write("BEGIN; SELECT 'reads' FROM sqlite_schema LIMIT 1;\n")
+    reader.stdin.flush()
+    assert reader.stdout.readline() == "reads\n"
+    yield
+    reader.communicate()
+
+
+def append_often(ledger: SqliteLedger, times: int, size: int) -> None:
+    """Append drafts one by one, with bodies of so many bytes."""
+    for _ in range(times):
+        append(ledger, draft(body=bytes(size)))
+
+
+def test_a_log_that_a_reader_held_is_not_counted(path: Path) -> None:
+    """Twelve MiB of bodies fit into a ledger of sixteen, although a backup keeps the log from being emptied."""
+    log = path.with_name("ledger.db-wal")
+    with contextlib.closing(SqliteLedger(path, max_size=16 * 2**20)) as ledger:
+        with held_by_a_reader(path):
+            append_often(ledger, 120, 100 * 2**10)
+        append(ledger, *(draft() for _ in range(50)))
+        assert ledger.size() < 16 * 2**20
+        assert log.stat().st_size < 2**20
+        with pytest.raises(LedgerFullError, match="keep runs for less long"):
+            append_often(ledger, 50, 100 * 2**10)
+        assert 16 * 2**20 <= ledger.size() < 21 * 2**20
+
+
+def test_a_log_that_a_reader_holds_for_long_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a reader keeps the log from being emptied, it grows up to the size of the ledger, no more."""
+    monkeypatch.setattr("exporter.ledger.sqlite._MIN_LOG", 2**20)
+    with contextlib.closing(SqliteLedger(path, max_size=2 * 2**20)) as ledger:
+        with held_by_a_reader(path), pytest.raises(LedgerFullError, match="end that program"):
+            append_often(ledger, 1_000, 10)
+        append(ledger, draft())
+
+
 def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path) -> None:
     """A ledger with the first schema has all of its entries under the newest one."""
     schema = resources.files("exporter.ledger").joinpath("sqlite_0001.sql").read_text(encoding="utf-8")
@@ -109,10 +151,59 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path) -> Non
         assert len(ledger.checkpoints()) == 1
 
 
+@pytest.fixture
+def opened_by_0_1_0(path: Path) -> Path:
+    """A ledger in which version 0.1.0 recorded a run with an unknown outcome, and an event with an id."""
+    with connected(path) as made:
+        for script in ("sqlite_0001.sql", "sqlite_0002.sql"):
+            made.executescript(resources.files("exporter.ledger").joinpath(script).read_text(encoding="utf-8"))
+        made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        made.execute("PRAGMA user_version = 2")
+        columns = "event_id, fact_key, source, received_at, kind, counts, run_id, status, body"
+        rows = (
+            "'e1', 'run:r:unknown', 'webhook', 5, 'run', 1, 'r', 'unknown', x''",
+            "'e2', 'event:e2', 'webhook', 5, ",
+        )
+        made.execute(f"INSERT INTO entry ({columns}) VALUES ({rows[0]})")
+        made.execute(f"INSERT INTO entry ({columns}) VALUES ({rows[1]}'unsupported', 0, NULL, NULL, x'')")
+    return path
+
+
+def test_an_earlier_version_gave_an_unknown_outcome_the_place_of_its_run(opened_by_0_1_0: Path) -> None:
+    """The first known outcome of a run counts, although version 0.1.0 counted an unknown one in its place."""
+    with contextlib.closing(SqliteLedger(opened_by_0_1_0)) as ledger:
+        assert append(ledger, outcome("r", "failed"), draft())[0].is_new
+        assert append(ledger, outcome("r", "success"), outcome("r", "failed"))[0].is_new
+        runs = [entry for entry in entries(ledger) if entry.kind == "run"]
+        assert [entry.counts for entry in runs] == [True, True, False]
+
+
+def test_an_event_of_an_earlier_version_is_known(opened_by_0_1_0: Path) -> None:
+    """An event that version 0.1.0 recorded under the id in its body is not new, and its id hides no other fact."""
+    with contextlib.closing(SqliteLedger(opened_by_0_1_0)) as ledger:
+        receipts = append(ledger, draft("event:e2", event_id="e2"), outcome("other", "failed", event_id="e2"))
+        assert [receipt.is_new for receipt in receipts] == [False, True]
+
+
+def test_a_run_that_would_count_twice_is_a_correction(ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An insert that would count a run twice is tried again, so that the correction is kept and does not count."""
+    blind = sqlite_insert._VALUES.replace("counts = 1", "counts = 99")
+    monkeypatch.setattr("exporter.ledger.sqlite_insert._VALUES", blind)
+    sqlite_insert._statement.cache_clear()
+    try:
+        receipts = append(ledger, outcome("run", "failed"), draft())
+        receipts += append(ledger, draft(), outcome("run", "success"), draft())
+        receipts += append(ledger, outcome("run", "cancelled"))
+    finally:
+        sqlite_insert._statement.cache_clear()
+    assert all(receipt.is_new for receipt in receipts)
+    runs = [(entry.kind, entry.counts) for entry in entries(ledger) if entry.kind != "unsupported"]
+    assert runs == [("run", True), ("run", False), ("run", False)]
+
+
 def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) -> None:
     """Each value of a draft is in the column of its name, for people who read the file with SQL."""
     fields: dict[str, Any] = {
-        "event_id": "event",
         "event_code": "code",
         "flow_id": "flow",
         "sandbox": "prod",
@@ -120,10 +211,11 @@ def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) 
         "completed_at": 7,
         "body": b"{}",
     }
-    append(ledger, outcome("run", "failed", **fields))
+    append(ledger, outcome("run", "failed", event_id="event", **fields))
     with connected(path) as other:
         row = dict(zip(COLUMNS, other.execute("SELECT * FROM entry").fetchone(), strict=True))
     assert {name: row[name] for name in fields} == fields
+    assert (row["event"], row["event_id"]) == ("event", None)
     assert (row["fact_key"], row["run_id"], row["status"], row["counts"]) == ("run:run:failed", "run", "failed", 1)
 
 

@@ -172,16 +172,22 @@ near_limits = st.builds(
 
 @st.composite
 def fact_lists(draw: st.DrawFn, *, with_forgotten: bool = True) -> list[RecordedFact]:
-    """Facts as a ledger returns them: positions rise, times never fall, the first outcome of a run counts."""
+    """Facts as a ledger returns them: positions rise, times never fall, the first outcome of a run counts.
+
+    An unknown outcome that comes before it counts as well.
+    """
     found: list[RecordedFact] = []
     seen: set[str] = set()
+    unknown: set[str] = set()
     at = T0
     kinds = facts | forgotten if with_forgotten else facts
     for position, fact in enumerate(draw(st.lists(kinds, max_size=25)), start=1):
         at += draw(st.sampled_from([0, 1, SECOND, MINUTE, HOUR, DAY]))
-        counts = isinstance(fact, FlowRun) and fact.status.is_outcome and fact.run_id not in seen
-        if counts and isinstance(fact, FlowRun):
-            seen.add(fact.run_id)
+        counts = False
+        if isinstance(fact, FlowRun) and fact.status.is_outcome and fact.run_id not in seen:
+            places = unknown if fact.status is Status.UNKNOWN else seen
+            counts = fact.run_id not in places
+            places.add(fact.run_id)
         found.append(
             recorded(
                 fact,

@@ -88,7 +88,28 @@ def test_a_run_changes_every_metric_it_reports() -> None:
     assert {key: value(fold, key[0], **{key[1]: key[2]}) for key in expected} == expected
 
 
-@pytest.mark.parametrize("status", [FAILED, Status.CANCELLED, Status.UNKNOWN])
+def test_an_unknown_status_counts_under_its_label_alone() -> None:
+    """An unknown outcome moves the series with its status, and another outcome of the run then counts in full."""
+    fields: dict[str, Any] = {
+        "records": (("input", 5),),
+        "size": (("input", 7),),
+        "errors": (RunError(code="133"),),
+        "activities": (Activity(name="copy", started_at=T0 - 5, completed_at=T0),),
+    }
+    unknown = ended("r1", Status.UNKNOWN, T0, **fields)
+    alone = after((T0, unknown))
+    assert value(alone, "aep_flow_runs_total", status="unknown") == 1
+    assert value(alone, "aep_flow_run_errors_total", status="unknown", error_code="133") == 1
+    for name in ("aep_flow_records_total", "aep_flow_bytes_total", "aep_flow_activity_duration_seconds_count"):
+        assert value(alone, name) is None
+    both = after((T0, unknown), (T0, ended("r1", FAILED, T0, **fields)))
+    assert value(both, "aep_flow_runs_total", status="unknown") == 1
+    assert value(both, "aep_flow_runs_total", status="failed") == 1
+    assert value(both, "aep_flow_records_total", result="input") == 5
+    assert value(both, "aep_notification_delay_seconds_count") == 1
+
+
+@pytest.mark.parametrize("status", [FAILED, Status.CANCELLED])
 def test_input_is_observed_of_successful_runs_only(status: Status) -> None:
     """The input histograms observe runs that succeeded, wholly or partly, and no others."""
     fold = after((T0, ended("r1", status, T0, records=(("input", 5),), size=(("input", 5),))))

@@ -1,15 +1,18 @@
 """Faults of the ledger: deliveries get 503, so that Adobe sends them again, and are taken once the fault is over."""
 
 import contextlib
+import os
+import shutil
+import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.system.adobe import Connection
-from tests.system.processes import Exporter, needs_root, until
+from tests.system.processes import Exporter, needs_root, program, until
 from tests.system.test_serve import delivery
 
 
@@ -75,11 +78,73 @@ def test_a_ledger_that_is_locked(tmp_path: Path) -> None:
         assert kept(exporter) == {"run-1"}
 
 
+def log_of(exporter: Exporter) -> Path:
+    """The ledger's write-ahead log."""
+    return exporter.ledger.with_name("ledger.db-wal")
+
+
+def sqlite(exporter: Exporter, command: str) -> None:
+    """Run a command of SQLite's own program, as a person does."""
+    subprocess.run([program("sqlite3"), exporter.ledger, command], check=True, capture_output=True)
+
+
+FAULTS: dict[str, Callable[[Exporter], object]] = {
+    "ledger.db-wal was cut off": lambda exporter: os.truncate(log_of(exporter), log_of(exporter).stat().st_size // 2),
+    "ledger.db-wal was moved or deleted": lambda exporter: log_of(exporter).unlink(),
+    "ledger.db-shm was moved or deleted": lambda exporter: exporter.ledger.with_name("ledger.db-shm").unlink(),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_file_that_is_damaged_while_it_is_used(tmp_path: Path, message: str, end: int) -> None:
+    """A damaged file is noticed without a delivery, nothing is acknowledged, and a restart has what was after it."""
+    with Exporter(tmp_path / "exporter", "--series.hold=0s") as exporter:
+        assert exporter.post(delivery(1)[1]) == 200
+        sqlite(exporter, "PRAGMA wal_checkpoint")
+        for number in range(2, 6):
+            assert exporter.post(delivery(number)[1]) == 200
+        FAULTS[message](exporter)
+        assert exporter.post(delivery(6)[1]) == 503
+        until(lambda: message in ready(exporter), "the probe's text")
+        assert ready(exporter).startswith("503 not ready: ledger_unavailable")
+        assert "stop the exporter, and start it again" in ready(exporter)
+        assert message in exporter.output()
+        assert exporter.post(delivery(7)[1]) == 503
+        exporter.stop(end)
+        exporter.run()
+        assert exporter.post(delivery(8)[1]) == 200
+        exporter.stop(signal.SIGKILL)
+        exporter.run()
+        assert kept(exporter) >= {"run-1", "run-8"}
+        assert not kept(exporter) & {"run-6", "run-7"}
+        if "-shm" in message:
+            assert len(kept(exporter)) == 6
+
+
+def test_a_backup_that_is_restored_under_a_log(tmp_path: Path) -> None:
+    """A backup beside the log of a later crash is refused. With the log moved away, as the message says, it starts."""
+    with Exporter(tmp_path / "exporter") as exporter:
+        exporter.post(delivery(1)[1])
+        sqlite(exporter, f".backup {tmp_path / 'copy.db'}")
+        exporter.post(delivery(2)[1])
+        exporter.stop(signal.SIGKILL)
+        shutil.copy(tmp_path / "copy.db", exporter.ledger)
+        before = exporter.ledger.read_bytes(), log_of(exporter).read_bytes()
+        with pytest.raises(AssertionError, match=r"move ledger\.db-wal and ledger\.db-shm away"):
+            exporter.run()
+        assert exporter.wait() == 1
+        assert (exporter.ledger.read_bytes(), log_of(exporter).read_bytes()) == before
+        log_of(exporter).unlink()
+        exporter.run()
+        assert kept(exporter) == {"run-1"}
+
+
 def test_a_ledger_that_has_its_size(tmp_path: Path) -> None:
     """When the ledger has reached --ledger.max-size deliveries get 503, the probe names it and metrics go on."""
     with Exporter(tmp_path / "exporter", "--ledger.max-size=300KiB", "--series.hold=0s") as exporter:
         connection = Connection(exporter.port)
-        statuses = [connection.post(delivery(number)[1], {}) for number in range(400)]
+        statuses = [connection.post(delivery(number)[1], {}) for number in range(1_500)]
         connection.close()
         assert statuses[-1] == 503
         assert set(statuses) == {200, 503}

@@ -354,7 +354,9 @@ def test_the_exporter_half_does_not_wait_for_the_flows(
     held = Held(application, monkeypatch)
 
     async def story() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(application.router), base_url="http://localhost") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(application.router), base_url="http://localhost"
+        ) as client:
             flows = asyncio.create_task(client.get("/metrics?collect[]=flows"))
             await held.until_asked()
             exporter = await client.get("/metrics?collect[]=exporter")
