@@ -95,7 +95,9 @@ def test_what_was_accepted_is_answered(exporter: Exporter) -> None:
     """A request that is being received when SIGTERM comes is read to its end, recorded and answered."""
     body = delivery(1)[1]
     with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10])
+        connection.sendall(
+            b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10]
+        )
         until(lambda: exporter.get("/-/healthy").status_code == 200, "an answer")
         exporter.send(signal.SIGTERM)
         until(lambda: "event=stopping" in exporter.output(), "the stop to begin")
@@ -139,7 +141,7 @@ def test_what_was_sent_before_the_signal_is_answered(exporter: Exporter) -> None
 def test_a_sender_that_trickles_does_not_hold_up_the_end(exporter: Exporter) -> None:
     """When the program ends, a request that never arrives whole is closed without an answer or a logged error."""
     with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         until(lambda: exporter.get("/-/healthy").status_code == 200, "an answer")
         exporter.send(signal.SIGTERM)
         with contextlib.suppress(ConnectionResetError):
@@ -156,7 +158,7 @@ def test_a_sender_that_trickles_is_closed_without_an_answer(exporter: Exporter) 
         socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as head,
         socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as silent,
     ):
-        body.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        body.sendall(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         head.sendall(b"POST /webhook HTTP/1.1\r\nHost:")
         for connection in (body, head, silent):
             with contextlib.suppress(ConnectionResetError):
@@ -173,10 +175,9 @@ def test_an_offer_to_upgrade_costs_nothing(exporter: Exporter, offer: bytes, chu
         sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
         framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
         with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
-            head = (
-                b"POST /webhook HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n%s\r\n\r\n"
-            )
-            connection.sendall(head % (offer, framing) + sent[:20])
+            head = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            offered = b"Upgrade: %s\r\n%s\r\n\r\n" % (offer, framing)
+            connection.sendall(head + offered + sent[:20])
             connection.sendall(sent[20:])
             answer = whole_answer(connection)
         assert answer.startswith(b"HTTP/1.1 200")
@@ -197,7 +198,9 @@ def test_a_head_without_end_is_closed(exporter: Exporter) -> None:
 def test_trailers_without_end_are_not_collected(exporter: Exporter) -> None:
     """A connection whose trailers never end is closed."""
     with socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        connection.sendall(
+            b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+        )
         with contextlib.suppress(ConnectionError):
             for _ in range(10_000):
                 connection.sendall(b"a: b\r\n" * 1000)
@@ -207,7 +210,7 @@ def test_trailers_without_end_are_not_collected(exporter: Exporter) -> None:
 
 def test_a_pipeline_without_end_is_closed(exporter: Exporter) -> None:
     """A connection that sends requests without end and reads no answer is closed."""
-    asked = b"GET /webhook HTTP/1.1\r\nHost: x\r\n\r\n" * 3000
+    asked = b"GET /webhook HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3000
     with (
         socket.create_connection(("127.0.0.1", exporter.port), timeout=PATIENCE) as connection,
         contextlib.suppress(ConnectionError),
