@@ -23,7 +23,17 @@ from exporter.ledger import Entry, Ledger
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold, FoldState
 from exporter.metrics.series import SeriesStore
-from exporter.model import EntryKind, Fact, FlowRun, Forgotten, Reader, RecordedFact, Unreadable, Unsupported
+from exporter.model import (
+    ClockCorrection,
+    EntryKind,
+    Fact,
+    FlowRun,
+    Forgotten,
+    Reader,
+    RecordedFact,
+    Unreadable,
+    Unsupported,
+)
 
 _PAGE: Final = 1000
 """The number of entries read at a time. It limits memory, not how far a catch-up goes."""
@@ -50,6 +60,8 @@ class FollowerStatus:
     overflowed: int
     series: int
     ledger_bytes: int
+    clock_corrections: int
+    """The number of corrections of the clock that this process has written."""
     failures: Mapping[str, int]
     """Counts of entries that could not be applied ("fold"), and of checkpoints not written or read ("checkpoint")."""
 
@@ -71,6 +83,7 @@ class Follower:
         self._has_begun = False
         self._is_caught_up = False
         self._is_closing = False
+        self._is_clock_right = True
         self._failures: Counter[str] = Counter()
 
     def check(self) -> None:
@@ -79,6 +92,19 @@ class Follower:
             raise self._error
         if not self._is_caught_up:
             raise NotCaughtUpError("the metrics are being brought to the ledger's head")
+
+    def clock_notes(self) -> list[str]:
+        """What a person should know about the ledger's clock. Empty if it was right since the start."""
+        notes = []
+        if not self._is_clock_right:
+            notes.append(
+                "the clock is wrong, and the correction can't be written yet: the metrics show an earlier time"
+            )
+        if corrections := self._ledger.clock_corrections():
+            notes.append(
+                f"the clock was wrong and was corrected ({corrections} since the start): check the host's clock"
+            )
+        return notes
 
     async def render_at_head(self, use: Callable[[SeriesStore, FollowerStatus], _Result]) -> _Result:
         """Catch up, then call `use` with the series before they can change again, and return its result.
@@ -89,7 +115,11 @@ class Follower:
         def work() -> _Result:
             self.catch_up()
             fold = self._fold
-            fold.advance(self._ledger.now())
+            # A time of a wrong clock is not used. Until the correction can be written, the last time stands.
+            if self._is_clock_right:
+                fold.advance(self._ledger.now())
+            else:
+                fold.advance(fold.now)
             status = FollowerStatus(
                 position=self._position,
                 checkpoint_position=self._checkpoint_position,
@@ -97,6 +127,7 @@ class Follower:
                 overflowed=fold.overflowed,
                 series=len(fold.series),
                 ledger_bytes=self._ledger.size(),
+                clock_corrections=self._ledger.clock_corrections(),
                 failures=dict(self._failures),
             )
             return use(fold.series, status)
@@ -214,19 +245,18 @@ class Follower:
         return kept[-1].position if len(kept) > 1 else 0
 
     def catch_up(self) -> int:
-        """Apply every entry up to the current head and return their number. Blocks. Raises LedgerUnavailableError."""
+        """Apply every entry up to the current head and return their number. Blocks. Raises LedgerUnavailableError.
+
+        If the ledger's clock turns out to be wrong, the correction is written, and applied with the others.
+        """
         count = 0
         try:
             if not self._has_begun:
                 self._begin()
             self._check_pruned()
-            head = self._ledger.head()
-            while self._position < head and not self._is_closing:
-                entries = self._ledger.read(self._position, _PAGE)
-                for entry in entries:
-                    self._apply(entry)
-                    self._position = entry.position
-                count += len(entries)
+            count = self._read_to_head()
+            if not self._is_closing and self._correct_clock():
+                count += self._read_to_head()
         except LedgerUnavailableError as error:
             if self._error is None:
                 _log.error("the ledger can't be read", reason=error.reason, detail=str(error))
@@ -237,6 +267,29 @@ class Follower:
         self._error = None
         self._is_caught_up = not self._is_closing
         return count
+
+    def _read_to_head(self) -> int:
+        count = 0
+        head = self._ledger.head()
+        while self._position < head and not self._is_closing:
+            entries = self._ledger.read(self._position, _PAGE)
+            for entry in entries:
+                self._apply(entry)
+                self._position = entry.position
+            count += len(entries)
+        return count
+
+    def _correct_clock(self) -> bool:
+        """Have the ledger's clock corrected if it is wrong. Return whether a correction was written."""
+        try:
+            was_wrong = self._ledger.correct_clock(self._position, self._fold.now)
+        except LedgerUnavailableError as error:
+            if self._is_clock_right:
+                _log.warning("the clock is wrong, and the correction can't be written yet", detail=str(error))
+            self._is_clock_right = False
+            return False
+        self._is_clock_right = True
+        return was_wrong
 
     def _check_pruned(self) -> None:
         """Raise LedgerUnavailableError if entries were pruned before they were applied, instead of skipping them."""
@@ -258,12 +311,14 @@ class Follower:
 
     def _fact(self, entry: Entry) -> RecordedFact:
         """The fact of an entry, with what the ledger recorded about it."""
-        fact: Fact
+        fact: Fact | ClockCorrection
         match entry.kind:
             case EntryKind.UNREADABLE:
                 fact = Unreadable()
             case EntryKind.UNSUPPORTED:
                 fact = Unsupported(sandbox=entry.sandbox or "")
+            case EntryKind.CLOCK:
+                fact = entry.correction()
             case EntryKind.FORGOTTEN:
                 fact = Forgotten(flow_id=entry.flow_id or "")
             case _:

@@ -6,7 +6,6 @@ that lock, so they become visible in order. Entries are stored as they come and 
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,14 @@ from typing import Final, TypeVar
 from exporter.errors import LedgerFullError, LedgerUnavailableError
 from exporter.ledger import Checkpoint, Cursor, Draft, Entry, Receipt, sqlite_checkpoint
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
+from exporter.ledger.sqlite_clock import (
+    FIND_NEWEST_EVENT,
+    NEWEST_EVENT,
+    NewestEvent,
+    SqliteClock,
+    monotonic_clock,
+    wall_clock,
+)
 from exporter.ledger.sqlite_file import Identity, connect, error_name, identity, open_file
 from exporter.ledger.sqlite_insert import insert, insert_new
 from exporter.model import Source
@@ -25,7 +32,6 @@ _WRITE_CHECK: Final = "probe"
 """The cursor that `check_writable` writes. Version 0.1.0 chose this name: another one would leave its row behind."""
 _WRITE_CHECK_BYTES: Final = 64 * 1024
 """About the size of a notification. On a full disk a few bytes may still fit."""
-_LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
 _READ: Final = """
 SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
@@ -44,22 +50,26 @@ _DATA_REFUSED = (
 _Result = TypeVar("_Result")
 
 
-def wall_clock() -> int:
-    """This host's clock: milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
 class SqliteLedger:
     """A ledger in a file. The port, `exporter.ledger.Ledger`, states what each method guarantees."""
 
-    def __init__(self, path: Path, clock: Callable[[], int] = wall_clock, *, max_size: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], int] = wall_clock,
+        *,
+        monotonic: Callable[[], int] | None = None,
+        max_size: int | None = None,
+    ) -> None:
         """Open the file, or create it. Raises LedgerUnusableError, or LedgerUnavailableError while it is locked.
 
-        `max_size`: bytes above which nothing is appended.
+        `clock` and `monotonic` count milliseconds. With a clock of its own and no monotonic one, a ledger does not look
+        for steps between the two. `max_size`: bytes above which nothing is appended.
         """
         self._max_size = max_size
         self._path = path
-        self._clock = clock
+        self._clock = SqliteClock(clock, monotonic_clock if clock is wall_clock and monotonic is None else monotonic)
+        self._newest_event = NewestEvent()
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._log_path = path.with_name(path.name + "-wal")
@@ -74,7 +84,7 @@ class SqliteLedger:
     async def check_writable(self) -> None:
         """Commit 64 KiB to a row that serves nothing else, by the way that an append takes."""
         # The time makes the value a new one, so that the pages of the row are written.
-        value = str(self._clock()).ljust(_WRITE_CHECK_BYTES)
+        value = str(self._clock.wall()).ljust(_WRITE_CHECK_BYTES)
         await self._group.submit([], Cursor(name=_WRITE_CHECK, value=value))
 
     def read(self, after: int, limit: int) -> list[Entry]:
@@ -128,7 +138,7 @@ class SqliteLedger:
     def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
         """Store a checkpoint and delete all others but one."""
         self._run_between_commits(
-            lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state, discard)
+            lambda writer: sqlite_checkpoint.save(writer, position, self._clock.wall(), state, discard)
         )
 
     def prune(self, before: int, up_to: int, limit: int) -> int:
@@ -141,7 +151,26 @@ class SqliteLedger:
 
     def now(self) -> int:
         """This host's clock: milliseconds since 1970."""
-        return self._clock()
+        return self._clock.wall()
+
+    def correct_clock(self, position: int, now: int) -> bool:
+        """Write a correction if the clock was wrong."""
+        self._clock.use(position, now)
+        if self._clock.is_right():
+            return False
+        moment = self._run_between_commits(self._clock.begin)
+        self._clock.finish(moment)
+        return moment.correction is not None
+
+    def clock_corrections(self) -> int:
+        """The number of corrections that this process has written."""
+        return self._clock.corrections
+
+    def newest_event_time(self) -> int | None:
+        """The newest time that Adobe gave."""
+        stored = self.cursor(NEWEST_EVENT)
+        found = int(stored) if stored else self._query(FIND_NEWEST_EVENT, ())[0][0]
+        return int(found) if found else None
 
     def size(self) -> int:
         """Bytes of the database and of its write-ahead log."""
@@ -210,13 +239,14 @@ class SqliteLedger:
             raise LedgerFullError("the ledger has reached --ledger.max-size: raise it, or keep runs for less long")
         try:
             connection.execute("BEGIN IMMEDIATE")
-            last = connection.execute(_LAST_RECEIVED).fetchone()
-            received_at = max(self._clock(), last[0] if last else 0)
-            inserted = iter(insert_all([draft for request in requests for draft in request.drafts], received_at))
+            moment = self._clock.begin(connection)
+            drafts = [draft for request in requests for draft in request.drafts]
+            inserted = iter(insert_all(drafts, moment.received_at))
             receipts = [list(islice(inserted, len(request.drafts))) for request in requests]
             for request in requests:
                 if request.cursor is not None:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
+            newest = self._newest_event.store(connection, drafts)
             connection.execute("COMMIT")
         except BaseException as error:
             # After any error the next transaction must be able to begin.
@@ -226,6 +256,8 @@ class SqliteLedger:
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
+        self._clock.finish(moment)
+        self._newest_event.finish(newest)
         return receipts
 
     def _freed(self) -> int:

@@ -22,10 +22,13 @@ class Ready:
         self._intake = intake
 
     async def endpoint(self, _request: Request) -> Response:
-        """Answer 200, or 503 with the reason and message of what is wrong."""
+        """Answer 200, or 503 with the reason and message of what is wrong.
+
+        A line more says that the clock was wrong, which makes nobody wait (docs/architecture.md, "Clock").
+        """
         try:
             self._follower.check()
             await self._intake.check()
         except ExporterError as error:
             return PlainTextResponse(f"not ready: {error.reason}: {error}\n", status_code=503)
-        return PlainTextResponse("ready\n")
+        return PlainTextResponse("\n".join(["ready", *self._follower.clock_notes(), ""]))

@@ -46,6 +46,7 @@ class Scrape:
         self._telemetry = telemetry
         self._failures: Mapping[str, int] = {}
         self._overflowed = 0
+        self._clock_corrections = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Answer one scrape."""
@@ -127,6 +128,8 @@ class Scrape:
         telemetry.flows.set(status.flows)
         telemetry.flows_overflowed.inc(status.overflowed - self._overflowed)
         self._overflowed = status.overflowed
+        telemetry.clock_corrections.inc(status.clock_corrections - self._clock_corrections)
+        self._clock_corrections = status.clock_corrections
         telemetry.series.set(status.series)
         telemetry.ledger_bytes.set(status.ledger_bytes)
 
