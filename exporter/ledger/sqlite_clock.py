@@ -125,11 +125,8 @@ class SqliteClock:
         self._adopt(moment._before, moment._offset)  # noqa: SLF001 - of this module
         if moment.correction is not None:
             self.corrections += 1
-            _log.warning(
-                "the clock was wrong and is corrected: times of the wrong clock are moved",
-                from_=_readable(moment.correction.from_),
-                to=_readable(moment.correction.to),
-            )
+            times = {"from": _readable(moment.correction.from_), "to": _readable(moment.correction.to)}
+            _log.warning("the clock was wrong and is corrected: check the host's clock", **times)
 
     def _find_correction(
         self, writer: sqlite3.Connection, wall: int, expected: int, last: int

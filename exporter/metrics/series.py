@@ -82,6 +82,8 @@ class SeriesStore:
 
     def correct(self, correction: ClockCorrection) -> None:
         """Move all times when the clock is corrected."""
+        # The groups whose hold ends with this step are rendered again, and so are those whose times change.
+        self.advance(max(self._now, correction.to))
         self._now = max(self._now, correction.to) if correction.to > correction.from_ else correction.to
         self._holds.clear()
         for family in self._families.values():
@@ -90,8 +92,6 @@ class SeriesStore:
                 if any(changed):
                     group.invalidate()
                 self._note_holds(family, key, group.series.values())
-        # A group whose hold has ended at this time is rendered again.
-        self.advance(self._now)
 
     def drop_groups(self, labels: tuple[str, ...], key: GroupKey) -> None:
         """Delete a group and all its series in each metric that is grouped by these labels."""
