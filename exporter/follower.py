@@ -31,6 +31,7 @@ from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import VERSION, Fold, FoldState
 from exporter.metrics.series import SeriesStore
 from exporter.model import (
+    ClockCorrection,
     EntryKind,
     Fact,
     FlowRun,
@@ -82,6 +83,8 @@ class FollowerStatus:
     overflowed: int
     series: int
     ledger_bytes: int
+    clock_corrections: int
+    """The number of corrections of the clock that this process has written."""
     failures: Mapping[str, int]
     """Counts of entries that could not be read ("read") or applied ("fold"), and of checkpoints not written or read
     ("checkpoint")."""
@@ -113,6 +116,7 @@ class Follower:
         self._has_begun = False
         self._is_caught_up = False
         self._is_closing = False
+        self._is_clock_right = True
         self._failures: Counter[str] = Counter()
         self._skips: Counter[SkipReason] = Counter()
         """The entries that this process skipped."""
@@ -135,6 +139,19 @@ class Follower:
         """Whether a catch-up is under way that has many entries to read."""
         return self._behind > FAR_BEHIND
 
+    def clock_notes(self) -> list[str]:
+        """What a person should know about the ledger's clock. Empty if it was right since the start."""
+        notes = []
+        if not self._is_clock_right:
+            notes.append(
+                "the clock is wrong, and the correction can't be written yet: the metrics show an earlier time"
+            )
+        if corrections := self._ledger.clock_corrections():
+            notes.append(
+                f"the clock was wrong and was corrected ({corrections} since the start): check the host's clock"
+            )
+        return notes
+
     async def render_at_head(self, use: Callable[[SeriesStore, FollowerStatus], _Result]) -> _Result:
         """Catch up, then call `use` with the series before they can change again, and return its result.
 
@@ -144,7 +161,11 @@ class Follower:
         def work() -> _Result:
             self.catch_up()
             fold = self._fold
-            fold.advance(self._ledger.now())
+            # A time of a wrong clock is not used. Until the correction can be written, the last time stands.
+            if self._is_clock_right:
+                fold.advance(self._ledger.now())
+            else:
+                fold.advance(fold.now)
             status = FollowerStatus(
                 position=self._position,
                 checkpoint_position=self._checkpoint_position,
@@ -152,6 +173,7 @@ class Follower:
                 overflowed=fold.overflowed,
                 series=len(fold.series),
                 ledger_bytes=self._ledger.size(),
+                clock_corrections=self._ledger.clock_corrections(),
                 failures=dict(self._failures),
                 dropped=dict(fold.dropped),
             )
@@ -349,13 +371,17 @@ class Follower:
     def catch_up(self) -> int:
         """Apply every entry up to the current head and return their number. Blocks.
 
-        Raises LedgerUnavailableError. A defect raises what it raises, and `check` raises DefectError from then on.
+        If the ledger's clock turns out to be wrong, the correction is written, and applied with the others. Raises
+        LedgerUnavailableError. A defect raises what it raises, and `check` raises DefectError from then on.
         """
+        count = 0
         try:
             if not self._has_begun:
                 self._begin()
             self._check_pruned()
             count = self._follow()
+            if not self._is_closing and self._correct_clock():
+                count += self._follow()
         except LedgerUnavailableError as error:
             if self._error is None:
                 _log.error("the ledger can't be read", reason=error.reason, detail=str(error))
@@ -404,6 +430,18 @@ class Follower:
             count += len(entries)
             self._save_after_work()
         return count
+
+    def _correct_clock(self) -> bool:
+        """Have the ledger's clock corrected if it is wrong. Return whether a correction was written."""
+        try:
+            was_wrong = self._ledger.correct_clock(self._position, self._fold.now)
+        except LedgerUnavailableError as error:
+            if self._is_clock_right:
+                _log.warning("the clock is wrong, and the correction can't be written yet", detail=str(error))
+            self._is_clock_right = False
+            return False
+        self._is_clock_right = True
+        return was_wrong
 
     def _check_pruned(self) -> None:
         """Raise LedgerUnavailableError if entries were pruned before they were applied, instead of skipping them."""
@@ -455,12 +493,14 @@ class Follower:
         kind, source = _KINDS.get(entry.kind), _SOURCES.get(entry.source)
         if kind is None or source is None:
             return None
-        fact: Fact
+        fact: Fact | ClockCorrection
         match kind:
             case EntryKind.UNREADABLE:
                 fact = Unreadable()
             case EntryKind.UNSUPPORTED:
                 fact = Unsupported(sandbox=entry.sandbox or "")
+            case EntryKind.CLOCK:
+                fact = entry.correction()
             case EntryKind.FORGOTTEN:
                 fact = Forgotten(flow_id=entry.flow_id or "")
             case _:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from exporter.errors import ExporterError
-from exporter.ledger import Cursor, Draft, Ledger, Receipt, fact_keys
+from exporter.ledger import Cursor, Draft, Ledger, Receipt, fact_keys, horizon
 from exporter.model import (
     Delivery,
     EntryKind,
@@ -69,7 +69,7 @@ class Intake:
         drafted: list[tuple[Event, int | None]] = []
         for delivery in deliveries:
             for event in delivery.events:
-                if self._has_expired(delivery.source, event.fact):
+                if delivery.source is Source.REPLAY and self._has_expired(event.fact):
                     results[Result.EXPIRED] += 1
                 else:
                     drafts.append(draft(delivery.source, event))
@@ -122,14 +122,18 @@ class Intake:
             if receipt.is_new and read_at is not None:
                 self._cache_fact(event, read_at)
 
-    def _has_expired(self, source: Source, fact: Fact) -> bool:
-        if self._retention is None or source is not Source.REPLAY:
+    def _has_expired(self, fact: Fact) -> bool:
+        """Whether it is a run or an alert whose fact may have been pruned."""
+        if self._retention is None or not isinstance(fact, FlowRun | FlowAlert):
             return False
-        match fact:
-            case FlowRun(ended_at=happened_at) | FlowAlert(changed_at=happened_at):
-                return happened_at is not None and happened_at < self._clock() - self._retention
-            case _:
-                return False
+        happened_at = fact.ended_at if isinstance(fact, FlowRun) else fact.changed_at
+        now = self._clock()
+        # The horizon of the clock alone is never the lower one, so most facts need no look into the ledger.
+        return (
+            happened_at is not None
+            and happened_at < now - self._retention
+            and happened_at < horizon(self._ledger, now, self._retention)
+        )
 
 
 def anomalies(deliveries: Sequence[Delivery]) -> Counter[str]:

@@ -16,6 +16,9 @@ from typing import Final, NamedTuple
 DAY: Final = 24 * 60 * 60 * 1000
 """Milliseconds."""
 
+CLOCK_TOLERANCE: Final = 5 * 60 * 1000
+"""Milliseconds. A clock that is further off was wrong and is corrected. Smaller steps move nothing back."""
+
 OTHER = "other"
 """The label value for everything that is not in a closed list."""
 
@@ -27,7 +30,7 @@ class Source(StrEnum):
     JOURNAL = "journal"
     REPLAY = "replay"
     OPERATOR = "operator"
-    """A person entered it with a command."""
+    """No notification: a person entered it with a command, or the ledger recorded it about itself."""
 
 
 class FlowKind(StrEnum):
@@ -49,6 +52,8 @@ class EntryKind(StrEnum):
     ALERT = "alert"
     FLOW = "flow"
     FORGOTTEN = "forgotten"
+    CLOCK = "clock"
+    """The ledger's clock was set right, or was set wrong. Every entry after it has times of the new clock."""
     UNSUPPORTED = "unsupported"
     UNREADABLE = "unreadable"
 
@@ -305,6 +310,20 @@ class Unreadable:
     """Bytes that are not a JSON object."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockCorrection:
+    """The ledger's clock went from one time to another at once. Times are milliseconds since 1970."""
+
+    from_: int
+    """Where the old clock had got to. Nothing was recorded or shown at a later time."""
+    to: int
+    """The time of the new clock at the same moment."""
+
+    def __post_init__(self) -> None:
+        if self.from_ < 0 or self.to < 0:
+            raise ValueError("a time before 1970 is no time of a ledger")
+
+
 Fact = FlowRun | FlowAlert | Flow | Forgotten | Unsupported | Unreadable
 """What an event, and the ledger entry that holds it, states."""
 
@@ -353,7 +372,7 @@ class RecordedFact:
     received_at: int
     """When the fact was recorded, by the ledger's clock."""
     source: Source
-    fact: Fact
+    fact: Fact | ClockCorrection
     counts: bool
     """Whether this is the first outcome that was recorded of its run. Only the first one is counted."""
     event_code: str | None = None

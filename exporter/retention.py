@@ -1,8 +1,9 @@
 """Retention: deletes entries that are older than `--ledger.retention`, in small chunks, while the program serves.
 
 Only entries that two readable checkpoints contain are deleted, so no metric depends on a deleted entry. `replay`
-refuses a run of a file that is older than the retention (`expired`). Entries are deleted MARGIN after that, so that a
-pruned fact can't be accepted again.
+refuses a run of a file that is older than the retention (`expired`). Both measure age by the ledger's clock and by the
+newest time that Adobe gave, so that nothing is deleted because the clock is wrong. Entries are deleted MARGIN after
+that, so that a pruned fact can't be accepted again.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Final
 import structlog
 
 from exporter.errors import LedgerUnavailableError
-from exporter.ledger import Ledger
+from exporter.ledger import Ledger, horizon
 
 PRUNE_INTERVAL: Final = 600.0
 """Seconds between two runs."""
@@ -63,7 +64,8 @@ class Retention:
 
     async def prune(self) -> int:
         """Delete every entry that is too old now. Return their number. Raises LedgerUnavailableError."""
-        before = await asyncio.to_thread(self._ledger.now) - self._retention - MARGIN
+        now = await asyncio.to_thread(self._ledger.now)
+        before = await asyncio.to_thread(horizon, self._ledger, now, self._retention) - MARGIN
         # An entry that was skipped is kept twice as long as others. A later version may be able to read it.
         up_to = await self._prunable(before - self._retention)
         deleted = 0

@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from exporter.ledger import corrections
 from exporter.ledger.fact_keys import body_key
-from exporter.model import EntryKind, Source
+from exporter.model import ClockCorrection, EntryKind, Source
 
 DAMAGED: Final = "damaged"
 """The kind of an entry whose row the database can't read. Such an entry has its position and nothing else."""
@@ -74,6 +75,10 @@ class Entry:
     """When it happened, by Adobe's clock: milliseconds since 1970."""
     body: bytes
 
+    def correction(self) -> ClockCorrection:
+        """What an entry of kind CLOCK says. Raises ValueError if the body holds no correction."""
+        return corrections.decode(self.body)
+
 
 def damaged_entry(position: int) -> Entry:
     """What is left of an entry whose row can't be read."""
@@ -133,9 +138,9 @@ class Ledger(Protocol):
         """Commit all drafts and the cursor, or none of them. Returns a receipt for each draft, in order.
 
         When it returns, everything is on disk. A draft whose fact key is in the ledger is not stored again: the first
-        version of a fact stays. A draft that the database refuses because of its data is stored as
-        unreadable, and the other drafts are stored as they are. `received_at` is the ledger's clock, and never less
-        than that of the entry before.
+        version of a fact stays. A draft that the database refuses because of its data is stored as unreadable, and the other drafts are stored as they are. `received_at` is the ledger's clock, and not less than
+        that of the entry before, unless a correction of the clock stands between them. The correction is written first,
+        where one is due (`correct_clock`).
 
         Raises QueueFullError, LedgerFullError or LedgerUnavailableError if nothing was committed. Raises
         CommitTimeoutError if the commit takes too long: it may still succeed later.
@@ -185,8 +190,8 @@ class Ledger(Protocol):
     def prune(self, before: int, up_to: int, limit: int) -> int:
         """Delete the oldest entries, at most `limit`, and return how many were deleted.
 
-        Only entries that were recorded before a time, that are not above the position `up_to`, and that the older of
-        two checkpoints contains are deleted. Blocking. Raises LedgerUnavailableError.
+        Only entries that were recorded before a time, as all entries before them were, that are not above the position
+        `up_to`, and that the older of two checkpoints contains are deleted. Blocking. Raises LedgerUnavailableError.
         """
         ...
 
@@ -210,6 +215,27 @@ class Ledger(Protocol):
         """The ledger's clock: milliseconds since 1970. Blocking. Raises LedgerUnavailableError."""
         ...
 
+    def correct_clock(self, position: int, now: int) -> bool:
+        """Write an entry that corrects the clock, if one is due. Returns whether it was written.
+
+        It is due where the clock is more than CLOCK_TOLERANCE behind the last time of recording or behind `now`, the
+        latest time that the caller has used, and where it has moved by more than that against a monotonic clock. The
+        entries that the caller has read up to `position` include no correction of `now`. Of several processes that find
+        the same, one writes the entry. Blocking. Raises LedgerUnavailableError if it is due and can't be written.
+        """
+        ...
+
+    def clock_corrections(self) -> int:
+        """The number of corrections of the clock that this object has written."""
+        ...
+
+    def newest_event_time(self) -> int | None:
+        """The newest time at which anything happened by Adobe's clock, or None if no entry has such a time.
+
+        Milliseconds since 1970. Blocking. Raises LedgerUnavailableError.
+        """
+        ...
+
     def size(self) -> int:
         """Bytes on disk, including what pruning has freed for later use. Blocking. Raises LedgerUnavailableError."""
         ...
@@ -217,3 +243,13 @@ class Ledger(Protocol):
     def close(self) -> None:
         """Commit what was submitted, then release all files and connections. Blocking."""
         ...
+
+
+def horizon(ledger: Ledger, now: int, retention: int) -> int:
+    """The time before which facts can have been deleted, for a ledger that keeps them for `retention` (milliseconds).
+
+    `now` is the ledger's clock. It can be wrong, so a fact is old only if it is also old by the newest time that Adobe
+    gave. Blocking. Raises LedgerUnavailableError.
+    """
+    newest = ledger.newest_event_time()
+    return (now if newest is None else min(now, newest)) - retention

@@ -43,6 +43,11 @@ def forgotten_key(body: bytes) -> str:
     return _digest(b"forgotten:" + body)
 
 
+def clock_key(position: int) -> str:
+    """The key of a correction of the clock that comes after the entry at this position."""
+    return f"clock:{position}"
+
+
 def body_key(body: bytes) -> str:
     """The key of bytes about which nothing else is known."""
     return _digest(body)

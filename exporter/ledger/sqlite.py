@@ -7,7 +7,6 @@ that lock, so they become visible in order. Entries are stored as they come and 
 import contextlib
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,6 +25,14 @@ from exporter.ledger import (
     sqlite_key_paths,
 )
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
+from exporter.ledger.sqlite_clock import (
+    FIND_NEWEST_EVENT,
+    NEWEST_EVENT,
+    NewestEvent,
+    SqliteClock,
+    monotonic_clock,
+    wall_clock,
+)
 from exporter.ledger.sqlite_file import companions, connect, error_name, is_damage, open_file, truncate_log
 from exporter.ledger.sqlite_guard import Guard, abandon
 from exporter.ledger.sqlite_insert import insert, insert_new
@@ -39,7 +46,6 @@ _WRITE_CHECK: Final = "probe"
 """The cursor that `check_writable` writes. Version 0.1.0 chose this name: another one would leave its row behind."""
 _WRITE_CHECK_BYTES: Final = 64 * 1024
 """About the size of a notification. On a full disk a few bytes may still fit."""
-_LAST_RECEIVED: Final = "SELECT received_at FROM entry ORDER BY position DESC LIMIT 1"
 _READ: Final = """
 SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
@@ -70,11 +76,6 @@ _DATA_REFUSED = (
 )
 
 _Result = TypeVar("_Result")
-
-
-def wall_clock() -> int:
-    """This host's clock: milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 # The types of the columns of _READ. A damaged row can have others.
@@ -113,14 +114,23 @@ def _entry(row: tuple) -> Entry:  # type: ignore[type-arg] # the types of its va
 class SqliteLedger:
     """A ledger in a file. The port, `exporter.ledger.Ledger`, states what each method guarantees."""
 
-    def __init__(self, path: Path, clock: Callable[[], int] = wall_clock, *, max_size: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], int] = wall_clock,
+        *,
+        monotonic: Callable[[], int] | None = None,
+        max_size: int | None = None,
+    ) -> None:
         """Open the file, or create it. Raises LedgerUnusableError, or LedgerUnavailableError while it is locked.
 
-        `max_size`: bytes above which nothing is appended.
+        `clock` and `monotonic` count milliseconds. With a clock of its own and no monotonic one, a ledger does not look
+        for steps between the two. `max_size`: bytes above which nothing is appended.
         """
         self._max_size = max_size
         self._path = path
-        self._clock = clock
+        self._clock = SqliteClock(clock, monotonic_clock if clock is wall_clock and monotonic is None else monotonic)
+        self._newest_event = NewestEvent()
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._log_path, index_path = companions(path)
@@ -140,7 +150,7 @@ class SqliteLedger:
     async def check_writable(self) -> None:
         """Commit 64 KiB to a row that serves nothing else, by the way that an append takes."""
         # The time makes the value a new one, so that the pages of the row are written.
-        value = str(self._clock()).ljust(_WRITE_CHECK_BYTES)
+        value = str(self._clock.wall()).ljust(_WRITE_CHECK_BYTES)
         await self._group.submit([], Cursor(name=_WRITE_CHECK, value=value))
 
     def read(self, after: int, limit: int) -> list[Entry]:
@@ -200,7 +210,7 @@ class SqliteLedger:
     def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
         """Store a checkpoint and delete all others but one."""
         self._run_between_commits(
-            lambda writer: sqlite_checkpoint.save(writer, position, self._clock(), state, discard)
+            lambda writer: sqlite_checkpoint.save(writer, position, self._clock.wall(), state, discard)
         )
 
     def prune(self, before: int, up_to: int, limit: int) -> int:
@@ -221,7 +231,26 @@ class SqliteLedger:
 
     def now(self) -> int:
         """This host's clock: milliseconds since 1970."""
-        return self._clock()
+        return self._clock.wall()
+
+    def correct_clock(self, position: int, now: int) -> bool:
+        """Write a correction if the clock was wrong."""
+        self._clock.use(position, now)
+        if self._clock.is_right():
+            return False
+        moment = self._run_between_commits(self._clock.begin)
+        self._clock.finish(moment)
+        return moment.correction is not None
+
+    def clock_corrections(self) -> int:
+        """The number of corrections that this process has written."""
+        return self._clock.corrections
+
+    def newest_event_time(self) -> int | None:
+        """The newest time that Adobe gave."""
+        stored = self.cursor(NEWEST_EVENT)
+        found = int(stored) if stored else self._query(FIND_NEWEST_EVENT, ())[0][0]
+        return int(found) if found else None
 
     def size(self) -> int:
         """Bytes of the database and of its write-ahead log."""
@@ -303,13 +332,14 @@ class SqliteLedger:
             self._make_room(self._max_size)
         try:
             self._begin()
-            last = connection.execute(_LAST_RECEIVED).fetchone()
-            received_at = max(self._clock(), last[0] if last else 0)
-            inserted = iter(insert_all([draft for request in requests for draft in request.drafts], received_at))
+            moment = self._clock.begin(connection)
+            drafts = [draft for request in requests for draft in request.drafts]
+            inserted = iter(insert_all(drafts, moment.received_at))
             receipts = [list(islice(inserted, len(request.drafts))) for request in requests]
             for request in requests:
                 if request.cursor is not None:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
+            newest = self._newest_event.store(connection, drafts)
             self._end()
         except BaseException as error:
             # After any error the next transaction must be able to begin.
@@ -319,6 +349,8 @@ class SqliteLedger:
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
+        self._clock.finish(moment)
+        self._newest_event.finish(newest)
         if self._max_size is not None and self.size() >= self._max_size:
             # What was committed stays so, whether the log can be emptied or not.
             with contextlib.suppress(sqlite3.Error):

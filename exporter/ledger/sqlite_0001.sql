@@ -4,7 +4,7 @@ CREATE TABLE entry (
     event_id     TEXT UNIQUE,
     fact_key     TEXT NOT NULL UNIQUE,
     source       TEXT NOT NULL,
-    received_at  INTEGER NOT NULL, -- milliseconds since 1970 UTC, by the ledger's clock, never less than in the row before
+    received_at  INTEGER NOT NULL, -- milliseconds since 1970 UTC, by the ledger's clock
     kind         TEXT NOT NULL,
     event_code   TEXT,
     counts       INTEGER NOT NULL, -- 1 for the first outcome recorded of a run

@@ -6,6 +6,7 @@ them, and finds every entry after it. The caller runs each function in a transac
 
 import sqlite3
 from collections.abc import Collection
+from itertools import takewhile
 from typing import Final
 
 LIST: Final = "SELECT position, written_at FROM checkpoint ORDER BY position DESC"
@@ -40,9 +41,9 @@ def prune(writer: sqlite3.Connection, before: int, up_to: int, limit: int) -> in
     older = writer.execute(_OLDER).fetchone()
     if older is None:
         return 0
-    # Times of recording never decrease, so the entries to delete are the first ones.
     oldest = writer.execute(_OLDEST, (min(older[0], up_to), limit)).fetchall()
-    deletable = [position for position, received_at in oldest if received_at < before]
+    # Times of recording decrease where the clock was corrected, so only the first entries that are all old are deleted.
+    deletable = [position for position, _ in takewhile(lambda entry: entry[1] < before, oldest)]
     if deletable:
         writer.execute("DELETE FROM entry WHERE position <= ?", (deletable[-1],))
         writer.execute(SET_CURSOR, (PRUNED, str(deletable[-1])))

@@ -10,9 +10,9 @@ Series do not occur here. Times are milliseconds since 1970.
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 from exporter.model import DAY, OTHER, AlertState, FlowAlert, FlowKey
@@ -23,6 +23,8 @@ _KEPT_FOR: Final = 8 * DAY
 
 MAX_ALERTS: Final = 10_000
 """Alert ids that are remembered. Beyond it the one that was recorded first is dropped, as if it were over."""
+MAX_UNCONFIRMED: Final = 5_000
+"""So many ids are kept for longer while Adobe's times do not confirm that the time has passed."""
 MAX_NAMES: Final = 100
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -46,6 +48,12 @@ class AlertInstance:
     def ends_with(self, run_ended_at: int) -> bool:
         """Whether the end of its run ends it. False for a FIRING that is later than the end of the run."""
         return self.changed_at is None or self.changed_at <= run_ended_at
+
+    def move_times(self, move: Callable[[int], int]) -> None:
+        """Replace its times of recording."""
+        self.updated_at = move(self.updated_at)
+        if self.fired_at is not None:
+            self.fired_at = move(self.fired_at)
 
 
 @dataclass(slots=True)
@@ -76,18 +84,32 @@ class Alerts:
         return name if name in self._flows_by_name or len(self._flows_by_name) < MAX_NAMES else OTHER
 
     def apply(
-        self, alert: FlowAlert, key: FlowKey, name: str, *, received_at: int, fired_at: int, run_ended_at: int | None
+        self,
+        alert: FlowAlert,
+        key: FlowKey,
+        name: str,
+        *,
+        received_at: int,
+        fired_at: int,
+        run_ended_at: int | None,
+        horizon: int,
     ) -> FlowKey:
         """Apply a change of state.
 
-        `fired_at` is when a FIRING begins to count: the time of recording, or earlier for a replayed file.
+        `fired_at` is when a FIRING begins to count: the time of recording, or earlier for a replayed file. `horizon` is
+        the time before which ids can be deleted.
         `run_ended_at` is the end of the alert's run, or None if no end is known.
 
         Returns the flow whose gauges change: the one of the id's first notification, even if a later notification
         names no flow.
         """
-        self._delete_old(received_at)
+        self._delete_old(received_at, horizon)
         instance = self._instances.pop(alert.alert_id, None)
+        if instance is not None and instance.updated_at + _KEPT_FOR <= received_at:
+            # It is kept only in case that the clock is wrong.
+            _discard(self._by_flow, instance.key, alert.alert_id)
+            _discard(self._by_run, instance.run_id, alert.alert_id)
+            instance = None
         if instance is None:
             instance = AlertInstance(key, name, received_at)
             names = self._names.setdefault(key, [])
@@ -126,11 +148,34 @@ class Alerts:
                 states[instance.name] |= now < instance.fired_at + FIRING_FOR
         return states
 
-    def drop(self, key: FlowKey) -> None:
-        """Delete all alerts of a flow."""
-        self._flows_by_name -= Counter(self._names.pop(key, []))
-        for alert_id in self._by_flow.pop(key, set()):
-            _discard(self._by_run, self._instances.pop(alert_id).run_id, alert_id)
+    def drop(self, key: FlowKey) -> AlertsState:
+        """Delete all alerts of a flow. Return what was deleted."""
+        found = ((alert_id, self._instances[alert_id]) for alert_id in self._by_flow.get(key, ()))
+        instances = sorted(found, key=lambda item: (item[1].updated_at, item[0]))
+        names = self._names.pop(key, None)
+        self._flows_by_name -= Counter(names or [])
+        for alert_id, _ in instances:
+            self._delete(alert_id)
+        return AlertsState(instances, [] if names is None else [(key, names)])
+
+    def add_older(self, older: AlertsState) -> None:
+        """Add the alerts of a flow that `drop` returned. What has come for their ids since then is newer."""
+        for key, names in older.names:
+            newer_names = self._names.get(key, [])
+            self._names[key] = list(dict.fromkeys([*names, *newer_names]))
+            self._flows_by_name += Counter(self._names[key]) - Counter(newer_names)
+        for alert_id, instance in older.instances:
+            newer = self._instances.get(alert_id)
+            if newer is None:
+                self._insert(alert_id, instance)
+            else:
+                newer.is_over |= instance.is_over
+        self._instances = OrderedDict(sorted(self._instances.items(), key=lambda item: item[1].updated_at))
+
+    def move_times(self, move: Callable[[int], int]) -> None:
+        """Replace every time of recording."""
+        for instance in self._instances.values():
+            instance.move_times(move)
 
     def ends(self) -> Iterator[tuple[int, FlowKey]]:
         """When each firing alert ends by itself, with its flow."""
@@ -147,25 +192,34 @@ class Alerts:
         self._names = dict(state.names)
         self._flows_by_name = Counter(chain.from_iterable(self._names.values()))
         for alert_id, instance in state.instances:
-            self._instances[alert_id] = instance
-            self._by_flow.setdefault(instance.key, set()).add(alert_id)
-            if instance.run_id:
-                self._by_run.setdefault(instance.run_id, set()).add(alert_id)
+            self._insert(alert_id, instance)
 
     def drop_excess(self) -> list[FlowKey]:
         """Drop the least recently recorded ids beyond MAX_ALERTS. Return the flow of each."""
-        return [self._drop_oldest() for _ in range(len(self._instances) - MAX_ALERTS)]
+        oldest = list(islice(self._instances.items(), max(0, len(self._instances) - MAX_ALERTS)))
+        for alert_id, _ in oldest:
+            self._delete(alert_id)
+        return [instance.key for _, instance in oldest]
 
-    def _delete_old(self, received_at: int) -> None:
+    def _insert(self, alert_id: str, instance: AlertInstance) -> None:
+        self._instances[alert_id] = instance
+        self._by_flow.setdefault(instance.key, set()).add(alert_id)
+        if instance.run_id:
+            self._by_run.setdefault(instance.run_id, set()).add(alert_id)
+
+    def _delete_old(self, received_at: int, horizon: int) -> None:
         """Delete ids whose last notification is so old that none can follow. The oldest come first."""
-        while self._instances and next(iter(self._instances.values())).updated_at + _KEPT_FOR <= received_at:
-            self._drop_oldest()
+        while self._instances:
+            alert_id, oldest = next(iter(self._instances.items()))
+            is_crowded = len(self._instances) > MAX_UNCONFIRMED
+            if oldest.updated_at + _KEPT_FOR > (received_at if is_crowded else horizon):
+                return
+            self._delete(alert_id)
 
-    def _drop_oldest(self) -> FlowKey:
-        alert_id, oldest = self._instances.popitem(last=False)
-        _discard(self._by_flow, oldest.key, alert_id)
-        _discard(self._by_run, oldest.run_id, alert_id)
-        return oldest.key
+    def _delete(self, alert_id: str) -> None:
+        instance = self._instances.pop(alert_id)
+        _discard(self._by_flow, instance.key, alert_id)
+        _discard(self._by_run, instance.run_id, alert_id)
 
 
 def _discard(index: dict[_Key, set[str]], key: _Key, alert_id: str) -> None:

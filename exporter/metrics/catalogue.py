@@ -296,6 +296,11 @@ LEDGER_CHECKPOINT_POSITION = _own(
     MetricType.GAUGE,
     "Ledger position of the last checkpoint. 0 without one.",
 )
+CLOCK_CORRECTIONS = _own(
+    "aep_exporter_clock_corrections_total",
+    MetricType.COUNTER,
+    "Corrections of the ledger's clock that this process recorded, because the clock was wrong by over five minutes.",
+)
 LEDGER_BYTES = _own("aep_exporter_ledger_bytes", MetricType.GAUGE, "Size of the ledger in bytes.")
 EXPORTED_FLOWS = _own("aep_exporter_flows", MetricType.GAUGE, "Pairs of flow and sandbox that are exported one by one.")
 FLOWS_LIMIT = _own(
@@ -359,6 +364,7 @@ EXPORTER_METRICS: Final = (
     LEDGER_POSITION,
     LEDGER_CHECKPOINT_POSITION,
     LEDGER_BYTES,
+    CLOCK_CORRECTIONS,
     EXPORTED_FLOWS,
     FLOWS_LIMIT,
     FLOWS_OVERFLOWED,

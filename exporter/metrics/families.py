@@ -14,6 +14,7 @@ from typing import Final
 
 from exporter.metrics.catalogue import Metric, MetricType
 from exporter.metrics.lines import Exemplar, GroupKey, Labels, Lines, Value
+from exporter.model import ClockCorrection
 
 
 @dataclass(slots=True)
@@ -30,6 +31,32 @@ class Series:
     """Until this time the series is shown at 0. 0 means that it was never held."""
     values: list[int]
     exemplars: dict[int, Exemplar] | None = None
+
+    def correct(self, correction: ClockCorrection, hold: int) -> bool:
+        """Move its times when the clock is corrected. Return whether that changed anything that can be shown.
+
+        A series that showed its value by the old clock goes on to show it. One that is held is held for `hold` at most
+        from then on.
+        """
+        from_, to = correction.from_, correction.to
+        is_held = self.shown_from > from_
+        before = self.created_at, self.shown_from
+        if to > from_:
+            if is_held:
+                self.created_at += to - from_
+                self.shown_from += to - from_
+        else:
+            self.created_at = min(self.created_at, to)
+            self.shown_from = min(self.shown_from, to + hold if is_held else to)
+            if self.exemplars:
+                self.exemplars = {index: each._replace(at=min(each.at, to)) for index, each in self.exemplars.items()}
+        return (self.created_at, self.shown_from) != before or bool(self.exemplars)
+
+    def add(self, newer: "Series") -> None:
+        """Add the values of another series of the same labels, which came after this one."""
+        self.values = [old + new for old, new in zip(self.values, newer.values, strict=True)]
+        if newer.exemplars:
+            self.exemplars = (self.exemplars or {}) | newer.exemplars
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,16 +183,17 @@ class Family:
             return (variant,)
         return (Variant.PLAIN, Variant.EXEMPLARS)
 
-    def state(self) -> FamilyState:
-        """All series, for a checkpoint."""
+    def state(self, key: GroupKey | None = None) -> FamilyState:
+        """All series, or those of one group, for a checkpoint."""
         metric = self.metric
+        chosen = self.groups if key is None else {key: self.groups[key]} if key in self.groups else {}
         return FamilyState(
             name=metric.name,
             type=metric.type,
             labels=metric.all_labels,
             buckets=metric.buckets,
             scale=metric.scale,
-            groups=[(key, list(group.series.items())) for key, group in self.groups.items() if group.series],
+            groups=[(each, list(group.series.items())) for each, group in chosen.items() if group.series],
         )
 
     def matches(self, state: FamilyState) -> bool:

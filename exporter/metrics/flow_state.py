@@ -1,10 +1,11 @@
 """The state of one flow in one sandbox. `gauges` reads it, and a checkpoint stores it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from exporter.metrics.run_history import RunHistory
-from exporter.model import FlowKind
+from exporter.model import FlowKey, FlowKind
 
 AsOf = tuple[int, int]
 """When something was true (milliseconds since 1970), then the position of the entry that says so."""
@@ -23,6 +24,19 @@ class LastWrite(Generic[_Value]):
         """Set the value, unless it is None or a newer one is set."""
         if value is not None and as_of >= self.as_of:
             self.value, self.as_of = value, as_of
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """A run in progress. The field names are those of the checkpoint. Times are milliseconds since 1970."""
+
+    key: FlowKey
+    started_at: int
+    recorded_at: int
+
+    def moved(self, move: Callable[[int], int]) -> "RunStart":
+        """The same with another time of recording."""
+        return RunStart(self.key, self.started_at, move(self.recorded_at))
 
 
 @dataclass(slots=True)
@@ -49,3 +63,16 @@ class FlowState:
         self.kind.update(None if kind is FlowKind.UNKNOWN else kind, as_of)
         self.org.update(org or None, as_of)
         self.is_query |= kind is FlowKind.QUERY
+
+    def add(self, newer: "FlowState") -> None:
+        """Add what another state of the same flow holds, which came after this one."""
+        self.name.update(newer.name.value, newer.name.as_of)
+        self.kind.update(newer.kind.value, newer.kind.as_of)
+        self.org.update(newer.org.value, newer.org.as_of)
+        self.enabled.update(newer.enabled.value, newer.enabled.as_of)
+        self.run_history.add_all(newer.run_history)
+        self.error_codes |= newer.error_codes
+        self.recorded_at = max(self.recorded_at, newer.recorded_at)
+        self.has_run |= newer.has_run
+        self.is_query |= newer.is_query
+        self.is_known |= newer.is_known

@@ -9,13 +9,14 @@ The rules (docs/architecture.md, "Series that appear and go"):
   begins anew.
 - A sandbox is dropped when another one needs its slot, no flow is left in it, and no entry was recorded for it for
   `ttl`.
+- A flow that was dropped while the clock was wrong is put back, even if its slot was taken since.
 
 Everything depends only on the times of the entries and on `now`. Series do not occur here.
 """
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -85,15 +86,18 @@ class Flows:
     def __iter__(self) -> Iterator[FlowKey]:
         return iter(self._states)
 
-    def record_sandbox(self, name: str, at: int) -> tuple[str, list[str]]:
-        """Note an entry for a sandbox. Return the sandbox's label and the sandboxes that were dropped for it."""
+    def record_sandbox(self, name: str, at: int, horizon: int) -> tuple[str, list[str]]:
+        """Note an entry for a sandbox. Return the sandbox's label and the sandboxes that were dropped for it.
+
+        A sandbox is dropped if it was silent for `ttl` at the time `horizon`.
+        """
         dropped: list[str] = []
         if name not in self._sandboxes and len(self._sandboxes) >= MAX_SANDBOXES:
             with_flows = {sandbox for _, sandbox in self._states}
             dropped = [
                 known
                 for known, recorded_at in self._sandboxes.items()
-                if recorded_at + self._limits.ttl < at and known not in with_flows
+                if recorded_at + self._limits.ttl < horizon and known not in with_flows
             ]
             for known in dropped:
                 del self._sandboxes[known]
@@ -129,8 +133,38 @@ class Flows:
 
     def expires_at(self, key: FlowKey) -> int:
         """The last moment at which a flow is shown if no more is recorded for it. Raises KeyError."""
-        state = self._states[key]
+        return self.expiry(self._states[key])
+
+    def expiry(self, state: FlowState) -> int:
+        """The last moment at which a flow of this state is shown if no more is recorded for it."""
         return state.recorded_at + max(self._limits.ttl, _INTERVALS * (state.run_history.interval() or 0))
+
+    def add_older(self, key: FlowKey, older: FlowState) -> bool:
+        """Put back a flow that `drop` returned, also where no slot is free. Return whether no flow had its key since.
+
+        What was recorded for the key since then is added to it.
+        """
+        newer = self._states.get(key)
+        if newer is None:
+            self.slots += has_slot(key)
+            self._without_slot.pop(key, None)
+        else:
+            older.add(newer)
+        self._states[key] = older
+        return newer is None
+
+    def move_times(self, move: Callable[[int], int]) -> None:
+        """Replace every time of recording. Flows that had expired can be checked again."""
+        for state in self._states.values():
+            state.recorded_at = move(state.recorded_at)
+        self._sandboxes = {name: move(at) for name, at in self._sandboxes.items()}
+
+    def schedule_all_checks(self) -> None:
+        """Check every flow again, also those that have expired."""
+        self._checks.clear()
+        self._next_check.clear()
+        for key, state in self._states.items():
+            self.schedule_check(key, state.recorded_at + self._limits.ttl)
 
     def take_expired(self, now: int) -> list[FlowKey]:
         """The flows that have expired. Each is returned once. `schedule_check` has it checked again."""

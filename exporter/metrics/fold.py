@@ -5,8 +5,11 @@ applied at a time, nor on when the series are rendered. Counters, histograms and
 applied. Gauges are computed when time advances, for the flows that changed since. `flows` decides which flows are
 shown.
 
-`now` is the largest of the times given to `advance` and of the facts' times of recording, so it never falls. The whole
-state can be saved and restored (`state`, `restore`) after any fact, and the series are the same as without that.
+`now` is the largest of the times given to `advance` and of the facts' times of recording, so small steps of the clock
+move nothing back. A fact that corrects the clock moves `now` and every remembered time of recording
+(docs/architecture.md, "Clock"). What is forgotten for good because of its age must be old by Adobe's times too, because
+the clock that says so can be wrong. The whole state can be saved and restored (`state`, `restore`) after any fact, and
+the series are the same as without that.
 
 Nothing here reads the ledger or Adobe's payloads.
 """
@@ -21,16 +24,19 @@ from exporter.metrics import catalogue
 from exporter.metrics.alerts import FIRING_FOR, Alerts, AlertsState
 from exporter.metrics.catalogue import FLOW, FLOW_METRICS, SANDBOX, MetricType
 from exporter.metrics.families import FamilyState
-from exporter.metrics.flow_state import FlowState
+from exporter.metrics.flow_state import FlowState, RunStart
 from exporter.metrics.flows import Flows, FlowsState, Limits, has_slot, is_shared
 from exporter.metrics.gauges import gauges
 from exporter.metrics.increments import increments
 from exporter.metrics.run_history import Outcome
 from exporter.metrics.series import SeriesStore
+from exporter.metrics.set_aside import SetAside, SilentFlow
 from exporter.metrics.skipped import Skipped, SkippedEntry
 from exporter.model import (
+    CLOCK_TOLERANCE,
     DAY,
     OTHER,
+    ClockCorrection,
     Flow,
     FlowAlert,
     FlowKey,
@@ -55,8 +61,12 @@ VERSION: Final = 1
 
 MAX_STARTS: Final = 20_000
 """Runs in progress that are remembered. Beyond it the one that was recorded first is dropped."""
-MAX_ENDED: Final = 100_000
-"""Ended runs that are remembered. Beyond it the one that was recorded first is dropped."""
+MAX_ENDED: Final = 300_000
+"""Ended runs that are remembered. Beyond it the one that was recorded first is dropped. More than a day of 2,000 flows that
+run every 15 minutes, and no start arrives later than that: Adobe gives up after a day."""
+MAX_UNCONFIRMED: Final = 5_000
+"""So many runs of a kind are remembered for longer while Adobe's times do not confirm that the time has passed."""
+
 MAX_CODES_PER_FLOW: Final = 20
 MAX_CODES: Final = 500
 
@@ -88,15 +98,6 @@ _PRECREATED: Final = (Status.SUCCESS, Status.PARTIAL_SUCCESS, Status.FAILED)
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
-class RunStart:
-    """A run in progress. The field names are those of the checkpoint. Times are milliseconds since 1970."""
-
-    key: FlowKey
-    started_at: int
-    recorded_at: int
-
-
 @dataclass(slots=True, kw_only=True)
 class FoldState:
     """The whole state of a fold, as a checkpoint stores it."""
@@ -116,6 +117,13 @@ class FoldState:
     skipped: Skipped = field(default_factory=Skipped)
     dropped: dict[str, int] = field(default_factory=dict)
     """How much was dropped at a bound, by kind."""
+    newest_event: int = 0
+    """The newest time at which anything happened by Adobe's clock. 0 without one."""
+    recorded_until: int = 0
+    """The largest time of recording since the last correction of the clock."""
+    correction: tuple[int, int] | None = None
+    """The last correction of the clock: from and to."""
+    set_aside: list[SilentFlow] = field(default_factory=list)
 
 
 class Fold:
@@ -131,6 +139,10 @@ class Fold:
         self._starts: OrderedDict[str, RunStart] = OrderedDict()
         self._ended: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._alerts = Alerts()
+        self._set_aside = SetAside(limits.max_flows, self._flows.expiry)
+        self._newest_event = 0
+        self._recorded_until = 0
+        self._correction: tuple[int, int] | None = None
         self._error_codes: Counter[str] = Counter()
         self._last_notifications: dict[str, int] = {}
         self._changed: dict[FlowKey, None] = {}
@@ -162,14 +174,20 @@ class Fold:
 
     def apply(self, recorded: RecordedFact) -> None:
         """Apply the next fact, in the order of the ledger."""
-        self.now = max(self.now, recorded.received_at)
-        self._delete_old(recorded.received_at)
         fact = recorded.fact
+        if isinstance(fact, ClockCorrection):
+            self._correct_clock(fact)
+            return
+        self.now = max(self.now, recorded.received_at)
+        self._recorded_until = max(self._recorded_until, recorded.received_at)
+        self._newest_event = max(self._newest_event, _happened_at(recorded) or 0)
+        self._delete_old(recorded.received_at)
         if _is_too_old(recorded):
             return
         if isinstance(fact, Forgotten):
             for key in [key for key in self._flows if key.flow_id == fact.flow_id]:
                 self._drop(key)
+            self._set_aside.delete_flow(fact.flow_id)
             return
         name = "" if isinstance(fact, Unreadable) else fact.sandbox
         sandbox = self._record_sandbox(name, recorded.received_at)
@@ -227,6 +245,10 @@ class Fold:
             version=VERSION,
             skipped=self.skipped,
             dropped=self.dropped,
+            newest_event=self._newest_event,
+            recorded_until=self._recorded_until,
+            correction=self._correction,
+            set_aside=self._set_aside.state(),
         )
 
     def restore(self, state: FoldState) -> None:
@@ -240,6 +262,10 @@ class Fold:
         self.skipped = state.skipped
         self.dropped = dict.fromkeys(DROPPED_KINDS, 0) | state.dropped
         self._drop_excess()
+        self._newest_event = state.newest_event
+        self._recorded_until = state.recorded_until
+        self._correction = state.correction
+        self._set_aside.restore(state.set_aside)
         self.series.advance(state.now)
         for key in self._flows:
             self.series.create_groups(FLOW, key)
@@ -278,9 +304,66 @@ class Fold:
             self._changed[key] = None
             self.dropped[ALERTS] += 1
 
+    def _correct_clock(self, correction: ClockCorrection) -> None:
+        """Move every remembered time of recording, and show again what only the old clock had hidden.
+
+        A step back sets later times to the time of the new clock. A step forward moves all times by as much, so that
+        nothing is older than it was.
+        """
+        from_, to = correction.from_, correction.to
+        if (from_, to) == self._correction:
+            return
+        self._correction = from_, to
+        if to > from_:
+            if to - from_ <= CLOCK_TOLERANCE or self._recorded_until > from_ + CLOCK_TOLERANCE:
+                # Something was recorded by the new clock already, so that times of both are mixed.
+                self.now = max(self.now, to)
+                self._recorded_until = max(self._recorded_until, to)
+                return
+            self.now = max(self.now, to)
+            self._move_times(correction, lambda at: min(at + to - from_, to))
+        else:
+            self.now = min(self.now, to)
+            self._newest_event = min(self._newest_event, to)
+            self._last_notifications = {source: min(at, to) for source, at in self._last_notifications.items()}
+            self._move_times(correction, lambda at: min(at, to))
+        self._recorded_until = to
+        self._put_back(to)
+        for key in self._hidden:
+            self.series.set_hidden(FLOW, key, hidden=False)
+        self._hidden.clear()
+        self._flows.schedule_all_checks()
+        self._changed = dict.fromkeys(self._flows)
+        self._make_gauge_changes()
+
+    def _move_times(self, correction: ClockCorrection, move: Callable[[int], int]) -> None:
+        """Move every remembered time. `move` returns the new time of an old time of recording."""
+        self.series.correct(correction)
+        self._set_aside.correct(correction, self.limits.hold, move)
+        self._flows.move_times(move)
+        self._alerts.move_times(move)
+        self._starts = OrderedDict((run_id, start.moved(move)) for run_id, start in self._starts.items())
+        self._ended = OrderedDict((run_id, (move(at), ended_at)) for run_id, (at, ended_at) in self._ended.items())
+
+    def _put_back(self, now: int) -> None:
+        """Put back the flows that had not expired at this time, with what was counted since they were set aside."""
+        for silent in self._set_aside.take_unexpired(now):
+            key = silent.key
+            known = self._flows.get(key)
+            codes = Counter(known.error_codes) if known is not None else Counter()
+            if self._flows.add_older(key, silent.flow):
+                self.series.create_groups(FLOW, key)
+            self._error_codes = self._error_codes - codes + Counter(silent.flow.error_codes)
+            self._alerts.add_older(silent.alerts)
+            for run_id, start in silent.starts:
+                if run_id not in self._ended:
+                    self._starts.setdefault(run_id, start)
+            self.series.add_older(silent.series)
+        self._starts = OrderedDict(sorted(self._starts.items(), key=lambda item: item[1].recorded_at))
+
     def _record_sandbox(self, name: str, at: int) -> str:
         """Note an entry for a sandbox, and return the sandbox's label."""
-        label, dropped = self._flows.record_sandbox(name, at)
+        label, dropped = self._flows.record_sandbox(name, at, self._horizon(at) if self._newest_event else at)
         for sandbox in dropped:
             self.series.drop_groups(SANDBOX, (sandbox,))
         return label
@@ -325,12 +408,22 @@ class Fold:
         self._observe_delay(recorded, run, key.sandbox, held=held)
 
     def _start_run(self, recorded: RecordedFact, run: FlowRun, key: FlowKey) -> None:
-        if recorded.source is Source.REPLAY or run.run_id in self._ended or run.run_id in self._starts:
-            return
         at = recorded.received_at
+        if recorded.source is Source.REPLAY or self._ended_by(run.run_id, at) is not None:
+            return
+        known = self._starts.get(run.run_id)
+        if known is not None:
+            if known.recorded_at + IN_PROGRESS_FOR > at:
+                return
+            del self._starts[run.run_id]
         self._starts[run.run_id] = RunStart(key, _started_at(run, at), at)
         self._drop_excess()
         self._add_gauge_change(at + IN_PROGRESS_FOR, key)
+
+    def _ended_by(self, run_id: str, at: int) -> int | None:
+        """When a run ended, if its end was recorded in the days before this time."""
+        ended = self._ended.get(run_id)
+        return None if ended is None or ended[0] + TOO_OLD_AFTER <= at else ended[1]
 
     def _end_run(self, recorded: RecordedFact, run: FlowRun, ended_at: int) -> None:
         """End what ends with a run: its being in progress, under whatever flow it started, and its alerts."""
@@ -369,12 +462,18 @@ class Fold:
         named, _ = self._record_flow(alert.flow_id, sandbox, at)
         if is_shared(named):
             return
-        ended = self._ended.get(alert.run_id)
         name = self._alerts.label(alert.name, named)
         # A file can hold an old FIRING, which must not last for a day from now.
         fired_at = min(at, alert.changed_at or at) if recorded.source is Source.REPLAY else at
-        run_ended_at = ended[1] if ended else None
-        key = self._alerts.apply(alert, named, name, received_at=at, fired_at=fired_at, run_ended_at=run_ended_at)
+        key = self._alerts.apply(
+            alert,
+            named,
+            name,
+            received_at=at,
+            fired_at=fired_at,
+            run_ended_at=self._ended_by(alert.run_id, at),
+            horizon=self._horizon(at),
+        )
         self._changed[key] = None
         self._drop_excess()
         self._add_gauge_change(fired_at + FIRING_FOR, key)
@@ -386,23 +485,40 @@ class Fold:
         state.enabled.update(flow.enabled, as_of)
         self._changed[key] = None
 
-    def _drop(self, key: FlowKey) -> None:
-        """Delete a flow with its alerts, its runs in progress and its series."""
+    def _drop(self, key: FlowKey) -> SilentFlow:
+        """Delete a flow with its alerts, its runs in progress and its series. Return what was deleted."""
         state = self._flows.drop(key)
         self._error_codes -= Counter(state.error_codes)
-        self._alerts.drop(key)
-        for run_id in [run_id for run_id, start in self._starts.items() if start.key == key]:
+        starts = [(run_id, start) for run_id, start in self._starts.items() if start.key == key]
+        for run_id, _ in starts:
             del self._starts[run_id]
-        self.series.drop_groups(FLOW, key)
+        return SilentFlow(
+            key=key,
+            flow=state,
+            starts=starts,
+            alerts=self._alerts.drop(key),
+            series=self.series.take_groups(FLOW, key),
+        )
+
+    def _horizon(self, received_at: int) -> int:
+        """The time before which everything is old by the ledger's clock and by Adobe's. 0 without a time of Adobe's."""
+        return min(received_at, self._newest_event)
 
     def _delete_old(self, received_at: int) -> None:
-        """Delete what no later fact can need: old run ids, and the flows that expired before this time."""
-        _delete_while(self._ended, lambda entry: entry[0] + TOO_OLD_AFTER <= received_at)
-        _delete_while(self._starts, lambda start: start.recorded_at + IN_PROGRESS_FOR <= received_at)
+        """Delete what no later fact can need: old run ids, and the flows that expired before this time.
+
+        What is old by the ledger's clock alone is set aside or kept for longer, up to a number.
+        """
+        horizon = self._horizon(received_at)
+        self._set_aside.delete_expired(horizon)
+        _delete_old(self._ended, lambda entry: entry[0] + TOO_OLD_AFTER, horizon, received_at)
+        _delete_old(self._starts, lambda start: start.recorded_at + IN_PROGRESS_FOR, horizon, received_at)
         for key in [*self._hidden, *self._flows.take_expired(received_at)]:
             expires_at = self._flows.expires_at(key)
             if expires_at < received_at:
-                self._drop(key)
+                silent = self._drop(key)
+                if expires_at >= horizon:
+                    self._set_aside.put(silent)
             else:
                 # A clock that has gone back since had hidden it.
                 self.series.set_hidden(FLOW, key, hidden=False)
@@ -465,10 +581,15 @@ def _is_too_old(recorded: RecordedFact) -> bool:
     return happened_at is not None and recorded.received_at - happened_at > TOO_OLD_AFTER
 
 
-def _delete_while(items: OrderedDict[str, _Item], is_old: Callable[[_Item], bool]) -> None:
-    """Delete from the front until an item is not old."""
+def _happened_at(recorded: RecordedFact) -> int | None:
+    """When it happened by Adobe's clock, if Adobe gave a time."""
+    return recorded.fact.changed_at if isinstance(recorded.fact, FlowAlert) else recorded.ended_at
+
+
+def _delete_old(items: OrderedDict[str, _Item], old_at: Callable[[_Item], int], horizon: int, received_at: int) -> None:
+    """Delete from the front what was old before the horizon, and what is old now beyond MAX_UNCONFIRMED."""
     while items:
         key, item = next(iter(items.items()))
-        if not is_old(item):
+        if old_at(item) > (received_at if len(items) > MAX_UNCONFIRMED else horizon):
             return
         del items[key]

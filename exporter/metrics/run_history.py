@@ -12,7 +12,8 @@ Series do not occur here.
 """
 
 from bisect import insort
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -74,6 +75,17 @@ class RunHistory:
             self._forget()
             # Half as much again, so that the cost per outcome stays the same however many are kept.
             self.forget_at = len(self.outcomes) * 3 // 2 + LATEST
+
+    def add_all(self, newer: "RunHistory") -> None:
+        """Add the outcomes of another history of the same flow, which came after these."""
+        for outcome in newer.outcomes:
+            self.add(outcome)
+        for completed_at in _without(newer.cadence.completions, [outcome.ended_at for outcome in newer.outcomes]):
+            self.cadence.add(completed_at)
+        if newer.older_failures:
+            self.older_failures += newer.older_failures
+            self.older_failing_since = self.older_failing_since or newer.older_failing_since
+            self.older_failing_until = max(self.older_failing_until, newer.older_failing_until)
 
     def last_run_by_status(self) -> Mapping[Status, int]:
         """The completion of the latest run with each status."""
@@ -152,3 +164,8 @@ class RunHistory:
 def _typical(values: list[int | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if len(known) >= _MIN_FOR_TYPICAL else None
+
+
+def _without(moments: Iterable[int], others: Iterable[int]) -> Iterable[int]:
+    """The times that are not among the others, each as often as it is there more often."""
+    return (Counter(moments) - Counter(others)).elements()

@@ -5,6 +5,8 @@ true value. Time ends the hold, not scrapes, so that every Prometheus server see
 that a backdated run creates is not held. If it is still 0 when a current run uses it, it is held then (`ensure`).
 A series that is held shows no exemplar. What is shown depends only on the facts folded and on `now`.
 
+When the clock is corrected, the times of all series are moved (`correct`), and no value that was shown falls.
+
 Series live in groups (all series of one flow in one metric). A group can be hidden, and it can be dropped with all its
 series. Tests compare the rendered text with the output of prometheus_client's encoders.
 
@@ -27,6 +29,9 @@ from exporter.metrics.families import (
     with_lines,
 )
 from exporter.metrics.lines import MAX_EXEMPLAR, Exemplar, GroupKey, Labels, Value
+from exporter.model import ClockCorrection
+
+_SavedGroup = tuple[Family, GroupKey, list[tuple[Labels, Series]]]
 
 
 class SeriesStore:
@@ -52,6 +57,41 @@ class SeriesStore:
         """
         for family in self._by_labels[labels]:
             family.ensure_group(key)
+
+    def take_groups(self, labels: tuple[str, ...], key: GroupKey) -> list[FamilyState]:
+        """Delete a group like `drop_groups`, and return its series, so that `add_older` can put them back."""
+        states = [family.state(key) for family in self._by_labels[labels] if family.metric.type is not MetricType.GAUGE]
+        self.drop_groups(labels, key)
+        return [state for state in states if state.groups]
+
+    def add_older(self, states: Iterable[FamilyState]) -> None:
+        """Put back series that `take_groups` returned. What was counted since then is added to them."""
+        for family, key, saved in self._matching(states):
+            group = family.ensure_group(key)
+            before = group.shown
+            for labels, series in saved:
+                newer = group.series.get(labels)
+                if newer is not None:
+                    series.add(newer)
+            group.series = dict(saved) | {
+                labels: series for labels, series in group.series.items() if labels not in dict(saved)
+            }
+            group.invalidate()
+            self._samples += (group.shown - before) * family.samples
+            self._note_holds(family, key, group.series.values())
+
+    def correct(self, correction: ClockCorrection) -> None:
+        """Move all times when the clock is corrected."""
+        # The groups whose hold ends with this step are rendered again, and so are those whose times change.
+        self.advance(max(self._now, correction.to))
+        self._now = max(self._now, correction.to) if correction.to > correction.from_ else correction.to
+        self._holds.clear()
+        for family in self._families.values():
+            for key, group in family.groups.items():
+                changed = [series.correct(correction, self._hold) for series in group.series.values()]
+                if any(changed):
+                    group.invalidate()
+                self._note_holds(family, key, group.series.values())
 
     def drop_groups(self, labels: tuple[str, ...], key: GroupKey) -> None:
         """Delete a group and all its series in each metric that is grouped by these labels."""
@@ -165,18 +205,26 @@ class SeriesStore:
 
     def restore(self, states: Iterable[FamilyState]) -> None:
         """Restore saved series. A metric whose description has changed since begins at nothing."""
+        for family, key, saved in self._matching(states):
+            group = family.ensure_group(key)
+            group.series = dict(saved)
+            group.invalidate()
+            self._samples += len(saved) * family.samples
+            self._note_holds(family, key, group.series.values())
+
+    def _matching(self, states: Iterable[FamilyState]) -> Iterator[_SavedGroup]:
+        """The saved groups of the metrics whose description has not changed since."""
         for state in states:
             family = self._families.get(state.name)
-            if family is None or not family.matches(state):
-                continue
-            for key, saved in state.groups:
-                group = family.ensure_group(key)
-                group.series = dict(saved)
-                group.invalidate()
-                self._samples += len(saved) * family.samples
-                for _, series in saved:
-                    if series.shown_from > self._now:
-                        heapq.heappush(self._holds, (series.shown_from, state.name, key))
+            if family is not None and family.matches(state):
+                for key, saved in state.groups:
+                    yield family, key, saved
+
+    def _note_holds(self, family: Family, key: GroupKey, series: Iterable[Series]) -> None:
+        """Note when the holds of these series end."""
+        for each in series:
+            if each.shown_from > self._now:
+                heapq.heappush(self._holds, (each.shown_from, family.metric.name, key))
 
     def _shown_values(self, series: Series) -> Sequence[Value]:
         """The values as a scrape shows them now."""

@@ -63,6 +63,7 @@ class Telemetry:
         self.ledger_position = self._gauge(catalogue.LEDGER_POSITION)
         self.checkpoint_position = self._gauge(catalogue.LEDGER_CHECKPOINT_POSITION)
         self.ledger_bytes = self._gauge(catalogue.LEDGER_BYTES)
+        self.clock_corrections = self._counter(catalogue.CLOCK_CORRECTIONS)
         self.flows = self._gauge(catalogue.EXPORTED_FLOWS)
         self.flows_limit = self._gauge(catalogue.FLOWS_LIMIT)
         self.flows_overflowed = self._counter(catalogue.FLOWS_OVERFLOWED)

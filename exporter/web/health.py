@@ -24,16 +24,18 @@ class Ready:
         self._intake = intake
 
     async def endpoint(self, _request: Request) -> Response:
-        """Answer 200, or 503 with the reason and message of what is wrong."""
+        """Answer 200, or 503 with the reason and message of what is wrong.
+
+        A line more says that the clock was wrong, which makes nobody wait (docs/architecture.md, "Clock").
+        """
         try:
             self._follower.check()
             await self._intake.check()
         except ExporterError as error:
             return PlainTextResponse(f"not ready: {error.reason}: {error}\n", status_code=503)
         skipped = self._follower.skipped
-        if skipped:
-            return PlainTextResponse(f"ready, entries skipped: {skipped} (the log says why)\n")
-        return PlainTextResponse("ready\n")
+        first = f"ready, entries skipped: {skipped} (the log says why)" if skipped else "ready"
+        return PlainTextResponse("\n".join([first, *self._follower.clock_notes(), ""]))
 
     def close_while_not_ready(self, app: ASGIApp) -> ASGIApp:
         """Return the application with `Connection: close` on every answer while this process is not ready.

@@ -64,6 +64,7 @@ class Scrape:
         self._renderings = Renderings(self._render)
         # A thread of its own. The event loop's default threads have slow work, such as reading large deliveries.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scrape")
+        self._clock_corrections = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one scrape."""
@@ -173,6 +174,8 @@ class Scrape:
         for kind, count in status.dropped.items():
             telemetry.dropped_state.labels(kind).inc(count - self._dropped.get(kind, 0))
         self._dropped = status.dropped
+        telemetry.clock_corrections.inc(status.clock_corrections - self._clock_corrections)
+        self._clock_corrections = status.clock_corrections
         telemetry.series.set(status.series)
         telemetry.ledger_bytes.set(status.ledger_bytes)
 

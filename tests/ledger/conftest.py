@@ -5,7 +5,8 @@ from typing import Final
 import pytest
 
 from exporter.ledger import Ledger
-from exporter.ledger.sqlite import SqliteLedger, wall_clock
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger.sqlite_clock import wall_clock
 from tests.ledger import Clock, OpenLedger
 
 
