@@ -138,9 +138,10 @@ class Ledger(Protocol):
         """Commit all drafts and the cursor, or none of them. Returns a receipt for each draft, in order.
 
         When it returns, everything is on disk. A draft whose fact key is in the ledger is not stored again: the first
-        version of a fact stays. A draft that the database refuses because of its data is stored as unreadable, and the other drafts are stored as they are. `received_at` is the ledger's clock, and not less than
-        that of the entry before, unless a correction of the clock stands between them. The correction is written first,
-        where one is due (`correct_clock`).
+        version of a fact stays. A draft that the database refuses because of its data is stored as unreadable,
+        and the other drafts are stored as they are. `received_at` is the ledger's clock, and not less than that of the
+        entry before, unless a correction of the clock stands between them. The correction is written first, where one
+        is due (`correct_clock`).
 
         Raises QueueFullError, LedgerFullError or LedgerUnavailableError if nothing was committed. Raises
         CommitTimeoutError if the commit takes too long: it may still succeed later.

@@ -62,8 +62,8 @@ VERSION: Final = 1
 MAX_STARTS: Final = 20_000
 """Runs in progress that are remembered. Beyond it the one that was recorded first is dropped."""
 MAX_ENDED: Final = 300_000
-"""Ended runs that are remembered. Beyond it the one that was recorded first is dropped. More than a day of 2,000 flows that
-run every 15 minutes, and no start arrives later than that: Adobe gives up after a day."""
+"""Ended runs that are remembered. Beyond it the one that was recorded first is dropped. It is more than a day of 2,000
+flows that run every 15 minutes. No start arrives later, because Adobe gives up after a day."""
 MAX_UNCONFIRMED: Final = 5_000
 """So many runs of a kind are remembered for longer while Adobe's times do not confirm that the time has passed."""
 
