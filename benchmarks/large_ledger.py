@@ -5,13 +5,14 @@ beginning, and then runs the program on it.
 """
 
 import asyncio
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks.load import Load, request, send
+from benchmarks.load import Load, request, run, send
 from benchmarks.made import LIMITS, STATUSES, body
 from benchmarks.servers import exporter
 from exporter.adobe.payloads import read
@@ -20,12 +21,15 @@ from exporter.ledger import Draft
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.metrics.fold import Fold
 from exporter.model import EntryKind, Source
+from tests.system.processes import free_port
 
 ENTRIES: Final = 1_000_000
 FLOWS: Final = 1200
 DAYS: Final = 90
 DAY: Final = 24 * 60 * 60 * 1000
 BATCH: Final = 5000
+CRASHED: Final = 200_000
+"""Entries of the ledger whose program was killed."""
 POSTS: Final = 2000
 
 
@@ -84,6 +88,44 @@ def deliver(port: int, first: int) -> Load:
     return send(port, requests, 10, 0.05)
 
 
+def post_for_ever(port: int) -> None:
+    """Post as fast as answers come, from the moment that the port answers, until the process is killed."""
+    first = 40_000_000
+    while True:
+        try:
+            asyncio.run(run(port, [request(body(first + number, flows=FLOWS), {}) for number in range(2000)], 16, 0.0))
+            first += 2000
+        except OSError:
+            time.sleep(0.02)
+
+
+def start_under_load(path: Path) -> tuple[float, float]:
+    """Seconds from a start until the program is ready while 16 connections post, and its processor time until then."""
+    port = free_port()
+    sender = multiprocessing.get_context("spawn").Process(target=post_for_ever, args=(port,), daemon=True)
+    sender.start()
+    try:
+        with exporter(path, port=port) as server:
+            return server.seconds, server.cpu()
+    finally:
+        sender.kill()
+        sender.join()
+
+
+def starts(folder: Path) -> Iterator[str]:
+    """Starts under load: without a checkpoint, and after a crash, with as many entries to read as there can be."""
+    path = folder / "crashed.db"
+    fill(path, CRASHED)
+    took, used = start_under_load(path)
+    yield f"start to ready under load, {CRASHED:,} entries, no checkpoint: {took:.1f} s ({used:.1f} s of processor)"
+    ledger = SqliteLedger(path)
+    behind = 10_000
+    asyncio.run(ledger.append(list(drafts(60_000_000, behind, time.time_ns() // 1_000_000))))
+    ledger.close()
+    took, used = start_under_load(path)
+    yield f"the same, {behind:,} entries after the checkpoint: {took:.1f} s ({used:.1f} s of processor)"
+
+
 def told(load: Load) -> str:
     """Median, 99th percentile and largest latency."""
     cuts = (load.percentile(50), load.percentile(99), max(load.latencies))
@@ -102,6 +144,7 @@ def oldest(path: Path) -> int:
 def measure(entries: int) -> Iterator[str]:
     """What came of it, a line each."""
     with tempfile.TemporaryDirectory() as folder:
+        yield from starts(Path(folder))
         path = Path(folder) / "ledger.db"
         fill(path, entries)
         whole = follow(path, entries)

@@ -80,7 +80,8 @@ class _Connection(asyncio.Protocol):
             self._done.set_exception(exc or ConnectionError("the server closed the connection"))
 
 
-async def _run(port: int, requests: Sequence[bytes], connections: int, pause: float) -> Load:
+async def run(port: int, requests: Sequence[bytes], connections: int, pause: float) -> Load:
+    """Send all requests over so many connections; what came of it. See `send`."""
     load = Load()
     waiting = deque(requests)
     loop = asyncio.get_running_loop()
@@ -98,7 +99,7 @@ async def _run(port: int, requests: Sequence[bytes], connections: int, pause: fl
 
 
 def _work(port: int, requests: Sequence[bytes], connections: int, pause: float) -> Load:
-    return uvloop.run(_run(port, requests, connections, pause))
+    return uvloop.run(run(port, requests, connections, pause))
 
 
 def send(port: int, requests: Sequence[bytes], connections: int, pause: float = 0.0) -> Load:

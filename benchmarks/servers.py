@@ -140,9 +140,9 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def exporter(ledger: Path, *flags: str, keys_url: str = "") -> Iterator[Server]:
+def exporter(ledger: Path, *flags: str, keys_url: str = "", port: int = 0) -> Iterator[Server]:
     """The program, on a ledger; with a key server it believes Adobe alone."""
-    port = free_port()
+    port = port or free_port()
     command = [str(PROGRAM), "serve", f"--web.listen-address=127.0.0.1:{port}", f"--ledger.url=sqlite:///{ledger}"]
     if keys_url:
         command += [f"--adobe.keys-url={keys_url}", f"--webhook.client-id={CLIENT_ID}"]
