@@ -391,6 +391,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Run the application, and write its answer in parts."""
 
         async def send_in_parts(message: Message) -> None:
+            if self.transport.is_closing():
+                # uvloop may take seconds to tell that a connection over TLS has ended.
+                self._disconnect()
             if message["type"] == "http.response.start":
                 await self._start_answer(message, send)
                 return
