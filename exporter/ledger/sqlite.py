@@ -276,7 +276,6 @@ class SqliteLedger:
         """Run some work in a transaction of its own, between two commits, and return its result."""
 
         def transaction() -> _Result:
-            self._guard.check()
             try:
                 self._begin()
                 result = work(self._writer)
@@ -327,7 +326,6 @@ class SqliteLedger:
         self, requests: Sequence[Request], insert_all: Callable[[Sequence[Draft], int], list[Receipt]]
     ) -> list[list[Receipt]]:
         connection = self._writer
-        self._guard.check()
         if self._max_size is not None:
             self._make_room(self._max_size)
         try:
@@ -374,6 +372,8 @@ class SqliteLedger:
         The log does not count as such: it holds many versions of a page, and one of them remains. A reader, such as a
         backup, keeps the log from being emptied. Meanwhile it may become as large as the ledger.
         """
+        # SQLite must not empty the log of a database that is not its own.
+        self._guard.check()
         try:
             if self._used() >= max_size:
                 raise LedgerFullError("the ledger has reached --ledger.max-size: raise it, or keep runs for less long")

@@ -23,6 +23,7 @@ import ctypes
 import os
 import sqlite3
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -84,11 +85,8 @@ class _Checkpoint(NamedTuple):
     salts: bytes
     attempted: bytes
     done: bytes
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether it writes now, or has failed."""
-        return self.attempted != self.done
+    is_complete: bool
+    """Whether the database has all pages that its first page names."""
 
 
 class _Tail(NamedTuple):
@@ -119,10 +117,13 @@ class Guard:
         self._tail: _Tail | None = None
 
     def check(self) -> None:
-        """Raise LedgerUnavailableError if the files are not what SQLite holds. It takes some hundredths of a ms."""
+        """Raise LedgerUnavailableError if the files are not what SQLite holds, or if the disk is read-only."""
         with self._lock:
             self._check_names()
             self._check_content()
+        with contextlib.suppress(OSError):
+            if os.statvfs(self._paths[0]).f_flag & os.ST_RDONLY:
+                raise LedgerUnavailableError("the ledger's disk is read-only: mount it so that it can be written")
 
     def before_commit(self) -> None:
         """Check the files while the writer has the lock. Raises LedgerUnavailableError."""
@@ -174,9 +175,6 @@ class Guard:
                 raise LedgerUnavailableError(f"the ledger's file {path.name} was moved or deleted: {remedy}") from None
             if found != identity:
                 raise LedgerUnavailableError(f"the ledger's file {path.name} was replaced by another: {_RESTART}")
-        with contextlib.suppress(OSError):
-            if os.statvfs(self._paths[0]).f_flag & os.ST_RDONLY:
-                raise LedgerUnavailableError("the ledger's disk is read-only: mount it so that it can be written")
 
     def _check_content(self) -> None:
         """Raise LedgerUnavailableError if the content of the files is not what SQLite holds. It stays so."""
@@ -202,14 +200,14 @@ class Guard:
             raise _Damage(f"the ledger's file {self._paths[0].name} was cut off: {_LOST_DATABASE}")
         page_size = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536
         is_cut = size < int.from_bytes(header[28:32]) * page_size
-        if checkpoint is not None and checkpoint.is_under_way:
-            # The first page is written before others are added at the end.
-            is_cut = header == self._header and size < self._size
+        if checkpoint is not None and not checkpoint.is_complete:
+            # The first page can be written before others, which the checkpoint or the next one adds at the end.
+            is_cut &= header == self._header and size < self._size
         # Read before and after the file: a checkpoint says how far it will go before it writes.
-        is_still = checkpoint is not None and checkpoint == self._checkpoint_now()
+        is_still = not _has_moved(checkpoint, self._checkpoint_now())
         if is_cut and is_still:
             raise _Damage(f"the ledger's file {self._paths[0].name} was cut off: {_LOST_DATABASE}")
-        is_strange = header != self._header and checkpoint == self._checkpoint and is_still
+        is_strange = header != self._header and is_still and not _has_moved(checkpoint, self._checkpoint)
         # A checkpoint that failed and was tried again changes the page, too.
         if is_strange and not has_first_page(self._paths[1], header):
             raise _Damage(f"the ledger's file {self._paths[0].name} was overwritten: {_LOST_DATABASE}")
@@ -249,7 +247,11 @@ class Guard:
     def _checkpoint_now(self) -> "_Checkpoint | None":
         """The newest checkpoint. None while the index is being written."""
         index = self._index()
-        return index and _Checkpoint(index.salts, index.attempted, index.done)
+        if index is None:
+            return None
+        # Pages that the log holds a later version of are left out of a checkpoint that stops before the log's end.
+        is_complete = index.attempted == index.done and _number(index.done) in {0, index.frames}
+        return _Checkpoint(index.salts, index.attempted, index.done, is_complete)
 
     def _index(self) -> _Index | None:
         """The index's header. None if another process is writing it, or if SQLite has to make it anew."""
@@ -273,6 +275,16 @@ def abandon(connection: sqlite3.Connection) -> None:
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
+
+
+def _has_moved(before: _Checkpoint | None, after: _Checkpoint | None) -> bool:
+    """Whether a checkpoint began or ended in between, as far as that can be known."""
+    return before is None or after is None or before[:3] != after[:3]
+
+
+def _number(raw: bytes) -> int:
+    """A number of the index, which is in this machine's byte order."""
+    return int.from_bytes(raw, sys.byteorder)
 
 
 def _start(frame: int, page_size: int) -> int:

@@ -68,7 +68,7 @@ def test_a_ledger_that_is_locked(tmp_path: Path) -> None:
         with contextlib.closing(sqlite3.connect(exporter.ledger, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert exporter.post(delivery(1)[1]) == 503
-            assert "SQLITE_BUSY" in exporter.output()
+            until(lambda: "SQLITE_BUSY" in exporter.output(), "the log")
             assert exporter.get("/metrics").status_code == 200
             # The probe does not wait for the lock.
             assert exporter.get("/-/ready").status_code == 503
