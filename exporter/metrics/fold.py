@@ -329,6 +329,7 @@ class Fold:
             self._move_times(correction, lambda at: min(at, to))
         self._recorded_until = to
         self._put_back(to)
+        self._drop_excess()
         for key in self._hidden:
             self.series.set_hidden(FLOW, key, hidden=False)
         self._hidden.clear()
