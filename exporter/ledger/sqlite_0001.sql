@@ -20,7 +20,7 @@ CREATE TABLE entry (
 -- A run counts once: a defect that would count it twice makes the insert fail.
 CREATE UNIQUE INDEX entry_counted_run ON entry (run_id) WHERE counts = 1;
 
--- How far a source that is read page by page has been read. Two rows are the ledger's own: pruned, probe.
+-- How far a source that is read page by page has been read. The ledger's own rows: pruned, probe, lineage.
 CREATE TABLE cursor (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -26,6 +26,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -120,7 +121,7 @@ class Guard:
         """Raise LedgerUnavailableError if the files are not what SQLite holds, or if the disk is read-only."""
         with self._lock:
             self._check_names()
-            self._check_content()
+            self._check_content(self._compare_database, self._compare_log)
         with contextlib.suppress(OSError):
             if os.statvfs(self._paths[0]).f_flag & os.ST_RDONLY:
                 raise LedgerUnavailableError("the ledger's disk is read-only: mount it so that it can be written")
@@ -129,14 +130,14 @@ class Guard:
         """Check the files while the writer has the lock. Raises LedgerUnavailableError."""
         with self._lock:
             self._check_names()
-            self._check_content()
+            self._check_content(self._compare_database, self._compare_log)
             self._tail = self._read_tail()
 
     def after_commit(self) -> None:
         """Raise LedgerUnavailableError if what was committed is not in the files."""
         with self._lock:
             self._check_names()
-            self._check_content()
+            self._check_content(self._compare_log)
             before = self._tail
             index = self._index()
             if before is None or index is None or index.salts != before.salts:
@@ -176,14 +177,14 @@ class Guard:
             if found != identity:
                 raise LedgerUnavailableError(f"the ledger's file {path.name} was replaced by another: {_RESTART}")
 
-    def _check_content(self) -> None:
+    def _check_content(self, *comparisons: Callable[[], None]) -> None:
         """Raise LedgerUnavailableError if the content of the files is not what SQLite holds. It stays so."""
         for last in (*[False] * (_TRIES - 1), True):
             if self._damage is not None:
                 raise LedgerUnavailableError(self._damage)
             try:
-                self._compare_database()
-                self._compare_log()
+                for compare in comparisons:
+                    compare()
             except _Damage as damage:
                 # Another process may be writing a checkpoint or beginning the log anew.
                 if last:
