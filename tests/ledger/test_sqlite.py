@@ -285,6 +285,30 @@ def test_what_another_process_appends(ledger: SqliteLedger, path: Path) -> None:
     assert [entry.body for entry in entries(ledger)][1:] == [b"b"]
 
 
+def test_two_processes_that_insert_at_once(ledger: SqliteLedger, path: Path) -> None:
+    """Of runs that two processes report with different outcomes, every fact is kept, and each run counts once."""
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from exporter.ledger.sqlite import SqliteLedger\n"
+        "from tests.ledger import outcome\n"
+        "async def main():\n"
+        "    ledger = SqliteLedger(Path(sys.argv[1]))\n"
+        "    for run in range(0, 90, 3):\n"
+        "        drafts = [outcome(f'run-{run + each}', status) for each in range(3) for status in sys.argv[2:]]\n"
+        "        await ledger.append(drafts)\n"
+        "asyncio.run(main())\n"
+    )
+    outcomes = (("success", "failed"), ("cancelled", "failed"))
+    folder = Path(__file__).parents[2]
+    children = [subprocess.Popen([sys.executable, "-c", program, str(path), *each], cwd=folder) for each in outcomes]
+    assert [child.wait() for child in children] == [0, 0]
+    assert len(entries(ledger)) == 3 * 90
+    with connected(path) as other:
+        counted = other.execute("SELECT count(*), count(DISTINCT run_id) FROM entry WHERE counts = 1").fetchone()
+    assert counted == (90, 90)
+
+
 MAKE_A_THING = ("CREATE TABLE thing (x)", "INSERT INTO thing VALUES (zeroblob(9000))")
 
 
