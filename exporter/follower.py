@@ -1,13 +1,9 @@
-"""The read path: applies the ledger's entries to the fold, up to the ledger's head, and writes checkpoints.
+"""The read path: applies the ledger's entries to the fold, up to the ledger's head.
 
 Every scrape catches up with the ledger before it renders. Counters therefore do not fall when one scrape goes to one
 process and the next to another. Between scrapes a catch-up every CATCH_UP_INTERVAL keeps the distance short. All work
-on the fold runs in one thread, so that it needs no lock and the event loop does not wait for it.
-
-A checkpoint is the fold's whole state with its position. A start restores the newest checkpoint that can be read and
-follows the ledger from there. The metrics are the same from any checkpoint, or from none. If entries were pruned and no
-checkpoint that includes them can be read, nothing is shown, because counters would fall. Checkpoints are written after
-CHECKPOINT_ENTRIES entries, also during a catch-up, so that the next start has few entries to read.
+on the fold runs in one thread, so that it needs no lock and the event loop does not wait for it. `exporter.checkpoints`
+uses the same thread: a start restores a checkpoint, and a catch-up writes checkpoints as it goes on.
 
 An entry that can't be read or folded is skipped, so that it does not hide the entries after it
 (docs/architecture.md, "Entries that can't be read").
@@ -15,20 +11,19 @@ An entry that can't be read or folded is skipped, so that it does not hide the e
 
 import asyncio
 import contextlib
-import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
 
+from exporter.checkpoints import Checkpoints
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
 from exporter.ledger import DAMAGED, Entry, Ledger
-from exporter.metrics.checkpoint import decode, encode
-from exporter.metrics.fold import VERSION, Fold, FoldState
+from exporter.metrics.fold import Fold
 from exporter.metrics.series import SeriesStore
 from exporter.model import (
     ClockCorrection,
@@ -50,20 +45,11 @@ _PAGE: Final = 1000
 CATCH_UP_INTERVAL: Final = 1.0
 """Seconds between catch-ups when there is no scrape."""
 
-CHECKPOINT_INTERVAL: Final = 300.0
-"""Seconds between checkpoints while few entries come in."""
-
-CHECKPOINT_ENTRIES: Final = 8000
-"""Entries after which a checkpoint is written, whatever the time. A start after a crash reads these again, those of the
-last page, and those that had not been followed yet: some 10,000. With 2,000 flows, encoding takes about a fifth of the
-time that following so many entries takes."""
-
 FAR_BEHIND: Final = 2000
 """Entries. A follower that has more to read gets more of the processor (docs/architecture.md, "Checkpoints")."""
 _SWITCH_INTERVAL: Final = 0.005
 """Seconds for which the fold's thread may keep the event loop waiting while it is far behind: Python's default."""
 
-_KEPT_CHECKPOINTS: Final = 2
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
 _SOURCES: Final = {source.value: source for source in Source}
 
@@ -101,18 +87,10 @@ class Follower:
         self._fold = fold
         self._read = read
         self._position = 0
-        self._checkpoint_position = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
         self._saves_checkpoints = saves_checkpoints
-        self._saver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._saving: Future[None] | None = None
-        """The last checkpoint that a catch-up wrote, or is writing."""
-        self._encoded_position = 0
-        """The position of the last checkpoint that was read, or that a catch-up has encoded."""
+        self.checkpoints = Checkpoints(ledger, fold, lambda: self._position, self._can_read, self._thread)
         self._error: ExporterError | None = None
-        self._readable: set[int] = set()
-        self._unusable: set[int] = set()
-        """Checkpoints that can't be read, or that lack an entry which this version can read."""
         self._has_begun = False
         self._is_caught_up = False
         self._is_closing = False
@@ -168,13 +146,13 @@ class Follower:
                 fold.advance(fold.now)
             status = FollowerStatus(
                 position=self._position,
-                checkpoint_position=self._checkpoint_position,
+                checkpoint_position=self.checkpoints.last_position,
                 flows=fold.flows,
                 overflowed=fold.overflowed,
                 series=len(fold.series),
                 ledger_bytes=self._ledger.size(),
                 clock_corrections=self._ledger.clock_corrections(),
-                failures=dict(self._failures),
+                failures=dict(self._failures + Counter(checkpoint=self.checkpoints.failures)),
                 dropped=dict(fold.dropped),
             )
             return use(fold.series, status)
@@ -196,177 +174,16 @@ class Follower:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self.catch_up)
             await asyncio.sleep(CATCH_UP_INTERVAL)
 
-    async def run_checkpoints(self) -> None:
-        """Write a checkpoint every CHECKPOINT_INTERVAL seconds, until cancelled."""
-        while True:
-            await asyncio.sleep(CHECKPOINT_INTERVAL)
-            await self._save_checkpoint(min_age=CHECKPOINT_INTERVAL / 2)
-
     async def finish(self) -> None:
         """Stop following, and write a checkpoint of the entries applied so far."""
         self._is_closing = True
-        await self._save_checkpoint(min_age=0)
+        await self.checkpoints.save(min_age=0)
 
-    async def prunable(self, skipped_after: int) -> int:
-        """The last position that each of two readable checkpoints includes. 0 if there are no two.
-
-        It is below the first entry that was skipped and recorded after `skipped_after` (milliseconds since 1970), so
-        that a later version can still read that entry. Raises LedgerUnavailableError.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._prunable, skipped_after)
-
-    async def _save_checkpoint(self, min_age: float) -> None:
-        """Write a checkpoint, unless the ledger has a newer one, or one that is younger than `min_age` seconds."""
-        with self._failures_counted():
-            encoded = await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, min_age)
-            if encoded is not None:
-                await asyncio.to_thread(self._save, *encoded)
-
-    def _save_after_work(self) -> None:
-        """Begin to write a checkpoint if CHECKPOINT_ENTRIES entries were followed since the last one.
-
-        The ledger's writer may be busy, so another thread waits for it, and the catch-up goes on.
-        """
-        if not self._saves_checkpoints or self._position - self._encoded_position < CHECKPOINT_ENTRIES:
-            return
-        if self._saving is not None and not self._saving.done():
-            return
-        with self._failures_counted():
-            # Another process on the same ledger may have written one.
-            kept = [each.position for each in self._ledger.checkpoints() if each.position not in self._unusable]
-            others = [position for position in kept if position <= self._position]
-            self._encoded_position = max([self._encoded_position, *others])
-            if self._position - self._encoded_position < CHECKPOINT_ENTRIES:
-                return
-            self._encoded_position = self._position
-            encoded = self._encode(0)
-            if encoded is not None:
-                self._saving = self._saver.submit(self._save_and_count, *encoded)
-
-    def _save_and_count(self, position: int, state: bytes, discard: frozenset[int]) -> None:
-        with self._failures_counted():
-            self._save(position, state, discard)
-
-    def _save(self, position: int, state: bytes, discard: frozenset[int]) -> None:
-        """Write a checkpoint. Blocking. Raises LedgerUnavailableError."""
-        self._ledger.save_checkpoint(position, state, discard)
-        self._checkpoint_position = max(self._checkpoint_position, position)
-        # The ledger has deleted the unusable ones, also one at the position of this checkpoint.
-        self._unusable -= discard
-        self._readable.add(position)
-
-    @contextlib.contextmanager
-    def _failures_counted(self) -> Iterator[None]:
-        """Log and count an error in writing a checkpoint. It must not end the loop or the catch-up."""
-        try:
-            yield
-        except ExporterError as error:
-            self._failures["checkpoint"] += 1
-            _log.error("a checkpoint could not be written", reason=error.reason, detail=str(error))
-        except Exception:  # noqa: BLE001 - a defect of ours is logged and counted
-            self._failures["checkpoint"] += 1
-            _log.exception("a checkpoint could not be written")
-
-    def _encode(self, min_age: float) -> tuple[int, bytes, frozenset[int]] | None:
-        """The position, the encoded state and the positions of unusable checkpoints. None if none is due."""
-        if not self._has_begun or not self._position:
-            return None
-        kept = [each for each in self._ledger.checkpoints() if each.position not in self._unusable]
-        if kept:
-            age = self._ledger.now() - kept[0].written_at
-            # A negative age is that of a checkpoint written by a wrong clock, which must not stop later ones.
-            if kept[0].position > self._position or 0 <= age < min_age * 1000:
-                return None
-        with _without_garbage_collection():
-            state = self._fold.state()
-        return self._position, encode(state), frozenset(self._unusable)
-
-    def _begin(self) -> None:
-        """Restore the newest usable checkpoint. Raises LedgerUnavailableError if none is left and it is needed.
-
-        A checkpoint that lacks an entry which this version can read is used only where the ledger no longer holds the
-        entries to begin without it.
-        """
-        incomplete: list[tuple[int, FoldState]] = []
-        for checkpoint in self._ledger.checkpoints():
-            raw = self._ledger.checkpoint(checkpoint.position)
-            if raw is None:
-                # Another process has replaced it since, so there are newer ones.
-                self._begin()
-                return
-            state = self._decode(checkpoint.position, raw)
-            if state is None:
-                continue
-            if self._can_read_skipped(state):
-                incomplete.append((checkpoint.position, state))
-                continue
-            self._restore(checkpoint.position, state)
-            break
-        else:
-            if self._ledger.pruned():
-                if not incomplete:
-                    raise LedgerUnavailableError(
-                        "no checkpoint can be read, and the entries before them were pruned: start the version that "
-                        "wrote them, or restore the ledger from a backup"
-                    )
-                _log.warning("entries that an earlier version skipped stay out of the metrics, older ones were pruned")
-                self._restore(*incomplete[0])
-                incomplete.clear()
-        if incomplete:
-            _log.info("reading entries again, because an earlier version skipped some of them", after=self._position)
-            # Otherwise they would be newer than the next checkpoint, which would not be written.
-            self._unusable.update(position for position, _ in incomplete)
-        self._has_begun = True
-
-    def _restore(self, position: int, state: FoldState) -> None:
-        self._fold.restore(state)
-        self._position = self._checkpoint_position = self._encoded_position = position
-
-    def _can_read_skipped(self, state: FoldState) -> bool:
-        """Whether this version can read, or may be able to fold, an entry that the state lacks."""
-        return any(
-            state.version < VERSION
-            if skipped.reason is SkipReason.FOLD
-            else any(
-                entry.position == skipped.position and self._can_read(entry)
-                for entry in self._ledger.read(skipped.position - 1, 1)
-            )
-            for skipped in state.skipped.entries
-        )
-
-    def _can_read(self, entry: Entry) -> bool:
-        try:
-            return self._fact(entry) is not None
-        except Exception:  # noqa: BLE001 - whatever the reader raises, it can't read the entry
-            return False
-
-    def _decode(self, position: int, raw: bytes) -> FoldState | None:
-        """Decode a checkpoint. Return None if it can't be read, which is logged and counted once."""
-        try:
-            state = decode(raw)
-        except ValueError as error:
-            if position not in self._unusable:
-                self._unusable.add(position)
-                self._failures["checkpoint"] += 1
-                _log.error("a checkpoint can't be read", position=position, detail=str(error))
-            return None
-        self._readable.add(position)
-        return state
-
-    def _prunable(self, skipped_after: int) -> int:
-        kept = self._ledger.checkpoints()
-        self._readable.intersection_update(each.position for each in kept)
-        for checkpoint in kept:
-            if checkpoint.position in self._unusable:
-                return 0
-            if checkpoint.position not in self._readable:
-                raw = self._ledger.checkpoint(checkpoint.position)
-                if raw is None or self._decode(checkpoint.position, raw) is None:
-                    return 0
-        if len(kept) < _KEPT_CHECKPOINTS:
-            return 0
-        first_skipped = self._fold.skipped.first_kept(skipped_after)
-        return kept[-1].position if first_skipped is None else min(kept[-1].position, first_skipped - 1)
+    def close(self) -> None:
+        """End the threads of the fold and of its checkpoints, also during a catch-up. Blocking."""
+        self._is_closing = True
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self.checkpoints.close()
 
     def catch_up(self) -> int:
         """Apply every entry up to the current head and return their number. Blocks.
@@ -377,7 +194,8 @@ class Follower:
         count = 0
         try:
             if not self._has_begun:
-                self._begin()
+                self._position = self.checkpoints.restore()
+                self._has_begun = True
             self._check_pruned()
             count = self._follow()
             if not self._is_closing and self._correct_clock():
@@ -428,7 +246,8 @@ class Follower:
                 self._apply(entry)
                 self._position = entry.position
             count += len(entries)
-            self._save_after_work()
+            if self._saves_checkpoints:
+                self.checkpoints.save_during_catch_up()
         return count
 
     def _correct_clock(self) -> bool:
@@ -447,12 +266,6 @@ class Follower:
         """Raise LedgerUnavailableError if entries were pruned before they were applied, instead of skipping them."""
         if self._position < self._ledger.pruned():
             raise LedgerUnavailableError("entries were pruned that this process had not read: restart it")
-
-    def close(self) -> None:
-        """End the fold's thread, also during a catch-up. Blocking."""
-        self._is_closing = True
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        self._saver.shutdown(wait=True)
 
     def _apply(self, entry: Entry) -> None:
         """Apply one entry. One that can't be applied is skipped, because stopping would hide every later entry."""
@@ -485,6 +298,12 @@ class Follower:
                 exc_info=error,
             )
 
+    def _can_read(self, entry: Entry) -> bool:
+        try:
+            return self._fact(entry) is not None
+        except Exception:  # noqa: BLE001 - whatever the reader raises, it can't read the entry
+            return False
+
     def _fact(self, entry: Entry) -> RecordedFact | None:
         """The fact of an entry, with what the ledger recorded about it. None if its kind or its source is unknown.
 
@@ -515,15 +334,3 @@ class Follower:
             event_code=entry.event_code,
             ended_at=entry.completed_at if has_ended else None,
         )
-
-
-@contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Keep Python from looking for cycles. A state is a hundred thousand new tuples, so it would look at everything."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

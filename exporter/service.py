@@ -71,7 +71,7 @@ class App:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the ledger, save checkpoints and prune. At the end save a last checkpoint and close HTTP clients."""
-        work = (self.follower.run(), self.follower.run_checkpoints(), self.retention.run())
+        work = (self.follower.run(), self.follower.checkpoints.run(), self.retention.run())
         background = [asyncio.create_task(each) for each in work]
         try:
             yield
@@ -160,7 +160,7 @@ def build_app(
         retention=Retention(
             ledger,
             milliseconds(settings.ledger_retention),
-            follower.prunable,
+            follower.checkpoints.prunable,
             telemetry.ledger_errors.labels("prune").inc,
         ),
         scrape=scrape,

@@ -27,7 +27,14 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"exporter.errors", "exporter.logs", "exporter.parsers", "exporter.web.protocol"},
         {"starlette", "structlog", "uvicorn"},
     ),
-    "exporter.follower": ({"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"}, {"structlog"}),
+    "exporter.checkpoints": (
+        {"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
+        {"structlog"},
+    ),
+    "exporter.follower": (
+        {"exporter.checkpoints", "exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
+        {"structlog"},
+    ),
     "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
     "exporter.saved_files": ({"exporter.model", "exporter.adobe"}, set()),

@@ -211,7 +211,7 @@ def test_no_entry_is_pruned_because_of_a_wrong_clock(world: World, off: int) -> 
         world.restart()
     process = world.first
     process.text()
-    retention = Retention(process.ledger, 8 * DAY, process.follower.prunable, lambda: None)
+    retention = Retention(process.ledger, 8 * DAY, process.follower.checkpoints.prunable, lambda: None)
     assert asyncio.run(retention.prune()) == 0
     assert len(process.ledger.read(0, 100)) == 8
 

@@ -312,7 +312,7 @@ def test_only_what_two_readable_checkpoints_hold_is_prunable(
     following.follower.catch_up()
     for position, is_good in enumerate(states, start=3):
         following.ledger.save_checkpoint(position, encode(following.fold.state()) if is_good else b"junk")
-    assert asyncio.run(following.follower.prunable(0)) == expected
+    assert asyncio.run(following.follower.checkpoints.prunable(0)) == expected
 
 
 def test_a_damaged_checkpoint_is_replaced_first(following: Following) -> None:
@@ -331,7 +331,7 @@ def test_a_checkpoint_written_over_a_damaged_one_is_kept(following: Following) -
     """A checkpoint written at the position of an unreadable one is kept beside the next one."""
     following.ledger.save_checkpoint(3, b"junk")
     following.follower.catch_up()
-    asyncio.run(following.follower._save_checkpoint(min_age=0))
+    asyncio.run(following.follower.checkpoints.save(min_age=0))
     asyncio.run(append(following.ledger, 3, 1))
     following.follower.catch_up()
     following.end()
@@ -344,7 +344,7 @@ def test_a_checkpoint_from_the_future_does_not_stop_others(following: Following)
     following.ledger.save_checkpoint(1, encode(Fold(limits()).state()))
     following.now = T0
     following.follower.catch_up()
-    asyncio.run(following.follower._save_checkpoint(min_age=150))
+    asyncio.run(following.follower.checkpoints.save(min_age=150))
     assert [each.position for each in following.ledger.checkpoints()] == [3, 1]
 
 
@@ -354,7 +354,7 @@ def test_now_does_not_fall_over_a_restart(tmp_path: Path) -> None:
     following.fold = Fold(limits(hold=MINUTE))
     following.follower = Follower(following.ledger, following.fold, read)
     asyncio.run(append(following.ledger, 0, 1))
-    asyncio.run(following.follower._save_checkpoint(min_age=0))
+    asyncio.run(following.follower.checkpoints.save(min_age=0))
     following.now += 2 * MINUTE
     assert 'status="failed"} 1.0' in following.text()
     following.end()
@@ -394,7 +394,7 @@ def test_an_end_during_a_catch_up_writes_a_checkpoint(following: Following) -> N
 
 def test_checkpoints_are_written_regularly(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process writes checkpoints while it runs, unless the newest one is younger than the interval."""
-    monkeypatch.setattr("exporter.follower.CHECKPOINT_INTERVAL", 0.01)
+    monkeypatch.setattr("exporter.checkpoints.CHECKPOINT_INTERVAL", 0.01)
     kept = threading.Event()
     save = following.ledger.save_checkpoint
 
@@ -406,7 +406,7 @@ def test_checkpoints_are_written_regularly(following: Following, monkeypatch: py
 
     async def scenario() -> list[int]:
         await following.follower.render_at_head(lambda _series, _status: None)
-        keeping = asyncio.create_task(following.follower.run_checkpoints())
+        keeping = asyncio.create_task(following.follower.checkpoints.run())
         assert await asyncio.to_thread(kept.wait, 10)
         await append(following.ledger, 3, 1)
         await following.follower.render_at_head(lambda _series, _status: None)
@@ -454,7 +454,7 @@ def checkpoint_positions(following: Following) -> list[int]:
 def test_checkpoints_follow_the_work_done(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint is written after so many entries, also in the middle of a catch-up and without an end."""
     monkeypatch.setattr("exporter.follower._PAGE", 5)
-    monkeypatch.setattr("exporter.follower.CHECKPOINT_ENTRIES", 10)
+    monkeypatch.setattr("exporter.checkpoints.CHECKPOINT_ENTRIES", 10)
     asyncio.run(append(following.ledger, 3, 44))
     written: list[int] = []
     save = following.ledger.save_checkpoint
@@ -464,9 +464,9 @@ def test_checkpoints_follow_the_work_done(following: Following, monkeypatch: pyt
         written.append(position)
 
     monkeypatch.setattr(following.ledger, "save_checkpoint", saved)
-    submit = following.follower._saver.submit
+    submit = following.follower.checkpoints._saver.submit
     # The test waits for each, so that none is still being written when the next one is due.
-    monkeypatch.setattr(following.follower._saver, "submit", lambda *work: wait_for(submit(*work)))
+    monkeypatch.setattr(following.follower.checkpoints._saver, "submit", lambda *work: wait_for(submit(*work)))
     before = following.text()
     assert written == [10, 20, 30, 40]
     following.follower.close()
@@ -483,7 +483,7 @@ def wait_for(work: "Future[None]") -> "Future[None]":
 
 def test_another_process_has_written_a_checkpoint(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
     """A catch-up writes no checkpoint where another process wrote one a few entries before."""
-    monkeypatch.setattr("exporter.follower.CHECKPOINT_ENTRIES", 3)
+    monkeypatch.setattr("exporter.checkpoints.CHECKPOINT_ENTRIES", 3)
     following.ledger.save_checkpoint(2, encode(Fold(limits()).state()))
     following.follower._has_begun = True
     following.follower.catch_up()
@@ -496,7 +496,7 @@ def test_a_checkpoint_that_fails_during_a_catch_up_is_counted(
 ) -> None:
     """A catch-up goes on when its checkpoint can't be written, and does not try again at each page."""
     monkeypatch.setattr("exporter.follower._PAGE", 1)
-    monkeypatch.setattr("exporter.follower.CHECKPOINT_ENTRIES", 2)
+    monkeypatch.setattr("exporter.checkpoints.CHECKPOINT_ENTRIES", 2)
 
     def failing(position: int, state: bytes, discard: Collection[int]) -> None:
         raise LedgerUnavailableError("away")
@@ -504,7 +504,7 @@ def test_a_checkpoint_that_fails_during_a_catch_up_is_counted(
     monkeypatch.setattr(following.ledger, "save_checkpoint", failing)
     assert following.follower.catch_up() == 3
     following.follower.close()
-    assert following.follower._failures == {"checkpoint": 1}
+    assert following.follower.checkpoints.failures == 1
 
 
 SKIPPED: list[dict[str, object]] = [
@@ -554,13 +554,13 @@ def test_a_damaged_row_is_skipped(following: Following) -> None:
     assert following.status().position == 5
     for position in (4, 5):
         following.ledger.save_checkpoint(position, encode(following.fold.state()))
-    assert asyncio.run(following.follower.prunable(0)) == 4
+    assert asyncio.run(following.follower.checkpoints.prunable(0)) == 4
 
 
 def test_a_version_that_can_read_a_skipped_entry_reads_it(following: Following) -> None:
     """A start of a version that can read what the newest checkpoint lacks begins at an older one, or at the first."""
     following.follower.catch_up()
-    asyncio.run(following.follower._save_checkpoint(min_age=0))
+    asyncio.run(following.follower.checkpoints.save(min_age=0))
     entry_of(following, 3, source="a newer one")
     following.follower.catch_up()
     following.end()
@@ -581,7 +581,7 @@ def test_a_version_that_can_read_a_skipped_entry_begins_anew(following: Followin
     """If every checkpoint lacks an entry that can be read and nothing was pruned, a start reads everything."""
     entry_of(following, 3, kind="of a newer version")
     following.follower.catch_up()
-    asyncio.run(following.follower._save_checkpoint(min_age=0))
+    asyncio.run(following.follower.checkpoints.save(min_age=0))
     asyncio.run(append(following.ledger, 4, 1))
     following.follower.catch_up()
     following.end()
@@ -590,7 +590,7 @@ def test_a_version_that_can_read_a_skipped_entry_begins_anew(following: Followin
     following.begin()
     assert following.follower.catch_up() == 5
     assert 'status="failed"} 5.0' in following.text()
-    assert asyncio.run(following.follower.prunable(0)) == 0
+    assert asyncio.run(following.follower.checkpoints.prunable(0)) == 0
 
 
 def test_a_skipped_entry_stays_out_where_the_others_are_gone(following: Following) -> None:
@@ -618,7 +618,7 @@ def test_an_entry_that_could_not_be_folded(
     following.follower.catch_up()
     assert following.follower.skipped == 4
     following.end()
-    monkeypatch.setattr("exporter.follower.VERSION", VERSION + older)
+    monkeypatch.setattr("exporter.checkpoints.VERSION", VERSION + older)
     following.begin()
     assert following.follower.catch_up() == count
 
@@ -631,7 +631,7 @@ def test_pruning_waits_for_a_skipped_entry(following: Following, skipped_after: 
     following.follower.catch_up()
     for position in (5, 6):
         following.ledger.save_checkpoint(position, encode(following.fold.state()))
-    assert asyncio.run(following.follower.prunable(skipped_after)) == expected
+    assert asyncio.run(following.follower.checkpoints.prunable(skipped_after)) == expected
 
 
 def test_a_defect_in_following_is_not_ready(
