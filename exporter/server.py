@@ -23,12 +23,12 @@ from starlette.types import ASGIApp
 from exporter.errors import CannotListenError
 from exporter.logs import LogThrottle
 from exporter.parsers import Address
+from exporter.web.connection_pool import ConnectionPool
 from exporter.web.protocol import (
     ANSWER_DEADLINE,
     REQUEST_DEADLINE,
     SHUTDOWN_DEADLINE,
     BoundedProtocol,
-    ConnectionPool,
 )
 
 _GRACE: Final = 8

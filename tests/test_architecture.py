@@ -24,7 +24,13 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.intake": ({"exporter.errors", "exporter.model", "exporter.ledger"}, set()),
     "exporter.fact_cache": ({"exporter.model"}, set()),
     "exporter.server": (
-        {"exporter.errors", "exporter.logs", "exporter.parsers", "exporter.web.protocol"},
+        {
+            "exporter.errors",
+            "exporter.logs",
+            "exporter.parsers",
+            "exporter.web.connection_pool",
+            "exporter.web.protocol",
+        },
         {"starlette", "structlog", "uvicorn"},
     ),
     "exporter.checkpoints": (

@@ -8,12 +8,11 @@ nobody reads. This module adds these bounds:
 - What is not body (request line, headers, trailers, chunk framing) is bounded by MAX_HEAD, however it is cut into
   packets.
 - An answer is written in parts of PART bytes, so that a connection holds little of an answer that is not read, also
-  over TLS. An answer that is not read within ANSWER_DEADLINE is given up. The answers of one listener that are not
-  read yet are bounded together, and the oldest is given up first.
+  over TLS. An answer that is not read within ANSWER_DEADLINE is given up.
 - CONNECT is answered with 400. An offer to upgrade is declined once for each connection, which then ends after its
   answer.
-- A listener has at most MAX_CONNECTIONS. One more takes the place of the one that has been idle, or at its request,
-  longest. Whole deliveries keep their connections.
+- The connections of one listener, and their answers that are not read yet, are bounded together
+  (`exporter.web.connection_pool`).
 
 A request that breaks a bound gets no answer: the connection is closed. Adobe waits ten seconds for the whole exchange,
 so what has not arrived by then is no delivery. A 408 would be a 4xx, which makes Adobe drop the event
@@ -26,7 +25,6 @@ This module overrides private parts of uvicorn. `tests/web/test_protocol.py` lis
 """
 
 import asyncio
-import itertools
 import socket
 import struct
 from collections.abc import Callable
@@ -38,6 +36,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from exporter.web.connection_pool import ConnectionPool
 from exporter.web.headers import SECURITY_HEADERS
 from exporter.web.responses import TEXT
 
@@ -50,14 +49,10 @@ LINGER: Final = 0.5
 MAX_HEAD: Final = 32 * 1024
 """Bytes of a request that are not its body."""
 MAX_HEADERS: Final = 100
-MAX_CONNECTIONS: Final = 512
-"""Connections of one listener."""
 MAX_PIPELINED: Final = 16
 """Requests of one connection that wait for their turn."""
 ANSWER_DEADLINE: Final = 10.0
 """Seconds in which a client must read an answer. Prometheus gives a scrape ten seconds in all."""
-MAX_UNREAD: Final = 64 * 1024 * 1024
-"""Bytes of all answers of one listener that are not read yet. An answer that several clients get counts once."""
 PART: Final = 64 * 1024
 """Bytes of an answer that are written at once."""
 
@@ -103,56 +98,6 @@ class Timer:
     def _end(self) -> None:
         self._handle = None
         self._function()
-
-
-class ConnectionPool:
-    """What the connections of one listener share."""
-
-    def __init__(self, count_refused: Callable[[], None] = lambda: None) -> None:
-        """`count_refused` is called for each connection that was closed because there were too many."""
-        self.count_refused = count_refused
-        self.turns = itertools.count()
-        self.is_draining = False
-        """Whether the program ends. Each answer then closes its connection."""
-        self._connections: set[BoundedProtocol] = set()
-        self._answers: dict[BoundedProtocol, bytes] = {}
-
-    def add(self, connection: "BoundedProtocol") -> None:
-        """Take a new connection in. Close the one that had its place longest if there are too many."""
-        self._connections.add(connection)
-        if len(self._connections) > MAX_CONNECTIONS:
-            self.count_refused()
-            expendable = (each for each in self._connections if each.is_expendable)
-            given_up = min(expendable, key=lambda each: each.turn, default=connection)
-            self._connections.discard(given_up)
-            given_up.abort()
-
-    def remove(self, connection: "BoundedProtocol") -> None:
-        """The connection was closed."""
-        self._connections.discard(connection)
-
-    def drain(self) -> None:
-        """The program ends: answer what was sent, each answer with `Connection: close`."""
-        self.is_draining = True
-        for connection in tuple(self._connections):
-            connection.shutdown()
-
-    def begin_answer(self, connection: "BoundedProtocol", body: bytes) -> None:
-        """Take note of an answer in parts. Give up the oldest ones while all of them are too large together."""
-        self._answers[connection] = body
-        sizes = {id(each): len(each) for each in self._answers.values()}
-        while sum(sizes.values()) > MAX_UNREAD:
-            oldest = next(iter(self._answers))
-            if oldest is connection:
-                break
-            given_up = self._answers.pop(oldest)
-            if not any(each is given_up for each in self._answers.values()):
-                del sizes[id(given_up)]
-            oldest.abort()
-
-    def end_answer(self, connection: "BoundedProtocol") -> None:
-        """The answer was written or given up."""
-        self._answers.pop(connection, None)
 
 
 class BoundedProtocol(HttpToolsProtocol):

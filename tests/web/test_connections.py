@@ -17,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from exporter import server
 from exporter.server import Server
-from exporter.web import protocol
-from exporter.web.protocol import BoundedProtocol, ConnectionPool
+from exporter.web import connection_pool, protocol
+from exporter.web.connection_pool import ConnectionPool
+from exporter.web.protocol import BoundedProtocol
 from tests.web.certificates import certificate
 
 REQUEST = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -240,7 +241,7 @@ def test_an_unread_answer_of_a_connection_that_ends_is_given_up(serving: Serving
 def test_unread_answers_are_bounded_together(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond MAX_UNREAD the oldest unread answers are given up, long before their deadline."""
     monkeypatch.setattr(protocol, "ANSWER_DEADLINE", 60.0)
-    monkeypatch.setattr(protocol, "MAX_UNREAD", LARGE)
+    monkeypatch.setattr(connection_pool, "MAX_UNREAD", LARGE)
     with contextlib.ExitStack() as opened:
         connections = [opened.enter_context(serving.connect()) for _ in range(8)]
         until(lambda: serving.connections == 8)
@@ -381,7 +382,7 @@ def test_one_connection_too_many_takes_the_place_of_one_that_waits(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Strangers who only hold connections keep nobody out, and each closed connection is counted."""
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection_pool, "MAX_CONNECTIONS", 8)
     with contextlib.ExitStack() as opened:
         idle = [opened.enter_context(serving.connect()) for _ in range(20)]
         until(lambda: serving.refused >= 12)
@@ -394,7 +395,7 @@ def test_one_connection_too_many_takes_the_place_of_one_that_waits(
 
 def test_half_requests_keep_nobody_out(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections in the middle of a request, or with an answer that nobody reads, give way to a new one."""
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection_pool, "MAX_CONNECTIONS", 8)
     monkeypatch.setattr(protocol, "REQUEST_DEADLINE", 60.0)
     monkeypatch.setattr(protocol, "ANSWER_DEADLINE", 60.0)
     half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"
@@ -410,7 +411,7 @@ def test_half_requests_keep_nobody_out(serving: Serving, monkeypatch: pytest.Mon
 
 def test_a_request_that_is_worked_on_is_not_given_up(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole delivery keeps its connection until it is answered, however many connections come."""
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(connection_pool, "MAX_CONNECTIONS", 2)
     with contextlib.ExitStack() as opened:
         connection = opened.enter_context(serving.connect())
         connection.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")

@@ -12,8 +12,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from exporter.web import protocol
+from exporter.web.connection_pool import ConnectionPool
 from exporter.web.headers import SECURITY_HEADERS
-from exporter.web.protocol import BoundedProtocol, ConnectionPool
+from exporter.web.protocol import BoundedProtocol
 
 ATTRIBUTES: Final = {
     "app",
