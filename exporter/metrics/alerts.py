@@ -196,7 +196,10 @@ class Alerts:
 
     def drop_excess(self) -> list[FlowKey]:
         """Drop the least recently recorded ids beyond MAX_ALERTS. Return the flow of each."""
-        oldest = list(islice(self._instances.items(), max(0, len(self._instances) - MAX_ALERTS)))
+        excess = len(self._instances) - MAX_ALERTS
+        if excess <= 0:
+            return []
+        oldest = list(islice(self._instances.items(), excess))
         for alert_id, _ in oldest:
             self._delete(alert_id)
         return [instance.key for _, instance in oldest]

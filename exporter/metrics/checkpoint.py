@@ -16,7 +16,7 @@ from isal.igzip_lib import IsalError
 
 from exporter.metrics.cadence import Timestamps
 from exporter.metrics.families import FamilyState
-from exporter.metrics.fold import FoldState
+from exporter.metrics.fold_state import FoldState
 
 FORMAT: Final = 2
 _GZIP_LEVEL: Final = 1

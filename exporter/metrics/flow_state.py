@@ -1,11 +1,10 @@
 """The state of one flow in one sandbox. `gauges` reads it, and a checkpoint stores it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from exporter.metrics.run_history import RunHistory
-from exporter.model import FlowKey, FlowKind
+from exporter.model import FlowKind
 
 AsOf = tuple[int, int]
 """When something was true (milliseconds since 1970), then the position of the entry that says so."""
@@ -24,19 +23,6 @@ class LastWrite(Generic[_Value]):
         """Set the value, unless it is None or a newer one is set."""
         if value is not None and as_of >= self.as_of:
             self.value, self.as_of = value, as_of
-
-
-@dataclass(frozen=True, slots=True)
-class RunStart:
-    """A run in progress. The field names are those of the checkpoint. Times are milliseconds since 1970."""
-
-    key: FlowKey
-    started_at: int
-    recorded_at: int
-
-    def moved(self, move: Callable[[int], int]) -> "RunStart":
-        """The same with another time of recording."""
-        return RunStart(self.key, self.started_at, move(self.recorded_at))
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Final
 
 from exporter.metrics.cadence import Cadence
-from exporter.model import Counts, Status
+from exporter.model import Counts, FlowRun, Status
 
 LATEST: Final = 20
 MAX_FAILURES: Final = 1000
@@ -37,6 +37,19 @@ class Outcome:
     updated_at: int
     duration: int | None = None
     records: Counts = ()
+
+    @classmethod
+    def of(cls, run: FlowRun, position: int, ended_at: int) -> "Outcome":
+        """The outcome of a run. `position` is that of its entry in the ledger."""
+        return cls(
+            ended_at=ended_at,
+            position=position,
+            run_id=run.run_id,
+            status=run.status,
+            updated_at=run.updated_at if run.updated_at is not None else ended_at,
+            duration=run.duration,
+            records=run.records,
+        )
 
     @property
     def input_records(self) -> int | None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from exporter.metrics.alerts import AlertsState
 from exporter.metrics.families import FamilyState
-from exporter.metrics.flow_state import FlowState, RunStart
+from exporter.metrics.flow_state import FlowState
+from exporter.metrics.runs_in_progress import RunStart
 from exporter.model import ClockCorrection, FlowKey
 
 

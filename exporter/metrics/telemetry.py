@@ -21,7 +21,7 @@ from prometheus_client import (
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.exposition import Format
-from exporter.metrics.fold import DROPPED_KINDS
+from exporter.metrics.fold_state import DROPPED_KINDS
 from exporter.model import Result
 
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")

@@ -12,9 +12,9 @@ from tests.metrics.facts import MINUTE, SECOND, T0, exposition, limits, recorded
 def low_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that a few facts reach."""
     monkeypatch.setattr("exporter.metrics.alerts.MAX_ALERTS", 3)
-    monkeypatch.setattr("exporter.metrics.fold.MAX_STARTS", 3)
-    monkeypatch.setattr("exporter.metrics.fold.MAX_ENDED", 3)
-    monkeypatch.setattr("exporter.metrics.fold._MIN_GAUGE_CHANGES", 10)
+    monkeypatch.setattr("exporter.metrics.runs_in_progress.MAX_STARTS", 3)
+    monkeypatch.setattr("exporter.metrics.runs_in_progress.MAX_ENDED", 3)
+    monkeypatch.setattr("exporter.metrics.gauge_changes._MIN_GAUGE_CHANGES", 10)
 
 
 def firing(number: int, state: AlertState = AlertState.FIRING, name: str = "delay") -> FlowAlert:
@@ -106,14 +106,14 @@ def test_what_was_dropped_survives_a_checkpoint() -> None:
 
 def test_a_checkpoint_of_more_than_the_bounds_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint from before the bounds is cut to them when it is restored."""
-    monkeypatch.setattr("exporter.metrics.fold.MAX_STARTS", 100)
+    monkeypatch.setattr("exporter.metrics.runs_in_progress.MAX_STARTS", 100)
     monkeypatch.setattr("exporter.metrics.alerts.MAX_ALERTS", 100)
     fold = Fold(limits())
     for number in range(5):
         fold.apply(recorded(run(f"r{number}", Status.IN_PROGRESS), number, T0 + number))
         fold.apply(recorded(firing(number), 10 + number, T0 + number))
     raw = encode(fold.state())
-    monkeypatch.setattr("exporter.metrics.fold.MAX_STARTS", 2)
+    monkeypatch.setattr("exporter.metrics.runs_in_progress.MAX_STARTS", 2)
     monkeypatch.setattr("exporter.metrics.alerts.MAX_ALERTS", 1)
     restored = Fold(limits())
     restored.restore(decode(raw))

@@ -226,7 +226,7 @@ def test_alert_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_expired_flow_frees_its_codes_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Error codes and alert names of an expired flow no longer count against the limits."""
     monkeypatch.setattr("exporter.metrics.alerts.MAX_NAMES", 1)
-    monkeypatch.setattr("exporter.metrics.fold.MAX_CODES", 1)
+    monkeypatch.setattr("exporter.metrics.code_labels.MAX_CODES", 1)
     first, second = (RunError(code="CONNECTOR-2001-500"),), (RunError(code="INGEST-1205-400"),)
     entries: list[tuple[int, Fact]] = [(T0, failed("r1", "f1", errors=first)), (T0, fired("a1", "f1", "x"))]
     later: list[tuple[int, Fact]] = [(0, failed("r2", "f2", errors=second)), (0, fired("a2", "f2", "y"))]

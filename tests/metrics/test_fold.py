@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from exporter.metrics.fold import MAX_CODES, MAX_CODES_PER_FLOW, Fold
+from exporter.metrics.code_labels import MAX_CODES, MAX_CODES_PER_FLOW
+from exporter.metrics.fold import Fold
 from exporter.model import (
     Activity,
     AlertState,

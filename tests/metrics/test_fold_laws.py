@@ -46,11 +46,11 @@ def lowered_limits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.metrics.flows.MAX_SANDBOXES", 3)
         patch.setattr("exporter.metrics.alerts.MAX_NAMES", 1)
-        patch.setattr("exporter.metrics.fold.MAX_CODES_PER_FLOW", 2)
-        patch.setattr("exporter.metrics.fold.MAX_CODES", 2)
-        patch.setattr("exporter.metrics.fold.MAX_STARTS", 2)
-        patch.setattr("exporter.metrics.fold.MAX_ENDED", 3)
-        patch.setattr("exporter.metrics.fold._MIN_GAUGE_CHANGES", 1)
+        patch.setattr("exporter.metrics.code_labels.MAX_CODES_PER_FLOW", 2)
+        patch.setattr("exporter.metrics.code_labels.MAX_CODES", 2)
+        patch.setattr("exporter.metrics.runs_in_progress.MAX_STARTS", 2)
+        patch.setattr("exporter.metrics.runs_in_progress.MAX_ENDED", 3)
+        patch.setattr("exporter.metrics.gauge_changes._MIN_GAUGE_CHANGES", 1)
         patch.setattr("exporter.metrics.alerts.MAX_ALERTS", 1)
         yield
 

@@ -57,7 +57,7 @@ def mutated(randomly: random.Random) -> bytes:
 
 def raw(body: bytes, head: bytes = b"") -> bytes:
     """One request in bytes."""
-    return b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n" % (len(body), head) + body
+    return b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s\r\n" % (len(body), head) + body
 
 
 def statuses(port: int, seed: int, count: int, make: Callable[[random.Random], bytes]) -> dict[int, int]:

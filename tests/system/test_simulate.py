@@ -79,8 +79,9 @@ def test_what_is_told_is_what_is_counted(signed: Exporter, keys_port: int, tmp_p
     with Simulated(tmp_path / "again", signed.url + "/webhook", *flags) as again:
         assert again.wait() == 0, again.output()
     assert again.rows()["notifications"] == rows["notifications"]
-    # Alerts have other times in the second run, so one that came by two registrations may be new.
-    assert again.rows()["duplicate"] > 0.98 * rows["notifications"]
+    # Alerts and what is not understood have other times in the second run, so they are other facts. Runs are the same.
+    others = sum(count for word, count in rows.items() if word.startswith(("sent alert", "sent other")))
+    assert rows["notifications"] - again.rows()["duplicate"] <= others
     assert counters(signed) == before
 
 

@@ -35,7 +35,7 @@ def test_an_entry_of_an_unknown_source(application: Application, tmp_path: Path)
 
 def test_dropped_state_is_counted(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the fold dropped at its bounds is counted by kind, from 0."""
-    monkeypatch.setattr("exporter.metrics.fold.MAX_STARTS", 2)
+    monkeypatch.setattr("exporter.metrics.runs_in_progress.MAX_STARTS", 2)
     text = application.metrics()
     for kind in ("alert", "start", "ended_run"):
         assert f'aep_exporter_dropped_state_total{{kind="{kind}"}} 0.0' in text
