@@ -21,7 +21,8 @@ import structlog
 from exporter.errors import ExporterError, LedgerUnavailableError
 from exporter.ledger import Entry, Ledger
 from exporter.metrics.checkpoint import decode, encode
-from exporter.metrics.fold import VERSION, Fold, FoldState
+from exporter.metrics.fold import VERSION, Fold
+from exporter.metrics.fold_state import FoldState
 from exporter.model import SkipReason
 
 CHECKPOINT_INTERVAL: Final = 300.0

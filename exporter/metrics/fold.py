@@ -46,8 +46,6 @@ from exporter.model import (
     Unreadable,
 )
 
-__all__ = ["VERSION", "Fold", "FoldState"]
-
 VERSION: Final = 1
 """The version of the rules. It rises with a release that folds entries which an earlier one could not fold."""
 
