@@ -13,7 +13,7 @@ from exporter.intake import Record
 from exporter.model import Delivery, Result
 
 _INTERVAL: Final = 0.01
-"""Seconds between two answers while the metrics are far behind."""
+"""Seconds for each event of an answer while the metrics are far behind."""
 _MAX_WAIT: Final = 0.5
 """Seconds that an answer waits at most. Adobe waits ten, and a commit takes eight at most."""
 
@@ -33,13 +33,13 @@ class Pacing:
         async def paced(deliveries: list[Delivery]) -> Mapping[Result, int]:
             results = await record(deliveries)
             if self._is_far_behind():
-                await asyncio.sleep(self._wait())
+                await asyncio.sleep(self._wait(sum(len(delivery.events) for delivery in deliveries)))
             return results
 
         return paced
 
-    def _wait(self) -> float:
-        """Seconds until the next answer is due."""
+    def _wait(self, events: int) -> float:
+        """Seconds until the answer to so many events is due."""
         now = self._clock()
-        self._next = max(now, self._next) + _INTERVAL
+        self._next = max(now, self._next) + max(events, 1) * _INTERVAL
         return min(self._next - now, _MAX_WAIT)

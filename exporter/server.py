@@ -64,11 +64,13 @@ class Server(uvicorn.Server):
         self._tls = tls
         self._opening: dict[asyncio.Task[None], None] = {}
         self._pause: asyncio.TimerHandle | None = None
+        self._is_accepting = False
         self._failures = LogThrottle(time.monotonic)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
         await super().startup(sockets=[])
+        self._is_accepting = True
         for listening in sockets or ():
             listening.setblocking(False)
             listening.listen(_BACKLOG)
@@ -76,6 +78,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what has arrived, then stop accepting and wait for the requests in progress."""
+        self._is_accepting = False
         if self._pause is not None:
             self._pause.cancel()
         for listening in sockets or ():
@@ -117,8 +120,10 @@ class Server(uvicorn.Server):
             more = self._failures.allow("accept")
             if more is not None:
                 _log.error("a connection can't be accepted", detail=error.strerror, more_like_it=more)
-            loop = asyncio.get_running_loop()
-            if loop.remove_reader(listening):
+            if self._is_accepting:
+                # uvloop's remove_reader does not say whether there was a reader.
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
                 self._pause = loop.call_later(_ACCEPT_PAUSE, self._watch, listening)
             return False
         accepted.setblocking(False)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from exporter.model import Delivery, Result
+from exporter.intake import Record
+from exporter.model import Delivery, Event, Result, Source, Unreadable
 from exporter.pacing import Pacing
 
 
@@ -34,6 +35,26 @@ def test_answers_are_spaced_out_while_the_metrics_are_far_behind(
 
     assert asyncio.run(scenario()) == [{Result.RECORDED: 1}] * 4
     assert waits == expected
+
+
+def test_a_batch_waits_for_each_of_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery of many events waits as long as as many deliveries of one."""
+    waits: list[float] = []
+
+    async def slept(seconds: float) -> None:
+        waits.append(round(seconds, 6))
+
+    async def record(_deliveries: list[Delivery]) -> Mapping[Result, int]:
+        return {}
+
+    monkeypatch.setattr("exporter.pacing.asyncio.sleep", slept)
+    batch = Delivery(source=Source.WEBHOOK, events=(Event(fact=Unreadable(), body=b"x"),) * 20)
+    asyncio.run(_paced_once(record, batch))
+    assert waits == [0.2]
+
+
+async def _paced_once(record: Record, batch: Delivery) -> None:
+    await Pacing(lambda: True, lambda: 7.0).paced(record)([batch])
 
 
 def test_no_answer_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,11 @@ import asyncio
 import errno
 import resource
 import socket
+from collections.abc import Callable
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 from exporter import server
@@ -48,7 +50,10 @@ class Full(socket.socket):
         return super().accept()
 
 
-def test_no_room_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_no_room_for_a_connection(
+    monkeypatch: pytest.MonkeyPatch, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
     """A connection that can't be accepted for want of room waits, and is answered once there is room."""
     monkeypatch.setattr(server, "_ACCEPT_PAUSE", 0.01)
 
@@ -70,4 +75,5 @@ def test_no_room_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         assert listening.refusals == 0
         return found
 
-    assert asyncio.run(story()).startswith(b"HTTP/1.1 200")
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(asyncio.wait_for(story(), 60)).startswith(b"HTTP/1.1 200")

@@ -89,7 +89,7 @@ def _read(
     body: bytes, received_at: int, request: Metadata, limit: int | None, header_id: str = ""
 ) -> tuple[Event, ...]:
     """All events of a delivery. `request` and `header_id` are from the headers, for a delivery of one element."""
-    elements = lenient_json.elements(body)
+    elements = lenient_json.elements(body, limit)
     page = Metadata()
     decoded: Decoded | None = None
     if elements is None:

@@ -13,6 +13,7 @@ import contextlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -98,19 +99,20 @@ def canonical(value: object) -> bytes | None:
         return None
 
 
-def elements(raw: bytes) -> list[bytes] | None:
-    """The bytes of each element of an array. None if the text is not an array.
+def elements(raw: bytes, most: int | None = None) -> list[bytes] | None:
+    """The bytes of each element of an array. None if the text is not an array. Of more than `most` elements one more.
 
     An array that can't be decoded as a whole is split at its commas, with regard to brackets and strings only, so some
     elements may not be JSON. Of an array that was cut off, the elements that are there are returned.
     """
     raw = raw.removeprefix(_BOM)
     try:
-        return [bytes(element) for element in _decode_list(raw)]
+        found = _decode_list(raw)
+        return [bytes(element) for element in (found if most is None else islice(found, most + 1))]
     except _REFUSED:
         pass
     text = raw.strip()
-    return _split(text) if text.startswith(b"[") else None
+    return _split(text, most) if text.startswith(b"[") else None
 
 
 def elements_at(raw: bytes, path: tuple[str, ...]) -> list[bytes] | None:
@@ -182,8 +184,11 @@ def _prune(text: bytes) -> tuple[bytes, bool]:
     return b"".join(kept), True
 
 
-def _split(text: bytes) -> list[bytes]:
-    """Split an array at its outermost commas. A closing bracket that closes nothing is part of its element."""
+def _split(text: bytes, most: int | None = None) -> list[bytes]:
+    """Split an array at its outermost commas, up to `most` times.
+
+    A closing bracket that closes nothing is part of its element.
+    """
     found: list[bytes] = []
     depth = start = 1
     end = len(text)
@@ -201,5 +206,7 @@ def _split(text: bytes) -> list[bytes]:
         elif first == ord(",") and depth == 1:
             found.append(text[start : token.start()].strip())
             start = token.end()
+            if len(found) == most:
+                break
     found.append(text[start:end].strip())
     return found

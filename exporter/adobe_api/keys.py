@@ -38,6 +38,8 @@ _REFRESH_AGAIN_AFTER: Final = 5 * 60.0
 """Seconds between two attempts to refresh a key."""
 REMEMBER_FAILURE: Final = 60.0
 """Seconds for which a failed fetch is not repeated."""
+REMEMBER_TRUSTED_FAILURE: Final = 5.0
+"""The same for a trusted path. Its key exists, so the key host is likely to have it again soon."""
 MAX_UNKNOWN: Final = 10
 """Fetches a minute of keys that are not trusted."""
 MAX_VOUCHED: Final = 10
@@ -174,7 +176,8 @@ class Keys:
         """Raise KeyUnavailableError if the key's last fetch failed a moment ago, or if the limit is used up."""
         now = self._monotonic()
         entry = self._cache.get(path)
-        if entry is not None and entry.has_failed and now - entry.tried_at < REMEMBER_FAILURE:
+        pause = REMEMBER_TRUSTED_FAILURE if path in self._trusted else REMEMBER_FAILURE
+        if entry is not None and entry.has_failed and now - entry.tried_at < pause:
             raise KeyUnavailableError("Adobe's key could not be fetched a moment ago")
         if path in self._trusted:
             return

@@ -122,6 +122,7 @@ class ServeSettings(RetentionSettings):
             self._check_nothing_is_ignored,
             self._check_open_webhook,
             self._check_addresses_differ,
+            self._check_sizes,
             self._check_ttl,
             self._check_paths,
         ]
@@ -165,6 +166,12 @@ class ServeSettings(RetentionSettings):
         # Port 0 is any free port, so two of them differ.
         if own is not None and own == self.web_listen_address and own.port:
             yield "--webhook.listen-address is the same as --web.listen-address: change one, or leave it out"
+
+    def _check_sizes(self) -> Iterator[str]:
+        if self.ledger_max_size == 0:
+            yield "--ledger.max-size=0 refuses every delivery: leave it out for a ledger without a limit"
+        if self.webhook_max_body == 0:
+            yield "--webhook.max-body=0 refuses every delivery: Adobe's largest batch has 2 MB"
 
     def _check_ttl(self) -> Iterator[str]:
         if not self.series_ttl:

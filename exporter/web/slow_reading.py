@@ -50,6 +50,9 @@ class SlowReading:
             # This also takes a body out of the queue, unless it is being read.
             reading.cancel()
             leaving.cancel()
+            # An error of `read` refers to this frame, and the future to the error. Such a circle would keep all that
+            # was read, some 100 MB, until Python looks for circles.
+            del reading, leaving, waiting
 
     def close(self) -> None:
         """End the thread, without waiting for it."""

@@ -569,6 +569,21 @@ def test_a_key_that_is_too_old_and_can_not_be_had(failure: str, is_trusted: bool
     assert len(play(story)) == 3
 
 
+def test_a_trusted_key_is_tried_again_soon() -> None:
+    """After a failure of the key host, a trusted key is fetched again within seconds, another one after a minute."""
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = FAILURES["an error"]
+        await adobe.fails()
+        await adobe.fails()
+        assert len(adobe.requests) == 1
+        adobe.now += 5
+        adobe.answer = key_of("")
+        await adobe.keys.get(PATH)
+
+    assert len(play(story, trusted=[(PATH, 1_000_000)])) == 2
+
+
 def test_few_keys_are_kept() -> None:
     """64 keys are cached. The oldest that is not trusted is dropped first, trusted ones last."""
 

@@ -1,10 +1,13 @@
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
 
-from exporter.errors import OverloadedError
+from exporter.errors import OverloadedError, TooManyEventsError
 from exporter.web import slow_reading
 from exporter.web.body_budget import ClientGoneError
 from exporter.web.slow_reading import SlowReading
@@ -33,6 +36,35 @@ def test_a_body_is_read() -> None:
         reading.close()
 
     asyncio.run(main())
+
+
+class Tree:
+    """What was read of a body until it turned out to be too large."""
+
+
+def test_what_was_read_is_released_with_the_error() -> None:
+    """An error of reading leaves nothing behind that only the garbage collector would find."""
+    released: list[weakref.ref[Tree]] = []
+
+    def read() -> None:
+        tree = Tree()
+        released.append(weakref.ref(tree))
+        raise TooManyEventsError("too many")
+
+    async def main() -> None:
+        reading = SlowReading()
+        with contextlib.suppress(TooManyEventsError):
+            await reading.run(Client().receive, read)
+        # Whatever the event loop and the thread had to do about it is done after another body.
+        await reading.run(Client().receive, lambda: None)
+        reading.close()
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert released[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_one_at_a_time_and_not_for_nobody() -> None:
