@@ -56,7 +56,8 @@ class Intake:
         self._clock = clock
         self._retention = retention
         self._cache_fact = cache_fact
-        self._last_error: ExporterError | None = None
+        # A ledger that could not be written at the start is asked again by the first `check`.
+        self._last_error: ExporterError | None = ledger.write_error
 
     async def record(self, deliveries: Sequence[Delivery], cursor: Cursor | None = None) -> Counter[Result]:
         """Commit all events of the deliveries and the cursor in one transaction. Returns how many had each result.

@@ -55,8 +55,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 class FakeLedger(SqliteLedger):
     """A ledger that stores nothing: every draft is new, or every write fails."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, *, write_error: LedgerUnavailableError | None = None) -> None:
         self.error = error
+        self._write_error = write_error
         self.checks = 0
         self.answers = True
 
@@ -376,6 +377,20 @@ def test_the_check_asks_the_ledger_only_after_a_failure() -> None:
         assert ledger.checks == 3
 
     asyncio.run(run())
+
+
+def test_the_check_asks_a_ledger_that_could_not_be_written_at_the_start() -> None:
+    """The first check asks a ledger that was opened on a full disk, until it can be written."""
+    ledger = FakeLedger(write_error=LedgerUnavailableError("the disk is full"))
+    intake = Intake(ledger, lambda: NOW)
+    assert intake.is_failing
+
+    async def run() -> None:
+        await intake.check()
+        await intake.check()
+
+    asyncio.run(run())
+    assert ledger.checks == 1
 
 
 def test_the_check_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ async def _serve(settings: ServeSettings) -> None:
             listeners.append(Listener(webhook, app.webhook))
         if settings.webhook_max_body < _LARGEST_BATCH:
             _log.warning("--webhook.max-body is below the 2 MB of Adobe's largest batch: such a batch would be lost")
+        if ledger.write_error is not None:
+            _log.warning("deliveries can't be recorded yet", detail=str(ledger.write_error))
         sys.setswitchinterval(_SWITCH_INTERVAL)
         async with app.running():
             _log.info(

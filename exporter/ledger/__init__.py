@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from exporter.errors import LedgerUnavailableError
 from exporter.ledger import corrections
 from exporter.ledger.fact_keys import body_key
 from exporter.model import ClockCorrection, EntryKind, Source
@@ -133,6 +134,11 @@ class KeyPath(NamedTuple):
 
 class Ledger(Protocol):
     """Stores facts. Methods that are marked as blocking wait for a disk: call them on a thread of their own."""
+
+    @property
+    def write_error(self) -> LedgerUnavailableError | None:
+        """What kept the ledger from being written when it was opened, or None. It stays when the ledger recovers."""
+        ...
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
         """Commit all drafts and the cursor, or none of them. Returns a receipt for each draft, in order.

@@ -33,7 +33,15 @@ from exporter.ledger.sqlite_clock import (
     monotonic_clock,
     wall_clock,
 )
-from exporter.ledger.sqlite_file import companions, connect, error_name, is_damage, open_file, truncate_log
+from exporter.ledger.sqlite_file import (
+    choose_cookie,
+    companions,
+    connect,
+    error_name,
+    is_damage,
+    open_file,
+    truncate_log,
+)
 from exporter.ledger.sqlite_guard import Guard, abandon
 from exporter.ledger.sqlite_insert import insert, insert_new
 from exporter.ledger.sqlite_log import stamp
@@ -134,14 +142,22 @@ class SqliteLedger:
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._log_path, index_path = companions(path)
-        self._writer = open_file(path)
+        self._writer, disk_error = open_file(path)
         try:
             self._guard = Guard(path, self._log_path, index_path)
         except LedgerUnavailableError:
             abandon(self._writer)
             raise
+        self._has_lineage = disk_error is None
+        """Whether the database has the stamp of this use. If not, the next transactions see to it."""
+        self._write_error = None if disk_error is None else self._unavailable(disk_error)
         self._is_closed = False
         self._group = GroupCommit(self._commit, self._commit_piecewise)
+
+    @property
+    def write_error(self) -> LedgerUnavailableError | None:
+        """What kept the ledger from being written when it was opened."""
+        return self._write_error
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
         """Commit all drafts and the cursor, or none of them."""
@@ -359,12 +375,18 @@ class SqliteLedger:
         """Begin a transaction of the writer, in files that are whole."""
         self._writer.execute("BEGIN IMMEDIATE")
         self._guard.before_commit()
+        if not self._has_lineage:
+            choose_cookie(self._writer)
 
     def _end(self) -> None:
         """Commit the writer's transaction. Raises LedgerUnavailableError if it is not on the disk then."""
         stamp(self._writer)
         self._writer.execute("COMMIT")
         self._guard.after_commit()
+        if not self._has_lineage:
+            # What was committed stays so. While the log can't be emptied, each commit tries it again.
+            with contextlib.suppress(sqlite3.Error):
+                self._has_lineage = truncate_log(self._writer)
 
     def _make_room(self, max_size: int) -> None:
         """Raise LedgerFullError if the ledger has reached its size. First the log is emptied if that is enough.

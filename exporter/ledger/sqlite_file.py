@@ -37,6 +37,8 @@ _IS_OPENING: Final = 1.0
 """Seconds. A process that opens a ledger has its lock for a moment before the files beside it are there."""
 _RANDOM_COOKIES: Final = 1 << 16
 """The smallest schema cookie that is chosen at random. SQLite begins with 1."""
+_DISK_ERRORS: Final = ("SQLITE_FULL", "SQLITE_IOERR")
+"""How the names of errors begin that a disk without space causes. Some file systems report it as a failure."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -53,11 +55,14 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_file(path: Path) -> sqlite3.Connection:
+def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Error | None]:
     """Open a ledger's file for the writer, with the newest schema. A file that does not exist is created.
 
-    Raises LedgerUnusableError, or LedgerUnavailableError while another program holds the file's lock or while the disk
-    can't be written.
+    Returns the error of the disk, too, if the ledger has the newest schema but can't be written now. Then the caller
+    begins its lineage later (`choose_cookie`, `stamp`, `truncate_log`).
+
+    Raises LedgerUnusableError, or LedgerUnavailableError while another program holds the file's lock, or while a disk
+    that can't be written lacks something without which nothing can be read.
     """
     try:
         if path.exists() and not path.is_file():
@@ -84,7 +89,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         # SQLite creates the write-ahead log with the first transaction, and `SqliteLedger` remembers which file it is.
-        _begin_lineage(connection)
+        disk_error = _begin_lineage(connection)
     except sqlite3.Error as error:
         abandon(connection)
         raise _cannot_open(path, error) from error
@@ -92,7 +97,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         # Closing would write the log into a file that is to be left as it is.
         abandon(connection)
         raise
-    return connection
+    return connection, disk_error
 
 
 def companions(path: Path) -> tuple[Path, Path]:
@@ -104,10 +109,9 @@ def companions(path: Path) -> tuple[Path, Path]:
 def _compare_with_log(path: Path) -> None:
     """Raise LedgerUnusableError if there is a write-ahead log with transactions that is not this database's."""
     log_path, _ = companions(path)
-    log = read_log(log_path)
-    if log is None:
-        return
     if not path.exists() or not path.stat().st_size:
+        if read_log(log_path) is None:
+            return
         state = "empty" if path.exists() else "missing"
         raise LedgerUnusableError(
             f"{path} is {state}, and the newest entries are in {log_path.name} beside it. Nothing was changed. Put the "
@@ -158,26 +162,38 @@ def _is_open_elsewhere(path: Path) -> bool:
     return False
 
 
-def _begin_lineage(connection: sqlite3.Connection) -> None:
+def _begin_lineage(connection: sqlite3.Connection) -> sqlite3.Error | None:
     """Give this use of the ledger a stamp of its own, in the database itself.
 
-    A copy that was made before then has another stamp than the log that is written from now on.
+    A copy that was made before then has another stamp than the log that is written from now on. Returns the error of a
+    disk that can't be written. What is in the ledger can be read all the same.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.execute("PRAGMA schema_version").fetchone()[0] < _RANDOM_COOKIES:
-            # Copies that SQLite makes have the cookie 1, so it must not be ours.
-            cookie = _RANDOM_COOKIES + secrets.randbelow(1 << 30)
-            connection.execute(f"PRAGMA schema_version = {cookie}")
+        choose_cookie(connection)
         stamp(connection)
         connection.execute("COMMIT")
+        truncate_log(connection)
     except sqlite3.DatabaseError as error:
-        if error_name(error) != "SQLITE_CORRUPT":
-            raise
+        # SQLite has ended the transaction after some errors.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        name = error_name(error)
+        if name.startswith(_DISK_ERRORS):
+            return error
         # What can be read of a large ledger is read. Its damage shows where it is used.
-        connection.execute("ROLLBACK")
-        return
-    truncate_log(connection)
+        if name != "SQLITE_CORRUPT":
+            raise
+    return None
+
+
+def choose_cookie(writer: sqlite3.Connection) -> None:
+    """Give the database a schema cookie of its own in the transaction that is under way, if it has none.
+
+    Copies that SQLite makes have the cookie 1. Raises sqlite3.Error.
+    """
+    if writer.execute("PRAGMA schema_version").fetchone()[0] < _RANDOM_COOKIES:
+        writer.execute(f"PRAGMA schema_version = {_RANDOM_COOKIES + secrets.randbelow(1 << 30)}")
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:
@@ -224,7 +240,7 @@ def _cannot_open(path: Path, error: sqlite3.Error) -> LedgerUnusableError | Ledg
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LedgerUnavailableError(f"{path} is locked by another program: end that, and start again")
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM")):
+    if name.startswith((*_DISK_ERRORS, "SQLITE_NOMEM")):
         return LedgerUnavailableError(f"{path} can't be written ({name}): check the disk, and start again")
     return LedgerUnusableError(
         f"{path} can't be used as a ledger ({error_name(error)}) and was left as it is. Give --ledger.url another "

@@ -14,6 +14,7 @@ crash leaves behind. The log is applied to it.
 Nothing here writes. The format is that of https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
 """
 
+import os
 import re
 import secrets
 import sqlite3
@@ -42,6 +43,8 @@ _CELL_HEADER: Final = 12
 _MAGICS: Final = (0x377F0682, 0x377F0683)
 _TREE_HEADERS: Final = {0x02: 12, 0x0A: 8}
 """The sizes of the headers of the pages that can hold the row, by the type of the page."""
+_PAGE_START: Final = 100
+"""Bytes of a page that are read of each frame. A first page begins with a header of this size."""
 
 
 class Stamp(NamedTuple):
@@ -120,70 +123,109 @@ def read_database(path: Path) -> DatabaseState | None:
 
 
 def read_log(path: Path) -> LogState | None:
-    """What a log says. None if it holds no transaction, so that nothing is lost with it."""
+    """What a log says. None if it holds no transaction, so that nothing is lost with it.
+
+    A log can have hundreds of megabytes, so only the parts of it that are needed are read, one frame after the other.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            return _read_transactions(file.fileno())
     except OSError:
         return None
-    if len(content) < HEADER_SIZE:
-        return None
-    magic, _, page_size = struct.unpack_from(">III", content)
-    if magic not in _MAGICS or not 512 <= page_size <= 65536:
-        return None
-    salts = content[16:24]
-    pages = _committed_pages(content, salts, page_size)
-    if not pages:
-        return None
-    firsts = [page[:100] for number, page in pages if number == 1]
-    found = [pair for _, page in pages for pair in _stamps(page)]
-    cookies = {int.from_bytes(header[40:44]) for header in firsts}
-    return LogState(
-        salts=salts,
-        before=found[0][0] if found else None,
-        last=found[-1][1].transaction if found else None,
-        stamps=frozenset(after.transaction for _, after in found),
-        cookies=frozenset(cookies | {each.cookie for pair in found for each in pair}),
-        schema=max((int.from_bytes(header[60:64]) for header in firsts), default=0),
-    )
 
 
 def has_first_page(path: Path, header: bytes) -> bool:
     """Whether a log holds a first page that begins with these bytes, in a transaction that is valid or was."""
     try:
-        content = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            log = file.fileno()
+            begin = _begin(log)
+            return begin is not None and any(
+                os.pread(log, len(header), start + FRAME_HEADER_SIZE) == header
+                for start in _frames(log, begin.page_size, at_least=len(header))
+            )
     except OSError:
         return False
-    if len(content) < HEADER_SIZE:
-        return False
-    step = FRAME_HEADER_SIZE + int.from_bytes(content[8:12])
-    starts = range(HEADER_SIZE + FRAME_HEADER_SIZE, len(content), step)
-    return any(content.startswith(header, start) for start in starts)
 
 
-def _committed_pages(content: bytes, salts: bytes, page_size: int) -> list[tuple[int, memoryview]]:
-    """The number and the content of each page, in order, up to the last one that ends a transaction."""
-    found: list[tuple[int, memoryview]] = []
-    committed = 0
-    view = memoryview(content)
-    step = FRAME_HEADER_SIZE + page_size
-    for start in range(HEADER_SIZE, len(content) - step + 1, step):
-        if content[start + 8 : start + 16] != salts:
+class _Begin(NamedTuple):
+    """What the header of a log says."""
+
+    page_size: int
+    salts: bytes
+
+
+def _begin(log: int) -> _Begin | None:
+    """What the header of an open log says. None if it is not one. Raises OSError."""
+    header = os.pread(log, HEADER_SIZE, 0)
+    if len(header) < HEADER_SIZE:
+        return None
+    magic, _, page_size = struct.unpack_from(">III", header)
+    if magic not in _MAGICS or not 512 <= page_size <= 65536:
+        return None
+    return _Begin(page_size, header[16:24])
+
+
+def _frames(log: int, page_size: int, at_least: int) -> range:
+    """Where the frames of an open log begin that have so many bytes of their page. Raises OSError."""
+    size = os.fstat(log).st_size
+    return range(HEADER_SIZE, size - FRAME_HEADER_SIZE - at_least + 1, FRAME_HEADER_SIZE + page_size)
+
+
+def _read_transactions(log: int) -> LogState | None:
+    """What the transactions in an open log say, up to the last one that was committed. Raises OSError."""
+    begin = _begin(log)
+    if begin is None:
+        return None
+    before: Stamp | None = None
+    last: Stamp | None = None
+    stamps: set[str] = set()
+    cookies: set[int] = set()
+    schema = 0
+    # What the transaction has that has not been committed so far.
+    pairs: list[tuple[Stamp, Stamp]] = []
+    headers: list[bytes] = []
+    has_transaction = False
+    for start in _frames(log, begin.page_size, at_least=begin.page_size):
+        frame = os.pread(log, FRAME_HEADER_SIZE + _PAGE_START, start)
+        if frame[8:16] != begin.salts:
             break
-        number, size_after_commit = struct.unpack_from(">II", content, start)
-        found.append((number, view[start + FRAME_HEADER_SIZE : start + step]))
+        number, size_after_commit = struct.unpack_from(">II", frame)
+        if number == 1:
+            headers.append(frame[FRAME_HEADER_SIZE:])
+        if frame[FRAME_HEADER_SIZE] in _TREE_HEADERS:
+            pairs += _stamps(os.pread(log, begin.page_size, start + FRAME_HEADER_SIZE))
         if size_after_commit:
-            committed = len(found)
-    return found[:committed]
+            has_transaction = True
+            for before_it, last in pairs:
+                before = before or before_it
+                stamps.add(last.transaction)
+                cookies |= {before_it.cookie, last.cookie}
+            for header in headers:
+                cookies.add(int.from_bytes(header[40:44]))
+                schema = max(schema, int.from_bytes(header[60:64]))
+            pairs.clear()
+            headers.clear()
+    if not has_transaction:
+        return None
+    return LogState(
+        salts=begin.salts,
+        before=before,
+        last=last.transaction if last else None,
+        stamps=frozenset(stamps),
+        cookies=frozenset(cookies),
+        schema=schema,
+    )
 
 
-def _stamps(page: memoryview) -> Iterator[tuple[Stamp, Stamp]]:
+def _stamps(page: bytes) -> Iterator[tuple[Stamp, Stamp]]:
     """The stamps in a page: that of the transaction before, and that of its own.
 
     Only cells that are in use are looked at. What was deleted may still be in the page.
     """
-    header = _TREE_HEADERS.get(page[0])
-    if header is None:
+    if not page or page[0] not in _TREE_HEADERS:
         return
+    header = _TREE_HEADERS[page[0]]
     cells = int.from_bytes(page[3:5])
     for at in range(header, min(header + 2 * cells, len(page) - 1), 2):
         cell = int.from_bytes(page[at : at + 2])

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import LedgerUnavailableError, LedgerUnusableError
-from exporter.ledger import Entry
+from exporter.ledger import Entry, sqlite_file
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.sqlite_file import APPLICATION_ID
+from exporter.ledger.sqlite_log import has_first_page, read_log
 from tests.ledger import append, draft, entries
 
 WRITER = """
@@ -420,6 +422,62 @@ def test_a_copy_at_any_moment_is_opened(path: Path, aside: Path) -> None:
             assert len(recorded(copy)) == number + 1
             for each in (*aside.iterdir(),):
                 each.unlink()
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """A copy of a ledger in use with its log, as a power cut leaves it. It is made without releasing locks."""
+    folder.mkdir()
+    subprocess.run(["cp", path, log_of(path), folder], check=True)
+    return folder / path.name
+
+
+@pytest.mark.parametrize("step", ["stamp", "truncate_log"])
+def test_a_start_on_a_disk_without_space(
+    path: Path, aside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A start that can't write its stamp is followed by others, and the first commit lets older copies be refused."""
+
+    def fail(_connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise error
+
+    write(path, "first")
+    close_cleanly(path)
+    older = shutil.copy(path, aside)
+    with monkeypatch.context() as disk:
+        disk.setattr(sqlite_file, step, fail)
+        ledger = SqliteLedger(path)
+    with contextlib.closing(ledger):
+        assert "the disk is full" in str(ledger.write_error)
+        assert recorded(copied(path, tmp_path / "not written")) == set(keys("first"))
+        for number in range(2):
+            append(ledger, draft(body=b"second-%d" % number))
+        newer = copied(path, tmp_path / "written")
+        mixed = copied(path, tmp_path / "mixed")
+    assert recorded(newer) == {*keys("first"), "second-0", "second-1"}
+    shutil.copy(older, mixed)
+    with pytest.raises(LedgerUnusableError, match="do not belong together"):
+        SqliteLedger(mixed)
+
+
+def test_a_large_log_is_read_in_parts(path: Path) -> None:
+    """Reading a log of megabytes takes little memory."""
+    write(path, "first", 6, size=500_000)
+    log = log_of(path)
+    assert log.stat().st_size > 3_000_000
+    # What is imported or compiled once does not count.
+    read_log(log)
+    tracemalloc.start()
+    try:
+        state = read_log(log)
+        assert not has_first_page(log, bytes(100))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert state is not None
+    assert len(state.stamps) == 6
+    assert peak < 200_000
 
 
 def test_a_ledger_in_use_is_opened(path: Path) -> None:

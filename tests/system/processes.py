@@ -213,8 +213,8 @@ class Exporter(Process):
         self.port = free_port()
         self.run()
 
-    def run(self) -> None:
-        """Start the exporter, or start it again, and wait until it is ready."""
+    def run(self, probe: str = "/-/ready") -> None:
+        """Start the exporter, or start it again, and wait until it answers a probe with 200."""
         self.start(
             EXPORTER,
             "serve",
@@ -222,7 +222,7 @@ class Exporter(Process):
             f"--ledger.url=sqlite:///{self.ledger}",
             *self._flags,
         )
-        self.until_ready(self.url + "/-/ready")
+        self.until_ready(self.url + probe)
 
     @property
     def url(self) -> str:

@@ -41,6 +41,12 @@ def ready(exporter: Exporter) -> str:
     return f"{response.status_code} {response.text}"
 
 
+def runs_shown(exporter: Exporter) -> float:
+    """The sum of the counters of runs."""
+    lines = [line for line in exporter.flows().splitlines() if line.startswith("aep_flow_runs_total{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
 def test_a_full_disk(small_disk: Path) -> None:
     """On a full disk deliveries get 503, the probe names the cause, metrics go on, and freed space is enough."""
     with Exporter(small_disk, "--series.hold=0s") as exporter:
@@ -59,6 +65,35 @@ def test_a_full_disk(small_disk: Path) -> None:
         until(lambda: ready(exporter).startswith("200"), "recovery")
         assert exporter.post(delivery(99)[1]) == 200
         assert kept(exporter) == {f"run-{number}" for number in {*acknowledged, 99}}
+        assert "Traceback" not in exporter.output()
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_start_on_a_full_disk(small_disk: Path, end: int) -> None:
+    """On a full disk a ledger is opened and its runs are shown, deliveries get 503, and freed space is enough."""
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(1024 * 1024))
+    with Exporter(small_disk, "--series.hold=0s") as exporter:
+        count = 0
+        while exporter.post(delivery(count)[1] + b" " * 20_000) == 200:
+            count += 1
+        exporter.stop(end)
+        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 1024)
+        exporter.run("/-/healthy")
+        until(lambda: "SQLITE_FULL" in ready(exporter), "the probe's text")
+        assert ready(exporter).startswith("503 not ready: ledger_unavailable")
+        until(lambda: runs_shown(exporter) == count, "the metrics")
+        assert exporter.post(delivery(count)[1] + b" " * 20_000) == 503
+        exporter.stop(signal.SIGKILL)
+        exporter.run("/-/healthy")
+        filler.unlink()
+        until(lambda: ready(exporter).startswith("200"), "recovery")
+        assert exporter.post(delivery(99)[1]) == 200
+        assert kept(exporter) == {f"run-{number}" for number in (*range(count), 99)}
+        exporter.stop(signal.SIGKILL)
+        exporter.run()
         assert "Traceback" not in exporter.output()
 
 
