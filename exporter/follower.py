@@ -45,8 +45,11 @@ _PAGE: Final = 1000
 CATCH_UP_INTERVAL: Final = 1.0
 """Seconds between catch-ups when there is no scrape."""
 
-FAR_BEHIND: Final = 2000
-"""Entries. A follower that has more to read gets more of the processor (docs/architecture.md, "Checkpoints")."""
+FAR_BEHIND_AT_START: Final = 2000
+"""Entries. A follower that has more to read gets more of the processor (docs/architecture.md, "Checkpoints"). This holds
+until it has been at the head for the first time."""
+FAR_BEHIND: Final = 20_000
+"""The same for later. A second of deliveries at full speed is much less, and must not be slowed down."""
 _SWITCH_INTERVAL: Final = 0.005
 """Seconds for which the fold's thread may keep the event loop waiting while it is far behind: Python's default."""
 
@@ -115,7 +118,7 @@ class Follower:
 
     def is_far_behind(self) -> bool:
         """Whether a catch-up is under way that has many entries to read."""
-        return self._behind > FAR_BEHIND
+        return self._behind > (FAR_BEHIND if self._is_caught_up else FAR_BEHIND_AT_START)
 
     def clock_notes(self) -> list[str]:
         """What a person should know about the ledger's clock. Empty if it was right since the start."""

@@ -659,7 +659,7 @@ def test_a_defect_in_following_is_not_ready(
 
 def test_far_behind_it_gets_the_processor(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that is far behind says so and has longer turns, and both end with the catch-up."""
-    monkeypatch.setattr("exporter.follower.FAR_BEHIND", 1)
+    monkeypatch.setattr("exporter.follower.FAR_BEHIND_AT_START", 1)
     monkeypatch.setattr("exporter.follower._SWITCH_INTERVAL", 0.004)
     before = sys.getswitchinterval()
     apply = following.fold.apply
