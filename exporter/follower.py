@@ -46,8 +46,8 @@ CATCH_UP_INTERVAL: Final = 1.0
 """Seconds between catch-ups when there is no scrape."""
 
 FAR_BEHIND_AT_START: Final = 2000
-"""Entries. A follower that has more to read gets more of the processor (docs/architecture.md, "Checkpoints"). This holds
-until it has been at the head for the first time."""
+"""Entries. A follower that has more to read gets more of the processor (docs/architecture.md, "Checkpoints"). This is
+the number until it has been at the head for the first time."""
 FAR_BEHIND: Final = 20_000
 """The same for later. A second of deliveries at full speed is much less, and must not be slowed down."""
 _SWITCH_INTERVAL: Final = 0.005
