@@ -211,7 +211,7 @@ class SqliteLedger:
 
     def cursor(self, name: str) -> str | None:
         """The last committed value of a cursor."""
-        rows = self._query("SELECT value FROM cursor WHERE name = ?", (name,))
+        rows = self._query(sqlite_checkpoint.GET_CURSOR, (name,))
         return str(rows[0][0]) if rows else None
 
     def checkpoints(self) -> list[Checkpoint]:

@@ -14,6 +14,7 @@ STATE: Final = "SELECT state FROM checkpoint WHERE position = ?"
 
 PRUNED: Final = "pruned"
 """The name of the cursor that holds the position up to which entries were pruned."""
+GET_CURSOR: Final = "SELECT value FROM cursor WHERE name = ?"
 SET_CURSOR: Final = (
     "INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )

@@ -29,7 +29,6 @@ FIND_NEWEST_EVENT: Final = """
 SELECT max(completed_at) FROM (SELECT completed_at FROM entry ORDER BY position DESC LIMIT 10000)
 """
 """For a ledger of a version that kept no such cursor."""
-GET_CURSOR: Final = "SELECT value FROM cursor WHERE name = ?"
 
 _LAST: Final = "SELECT position, received_at FROM entry ORDER BY position DESC LIMIT 1"
 _RAISE_NEWEST_EVENT: Final = """
@@ -135,7 +134,7 @@ class SqliteClock:
         step = wall - expected
         if max(last, used) - wall <= CLOCK_TOLERANCE and abs(step) <= CLOCK_TOLERANCE:
             return None
-        row = writer.execute(GET_CURSOR, (CORRECTION,)).fetchone()
+        row = writer.execute(sqlite_checkpoint.GET_CURSOR, (CORRECTION,)).fetchone()
         corrected_at, from_, to = map(int, row[0].split()) if row else (0, 0, 0)
         # What was used before the last correction was used by the clock that is corrected.
         latest = max(last, used if used_position >= corrected_at else 0)
@@ -188,7 +187,7 @@ class NewestEvent:
 
 def _number(writer: sqlite3.Connection, name: str) -> int:
     """The number that a cursor holds, or 0."""
-    row = writer.execute(GET_CURSOR, (name,)).fetchone()
+    row = writer.execute(sqlite_checkpoint.GET_CURSOR, (name,)).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final, TypeVar
 
+from exporter.metrics.fact_times import MAX_UNCONFIRMED
 from exporter.model import DAY, OTHER, AlertState, FlowAlert, FlowKey
 
 FIRING_FOR: Final = DAY
@@ -23,8 +24,6 @@ _KEPT_FOR: Final = 8 * DAY
 
 MAX_ALERTS: Final = 10_000
 """Alert ids that are remembered. Beyond it the one that was recorded first is dropped, as if it were over."""
-MAX_UNCONFIRMED: Final = 5_000
-"""So many ids are kept for longer while Adobe's times do not confirm that the time has passed."""
 MAX_NAMES: Final = 100
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
 

@@ -11,6 +11,9 @@ BACKDATED_AFTER: Final = DAY
 """A run that ended longer before it was recorded is backdated. A series that it creates is not held."""
 TOO_OLD_AFTER: Final = 8 * DAY
 """A replayed run that ended longer before changes no series. The ids of ended runs are kept for as long."""
+MAX_UNCONFIRMED: Final = 5_000
+"""So many runs of a kind, and so many alert ids, are remembered for longer while Adobe's times do not confirm that the
+time has passed."""
 
 
 def started_at(run: FlowRun, received_at: int) -> int:

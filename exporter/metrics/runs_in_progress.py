@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from exporter.metrics.fact_times import TOO_OLD_AFTER
+from exporter.metrics.fact_times import MAX_UNCONFIRMED, TOO_OLD_AFTER
 from exporter.model import DAY, FlowKey
 
 IN_PROGRESS_FOR: Final = 7 * DAY
@@ -23,8 +23,6 @@ MAX_STARTS: Final = 20_000
 MAX_ENDED: Final = 300_000
 """Ended runs that are remembered. Beyond it the one that was recorded first is dropped. It is more than a day of 2,000
 flows that run every 15 minutes. No start arrives later, because Adobe gives up after a day."""
-MAX_UNCONFIRMED: Final = 5_000
-"""So many runs of a kind are remembered for longer while Adobe's times do not confirm that the time has passed."""
 
 _Item = TypeVar("_Item")
 

@@ -101,7 +101,7 @@ class BodyBudget:
             self._unproven -= reservation.size
         reservation.size = 0
 
-    def keep(self, reservation: "Reservation") -> None:
+    def protect(self, reservation: "Reservation") -> None:
         """Do not give a reservation up any more."""
         self._receiving.pop(reservation, None)
 
@@ -150,7 +150,7 @@ class Reservation:
     def give_up(self) -> None:
         """End what the task of this body waits for. The task then gets an OverloadedError."""
         self.is_given_up = True
-        self._budget.keep(self)
+        self._budget.protect(self)
         if self.timer is not None:
             self.timer.reschedule(0)
 
@@ -158,12 +158,12 @@ class Reservation:
         """The headers alone have proven the sender."""
         self._budget.set_proven(self)
 
-    def keep(self) -> None:
+    def protect(self) -> None:
         """The body is verified, so it is not given up any more. Raises OverloadedError where that came first."""
         if self.is_given_up:
             raise _overloaded()
         self._budget.set_proven(self)
-        self._budget.keep(self)
+        self._budget.protect(self)
 
     def prove_connection(self) -> None:
         """The delivery was meant for this program, so the next one of its connection is given room first."""

@@ -128,7 +128,7 @@ class Webhook:
                 self._validations.handle(request.url, scope.get("client"), is_signed=is_signed)
                 return _CONFIRMED
             proof = await self._verify_body(claim, body, reservation)
-            reservation.keep()
+            reservation.protect()
             delivery = await self._parse(headers, body, receive)
             authentication.verify_recipient(delivery)
             await authentication.trust(claim, body, proof)

@@ -86,7 +86,7 @@ class Room:
                         reservation.accept_sender()
                     reservation.extend(size)
                     if kept:
-                        reservation.keep()
+                        reservation.protect()
                     await release.wait()
             except OverloadedError:
                 self.refused.append(name)
@@ -191,7 +191,7 @@ def test_a_body_that_was_given_up_takes_nothing_more() -> None:
             reservation.extend(10)
             reservation.give_up()
             with pytest.raises(OverloadedError):
-                reservation.keep()
+                reservation.protect()
             reservation.extend(1)
 
     with pytest.raises(OverloadedError):
