@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
+from exporter.ledger import sqlite_checkpoint
+
 HEADER_SIZE: Final = 32
 FRAME_HEADER_SIZE: Final = 24
 
@@ -108,7 +110,7 @@ def read_database(path: Path) -> DatabaseState | None:
         # An immutable database is read without its log and without locks.
         connection = sqlite3.connect(f"file:{quote_from_bytes(bytes(path))}?mode=ro&immutable=1", uri=True)
         try:
-            row = connection.execute("SELECT value FROM cursor WHERE name = ?", (_ROW,)).fetchone()
+            row = connection.execute(sqlite_checkpoint.GET_CURSOR, (_ROW,)).fetchone()
         finally:
             connection.close()
     except OSError:
