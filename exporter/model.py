@@ -298,16 +298,39 @@ class Forgotten:
             raise ValueError("a flow needs an id")
 
 
+class NotUnderstood(StrEnum):
+    """Why an event is neither a run, an alert nor a flow. Logs, metrics and commands show these words."""
+
+    OTHER_TOPIC = "other_topic"
+    """Adobe's event code, or the form of the event, belongs to a topic that is not about flow runs."""
+    NO_FLOW_ID = "no_flow_id"
+    """A run without a flow id."""
+    NO_RUN_ID = "no_run_id"
+    """A run without a run id."""
+    NO_STATUS = "no_status"
+    """A run without a status."""
+    UNKNOWN_SHAPE = "unknown_shape"
+    """An object in which neither a run nor an alert can be found."""
+    UNREADABLE = "unreadable"
+    """Bytes that are not a JSON object."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A JSON object that is no run, alert or flow: another topic, or a run without run id, flow id or status."""
 
     sandbox: str = ""
+    reason: NotUnderstood = NotUnderstood.UNKNOWN_SHAPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
     """Bytes that are not a JSON object."""
+
+    @property
+    def reason(self) -> NotUnderstood:
+        """Why it is not understood, as of an `Unsupported`."""
+        return NotUnderstood.UNREADABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
