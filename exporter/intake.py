@@ -21,6 +21,7 @@ from exporter.model import (
     FlowAlert,
     FlowRun,
     Forgotten,
+    NotUnderstood,
     Result,
     Source,
     Status,
@@ -47,15 +48,18 @@ class Intake:
         clock: Callable[[], int],
         retention: int | None = None,
         cache_fact: Callable[[Event, int], None] | None = None,
+        report: Callable[[NotUnderstood, str | None], None] | None = None,
     ) -> None:
         """`retention`: milliseconds for which the ledger keeps a fact, or None if nothing is pruned.
 
-        `cache_fact` is called with each new event and the time of reading it (`Delivery.read_at`).
+        `cache_fact` is called with each new event and the time of reading it (`Delivery.read_at`). `report` is called
+        with the reason and the event code of each new event that is not understood.
         """
         self._ledger = ledger
         self._clock = clock
         self._retention = retention
         self._cache_fact = cache_fact
+        self._report = report
         # A ledger that could not be written at the start is asked again by the first `check`.
         self._last_error: ExporterError | None = ledger.write_error
 
@@ -67,18 +71,20 @@ class Intake:
         """
         results: Counter[Result] = Counter()
         drafts: list[Draft] = []
-        drafted: list[tuple[Event, int | None]] = []
+        drafted: list[tuple[Source, Event, int | None]] = []
         for delivery in deliveries:
             for event in delivery.events:
                 if delivery.source is Source.REPLAY and self._has_expired(event.fact):
                     results[Result.EXPIRED] += 1
                 else:
                     drafts.append(draft(delivery.source, event))
-                    drafted.append((event, delivery.read_at))
+                    drafted.append((delivery.source, event, delivery.read_at))
         if drafts or cursor is not None:
             receipts = await self._remember_error(self._ledger.append(drafts, cursor))
             results.update(map(_result, receipts))
-            self._cache_new(drafted, receipts)
+            for (source, event, read_at), receipt in zip(drafted, receipts, strict=True):
+                if receipt.is_new:
+                    self._handle_new(source, event, read_at, receipt.kind)
         return results
 
     async def forget(self, flow_id: str) -> None:
@@ -116,12 +122,14 @@ class Intake:
         self._last_error = None
         return written
 
-    def _cache_new(self, drafted: Sequence[tuple[Event, int | None]], receipts: Sequence[Receipt]) -> None:
-        if self._cache_fact is None:
-            return
-        for (event, read_at), receipt in zip(drafted, receipts, strict=True):
-            if receipt.is_new and read_at is not None:
-                self._cache_fact(event, read_at)
+    def _handle_new(self, source: Source, event: Event, read_at: int | None, kind: EntryKind) -> None:
+        if self._cache_fact is not None and read_at is not None:
+            self._cache_fact(event, read_at)
+        if self._report is not None and kind in _RESULTS:
+            # The database can refuse an event. It is unreadable then, whatever was read in it.
+            is_kept = kind is EntryKind.UNSUPPORTED
+            reason = why_not_understood(source, event.fact) if is_kept else NotUnderstood.UNREADABLE
+            self._report(reason or NotUnderstood.UNKNOWN_SHAPE, event.event_code)
 
     def _has_expired(self, fact: Fact) -> bool:
         """Whether it is a run or an alert whose fact may have been pruned."""
@@ -146,6 +154,22 @@ def anomalies(deliveries: Sequence[Delivery]) -> Counter[str]:
         if isinstance(event.fact, FlowRun | FlowAlert)
         for field in event.fact.anomalies
     )
+
+
+def why_not_understood(source: Source, fact: Fact) -> NotUnderstood | None:
+    """The reason for which a fact of this source is recorded as unsupported or unreadable. None if it is not.
+
+    A flow's description in a notification is another topic.
+    """
+    match fact:
+        case Unsupported(reason=reason):
+            return reason
+        case Unreadable():
+            return fact.reason
+        case Flow() if source is not Source.REPLAY:
+            return NotUnderstood.OTHER_TOPIC
+        case _:
+            return None
 
 
 def draft(source: Source, event: Event) -> Draft:

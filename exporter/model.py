@@ -126,11 +126,14 @@ ACTIVITIES = (
 )
 """The names of a run's activities."""
 
-_ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,23}-[0-9]{1,6}-[A-Z0-9]{2,8}|[0-9]{2,6}(?:-[0-9]{3})?")
+_ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,23}-[0-9]{1,6}-[A-Z0-9]{2,8}|[0-9]{2,6}(?:-[0-9]{3})?|[0-9][0-9A-Z]{4}")
 
 
 def is_error_code(text: str) -> bool:
-    """Whether a text has the form of an error code of Platform. Any other text may be free text."""
+    """Whether a text has the form of an error code of Platform, or of an SQLSTATE, which queries report.
+
+    Any other text may be free text. Letters are upper case, as Adobe and PostgreSQL write them.
+    """
     return _ERROR_CODE.fullmatch(text) is not None
 
 
@@ -304,7 +307,7 @@ class NotUnderstood(StrEnum):
     OTHER_TOPIC = "other_topic"
     """Adobe's event code, or the form of the event, belongs to a topic that is not about flow runs."""
     NO_FLOW_ID = "no_flow_id"
-    """A run without a flow id."""
+    """A run without a flow id. Of a run that lacks several things, the first of these three is the reason."""
     NO_RUN_ID = "no_run_id"
     """A run without a run id."""
     NO_STATUS = "no_status"

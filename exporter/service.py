@@ -27,6 +27,7 @@ from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Result, Source
+from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
 from exporter.pages.landing import Landing
 from exporter.retention import Retention
@@ -109,7 +110,8 @@ def build_app(
     telemetry = _telemetry(limits)
     fact_cache = FactCache(read)
     follower = Follower(ledger, Fold(limits), fact_cache.read)
-    intake = Intake(ledger, ledger.now, cache_fact=fact_cache.put)
+    report = NotUnderstoodReport(telemetry, time.monotonic)
+    intake = Intake(ledger, ledger.now, cache_fact=fact_cache.put, report=report)
     # Each purpose has an HTTP client of its own, so that requests which strangers cause can't delay the others.
     trusted = TrustedPaths(
         ledger.key_paths(),

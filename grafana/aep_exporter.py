@@ -12,6 +12,7 @@ from exporter.metrics.catalogue import (
     FLOWS_LIMIT,
     LAST_NOTIFICATION,
     LEDGER_UP,
+    NOT_UNDERSTOOD,
     NOTIFICATION_DELAY,
     NOTIFICATIONS,
     RECEIVED,
@@ -37,6 +38,14 @@ Panel = Builder[models.Panel]
 _LIVE: Final = 'source=~"webhook|journal"'
 _SOURCES: Final = ("webhook", "journal")
 _RESULT: Final = {"recorded": GREEN, "duplicate": BLUE, "unsupported": GREY, "unreadable": ORANGE}
+_REASON: Final = {
+    "other_topic": GREY,
+    "no_flow_id": ORANGE,
+    "no_run_id": YELLOW,
+    "no_status": PURPLE,
+    "unknown_shape": RED,
+    "unreadable": BLUE,
+}
 _CODE: Final = {
     "200": GREEN,
     "400": YELLOW,
@@ -147,15 +156,28 @@ def _deliveries() -> list[Panel]:
                 title="Notifications by result",
                 description="What became of the notifications that arrived. The ledger keeps unsupported and "
                 "unreadable ones.",
+                width=8,
             ),
             Query(f"{SCOPE.process_increase(RECEIVED, 'source, result')} > 0", "{{result}} ({{source}})"),
             colors={f"{result} ({source})": color for result, color in _RESULT.items() for source in _SOURCES},
         ),
         panels.bars(
             PanelSpec(
+                title="Not understood by reason",
+                description="New notifications that were kept and not understood. Another topic is harmless. With "
+                "any other reason a run or an alert may be missing.",
+                width=8,
+            ),
+            Query(f"{SCOPE.process_increase(NOT_UNDERSTOOD, 'reason')} > 0", "{{reason}}"),
+            colors=_REASON,
+            no_value="All were understood",
+        ),
+        panels.bars(
+            PanelSpec(
                 title="Webhook requests by response",
                 description="Adobe sends a delivery again after 503, for a day, and drops it after 4xx. The code "
                 "closed means that the sender disconnected or was too slow.",
+                width=8,
             ),
             Query(SCOPE.process_increase(WEBHOOK_REQUESTS, "code"), "{{code}}"),
             colors=_CODE,

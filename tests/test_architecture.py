@@ -18,6 +18,18 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.__main__": ({"exporter.commands.main"}, set()),
     "exporter.errors": (set(), set()),
     "exporter.model": (set(), set()),
+    "exporter.plain_text": (set(), set()),
+    "exporter.reasons": ({"exporter.model"}, set()),
+    "exporter.not_understood": (
+        {
+            "exporter.logs",
+            "exporter.metrics.code_labels",
+            "exporter.metrics.telemetry",
+            "exporter.model",
+            "exporter.reasons",
+        },
+        {"structlog"},
+    ),
     "exporter.logs": (set(), {"structlog"}),
     "exporter.tasks": (set(), set()),
     "exporter.parsers": ({"exporter.ledger.urls"}, set()),
@@ -38,14 +50,21 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"structlog"},
     ),
     "exporter.follower": (
-        {"exporter.checkpoints", "exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
+        {
+            "exporter.checkpoints",
+            "exporter.errors",
+            "exporter.model",
+            "exporter.plain_text",
+            "exporter.ledger",
+            "exporter.metrics",
+        },
         {"structlog"},
     ),
     "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
     "exporter.saved_files": ({"exporter.model", "exporter.adobe"}, set()),
     "exporter.adobe": (
-        {"exporter.adobe", "exporter.errors", "exporter.model"},
+        {"exporter.adobe", "exporter.errors", "exporter.model", "exporter.plain_text"},
         {"cryptography", "msgspec"},
     ),
     "exporter.adobe_api": (
@@ -53,7 +72,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"cryptography", "httpx", "structlog"},
     ),
     "exporter.ledger": ({"exporter.ledger", "exporter.errors", "exporter.model"}, {"structlog"}),
-    "exporter.metrics": ({"exporter.metrics", "exporter.model"}, {"isal", "msgspec", "prometheus_client"}),
+    "exporter.metrics": (
+        {"exporter.metrics", "exporter.model", "exporter.plain_text"},
+        {"isal", "msgspec", "prometheus_client"},
+    ),
     # Not adobe: if one code wrote and read the bodies, a mistake in it would cancel itself out.
     "exporter.simulate": (
         {"exporter.simulate", "exporter.errors", "exporter.model", "exporter.logs", "exporter.server"},
@@ -93,6 +115,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.ledger",
             "exporter.metrics",
             "exporter.model",
+            "exporter.not_understood",
             "exporter.pacing",
             "exporter.pages",
             "exporter.retention",
@@ -170,6 +193,7 @@ SANS_IO = {
         "lenient_json",
         "payloads",
         "signature",
+        "topics",
     )
 } | {
     "exporter.simulate." + name

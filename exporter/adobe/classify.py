@@ -14,6 +14,7 @@ from typing import Final
 
 from exporter.adobe.envelope import Node
 from exporter.model import OTHER, FlowKind
+from exporter.plain_text import without_formats
 
 _ACTIVITIES: Final = {
     "copyActivity": "copy",
@@ -110,7 +111,7 @@ def kind_of_run(node: Node, activity_names: Collection[str], event_code: str) ->
 
 def looks_like_sql(name: object) -> bool:
     """Whether a flow's name is the SQL text of a query. The first 2,000 characters decide."""
-    return isinstance(name, str) and _SQL.match(name[:2000]) is not None
+    return isinstance(name, str) and _SQL.match(without_formats(name[:2000])) is not None
 
 
 def kind_of_flow(node: Node) -> FlowKind:

@@ -20,6 +20,7 @@ from exporter.adobe.envelope import Metadata, Node, Unwrapped, merge_metadata, u
 from exporter.adobe.lenient_json import Decoded
 from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.model import Delivery, Event, Fact, FlowAlert, FlowRun, Source, Unreadable, Unsupported
+from exporter.plain_text import clean
 
 MAX_CHALLENGE: Final = 1024
 """Bytes of a challenge. Adobe sends a UUID."""
@@ -82,7 +83,7 @@ def validation(body: bytes) -> Validation | None:
     decoded = lenient_json.decode(body)
     value = decoded.value if decoded else None
     url = value.get("validationUrl") if isinstance(value, dict) and len(value) == 1 else None
-    return Validation(fields.clean(url)) if isinstance(url, str) else None
+    return Validation(clean(url)) if isinstance(url, str) else None
 
 
 def _read(
@@ -165,7 +166,8 @@ class _ElementReader:
         # The recipient of every event is verified later, so an event that names another one must not be merged.
         if is_recognised or any(event.client_id not in {None, unwrapped.metadata.client_id} for event in found):
             return found
-        return [_event(element, unwrapped.metadata, Unsupported(), _content(decoded, unwrapped))]
+        fact = payloads.unrecognised_list(unwrapped.content, unwrapped.metadata, element)
+        return [_event(element, unwrapped.metadata, fact, _content(decoded, unwrapped))]
 
 
 def _content(decoded: Decoded, unwrapped: Unwrapped) -> bytes | None:

@@ -14,6 +14,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from exporter.plain_text import clean, without_formats
+
 MAX_ID: Final = 128
 """Characters of an id, a sandbox or an organisation. A longer one is cut and ends in a digest."""
 
@@ -31,8 +33,6 @@ MAX_AHEAD: Final = 10 * 60 * 1000
 """How far Adobe's clock may be ahead of this host's: ten minutes in milliseconds."""
 
 _SECONDS_BELOW: Final = 100_000_000_000
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _DIGITS = re.compile(r"[0-9]{1,16}")
 
 
@@ -40,17 +40,12 @@ class InvalidFieldError(Exception):
     """The field has a value, and the value is not valid."""
 
 
-def clean(text: str) -> str:
-    """Replace what a database, an encoder or a terminal can't take: control characters and halves of surrogates."""
-    return text if text.isprintable() else _UNPRINTABLE.sub(_REPLACEMENT, text)
-
-
 def identifier(value: object) -> str:
     """An id as text of at most MAX_ID characters. Empty if the value is neither text nor a whole number."""
     if value is None:
         return ""
     if isinstance(value, str):
-        text = clean(value.strip())
+        text = clean(without_formats(value).strip())
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER:
         text = str(value)
     else:
@@ -67,21 +62,31 @@ def shorten(text: str) -> str:
 def name(value: object) -> str:
     """The first line of a name, cut to MAX_NAME characters, because a name can be a whole SQL text.
 
+    Every line separator that `str.splitlines` names ends a line.
+
     Raises InvalidFieldError unless the value is text or None.
     """
     if value is None:
         return ""
     if not isinstance(value, str):
         raise InvalidFieldError
-    lines = value.strip().splitlines()
+    lines = without_formats(value).strip().splitlines()
     return clean(lines[0].strip())[:MAX_NAME] if lines else ""
+
+
+def error_code(value: object) -> str:
+    """What stands in the place of an error code, as text. `model.is_error_code` says whether it is a code.
+
+    Some encoders write a whole number with a fraction of zero.
+    """
+    return identifier(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def message(value: object) -> str | None:
     """Free text of at most 2,000 characters, on one line, or None. It is for people and never becomes a label."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
         return None
-    return _UNPRINTABLE.sub(" ", value.strip()[:2000])
+    return clean(without_formats(value).strip()[:2000], " ") or None
 
 
 def moment(value: object, recorded_at: int) -> int | None:

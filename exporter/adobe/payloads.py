@@ -1,7 +1,7 @@
 """Reads the bytes of one event. The result is a FlowRun, FlowAlert, Flow, Unsupported or Unreadable.
 
 Missing or invalid fields are dropped one by one. Only flow id, run id and status are required: a run without one of
-them is unsupported. Fields whose value was not valid are named in `anomalies`. The status is read from
+them is unsupported, and `exporter.adobe.topics` finds the reason. Fields whose value was not valid are named in `anomalies`. The status is read from
 `metrics.statusSummary.status` and never from the event code, because one code serves the start and the success of a run
 (docs/adobe.md, "Event codes"). What Adobe sends: docs/adobe.md, "Payloads", "Statuses" and "Error codes". What becomes
 of it: docs/metrics.md, "Status", "Numbers and times" and "Error codes".
@@ -17,6 +17,7 @@ from typing import Final
 from exporter.adobe import fields, lenient_json
 from exporter.adobe.classify import activity_name, kind_of_flow, kind_of_run
 from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_alert, looks_like_run, unwrap
+from exporter.adobe.topics import Topic
 from exporter.model import (
     OTHER,
     RECORD_RESULTS,
@@ -100,8 +101,9 @@ def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
         return Unreadable()
     unwrapped = unwrap(decoded.value, Metadata(event_code=event_code))
     if isinstance(unwrapped.content, list):
-        return Unsupported()
-    return interpret(unwrapped.content, unwrapped.metadata, recorded_at, body)
+        return unrecognised_list(unwrapped.content, unwrapped.metadata, body)
+    fact = interpret(unwrapped.content, unwrapped.metadata, recorded_at, body)
+    return Unreadable() if decoded.is_pruned and isinstance(fact, Unsupported) else fact
 
 
 def interpret(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> Fact:
@@ -110,12 +112,22 @@ def interpret(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> 
         unprefixed = _without_prefix(node)
         node = unprefixed if isinstance(unprefixed, dict) else _EMPTY
     if looks_like_run(node):
-        return _run(node, metadata, recorded_at)
+        return _run(node, metadata, recorded_at, body)
     if looks_like_alert(node):
         return _alert(node, metadata, recorded_at)
     if isinstance(node.get("flowSpec"), dict) and node.get("name") and "flowId" not in node:
-        return _flow(node, metadata, recorded_at)
-    return Unsupported(sandbox=fields.identifier(node.get("sandboxName")))
+        return _flow(node, metadata, recorded_at, body)
+    return _unsupported(node, metadata, body)
+
+
+def unrecognised_list(content: list[object], metadata: Metadata, body: bytes) -> Unsupported:
+    """The fact of an envelope in whose list nothing is recognised. `body` is the JSON text that contains it."""
+    return Unsupported(reason=Topic(body).reason_of_list(content, metadata))
+
+
+def _unsupported(node: Node, metadata: Metadata, body: bytes) -> Unsupported:
+    sandbox = fields.identifier(node.get("sandboxName"))
+    return Unsupported(sandbox=sandbox, reason=Topic(body).reason(node, metadata.event_code))
 
 
 def _without_prefix(value: object, depth: int = 0) -> object:
@@ -213,7 +225,7 @@ class _FieldReader:
             return RunError(code=OTHER, message=fields.message(value))
         entry: Node = value
         raw_code = entry.get("code")
-        code = fields.identifier(raw_code)
+        code = fields.error_code(raw_code)
         if not is_error_code(code):
             if raw_code is not None:
                 self.anomalies.append("error_code")
@@ -240,22 +252,21 @@ def _error_entries(part: Node) -> Iterator[object]:
             yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
-def _run(node: Node, metadata: Metadata, recorded_at: int) -> FlowRun | Unsupported:
+def _run(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> FlowRun | Unsupported:
     metrics = _section(node, "metrics")
     reader = _FieldReader(recorded_at)
     run_id = fields.identifier(node.get("id")) or fields.identifier(node.get("flowRunId"))
     flow_id = fields.identifier(node.get("flowId"))
-    sandbox = fields.identifier(node.get("sandboxName"))
     status = reader.status(_section(metrics, "statusSummary").get("status"))
     if not run_id or not flow_id or status is None:
-        return Unsupported(sandbox=sandbox)
+        return _unsupported(node, metadata, body)
     started_at, completed_at = reader.start_and_end(_section(metrics, "durationSummary"))
     nodes = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
     activities = tuple(_activity(each, reader) for each in nodes)
     return FlowRun(
         run_id=run_id,
         flow_id=flow_id,
-        sandbox=sandbox,
+        sandbox=fields.identifier(node.get("sandboxName")),
         org=metadata.org,
         status=status,
         flow_name=reader.name(node.get("flowName")),
@@ -301,10 +312,10 @@ def _alert(node: Node, metadata: Metadata, recorded_at: int) -> FlowAlert:
     )
 
 
-def _flow(node: Node, metadata: Metadata, recorded_at: int) -> Flow | Unsupported:
+def _flow(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> Flow | Unsupported:
     flow_id = fields.identifier(node.get("id"))
     if not flow_id:
-        return Unsupported()
+        return _unsupported(node, metadata, body)
     reader = _FieldReader(recorded_at)
     state = node.get("state")
     return Flow(

@@ -248,6 +248,12 @@ RECEIVED = _own(
     "source",
     "result",
 )
+NOT_UNDERSTOOD = _own(
+    "aep_exporter_not_understood_total",
+    MetricType.COUNTER,
+    "New notifications that were kept and not understood, by reason. These are the unsupported and unreadable ones.",
+    "reason",
+)
 WEBHOOK_REQUESTS = _own(
     "aep_exporter_webhook_requests_total",
     MetricType.COUNTER,
@@ -353,6 +359,7 @@ CONNECTIONS_REFUSED = _own(
 EXPORTER_METRICS: Final = (
     BUILD_INFO,
     RECEIVED,
+    NOT_UNDERSTOOD,
     WEBHOOK_REQUESTS,
     WEBHOOK_DURATION,
     AUTHENTICATION_FAILURES,

@@ -2,8 +2,10 @@
 
 A checkpoint is JSON with the name of every field, and with each metric's labels, buckets and scale beside its series,
 so that another version can read it. Unknown fields are ignored. A missing part is restored as empty. A metric whose
-description has changed since begins at nothing, and the others are restored. The JSON is compressed with gzip, whose
-checksum detects damage before it can become a number on /metrics.
+description has changed since begins at nothing, and the others are restored. Earlier versions let characters into
+labels that this one does not (`exporter.plain_text`). They are cleaned away when a checkpoint is decoded, so that a flow
+has the labels with which its next entries come. The JSON is compressed with gzip, whose checksum detects damage before
+it can become a number on /metrics.
 """
 
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from isal.igzip_lib import IsalError
 from exporter.metrics.cadence import Timestamps
 from exporter.metrics.families import FamilyState
 from exporter.metrics.fold_state import FoldState
+from exporter.plain_text import clean_json
 
 FORMAT: Final = 2
 _GZIP_LEVEL: Final = 1
@@ -76,17 +79,33 @@ def decode(raw: bytes) -> FoldState:
     """Decode a state. Raises ValueError if the bytes are damaged or have an unknown format."""
     try:
         text: bytes = igzip.decompress(raw)  # type: ignore[no-untyped-call]
-        match msgspec.json.decode(text, type=_Head).format:
-            case 1:
-                document = _from_format_1(msgspec.json.decode(text))
-                # `str_keys`: JSON has only text as keys, and days are numbers.
-                return msgspec.convert(document, _Checkpoint, str_keys=True, dec_hook=_from_plain).fold
-            case 2:
-                return _decoder.decode(text).fold
-            case _:
-                raise ValueError("its format is unknown to this version")
+        cleaned = text if text.isascii() else clean_json(text.decode()).encode()
+        if cleaned != text and not _has_twins(state := _decode(cleaned)):
+            return state
+        return _decode(text)
     except (OSError, EOFError, IsalError, OverflowError, RecursionError) as error:  # type: ignore[misc] # the library does not type it
         raise ValueError("it is damaged") from error
+
+
+def _decode(text: bytes) -> FoldState:
+    match msgspec.json.decode(text, type=_Head).format:
+        case 1:
+            document = _from_format_1(msgspec.json.decode(text))
+            # `str_keys`: JSON has only text as keys, and days are numbers.
+            return msgspec.convert(document, _Checkpoint, str_keys=True, dec_hook=_from_plain).fold
+        case 2:
+            return _decoder.decode(text).fold
+        case _:
+            raise ValueError("its format is unknown to this version")
+
+
+def _has_twins(state: FoldState) -> bool:
+    """Whether cleaning made two flows or sandboxes the same. They stay apart then, each with the labels it had."""
+    keyed: list[list[tuple[Any, Any]]] = [
+        *(list(part) for part in (state.flows.flows, state.flows.sandboxes)),
+        *(list(family.groups) for family in state.series),
+    ]
+    return any(len({key for key, _ in each}) < len(each) for each in keyed)
 
 
 def _plain(value: object) -> object:

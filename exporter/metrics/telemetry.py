@@ -22,7 +22,7 @@ from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.exposition import Format
 from exporter.metrics.fold_state import DROPPED_KINDS
-from exporter.model import Result
+from exporter.model import NotUnderstood, Result
 
 JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
 REFRESH_OUTCOMES = ("success", "error")
@@ -50,6 +50,7 @@ class Telemetry:
         build_info = self._gauge(catalogue.BUILD_INFO)
         build_info.labels(version, platform.python_version()).set(1)
         self.received = self._counter(catalogue.RECEIVED)
+        self.not_understood = self._counter(catalogue.NOT_UNDERSTOOD)
         self.webhook_requests = self._counter(catalogue.WEBHOOK_REQUESTS)
         self.webhook_duration = self._histogram(catalogue.WEBHOOK_DURATION)
         self.authentication_failures = self._counter(catalogue.AUTHENTICATION_FAILURES)
@@ -81,6 +82,8 @@ class Telemetry:
         for source in sources:
             for result in results:
                 self.received.labels(source, result.value)
+        for each in NotUnderstood:
+            self.not_understood.labels(each.value)
         for reason in authentication_failures:
             self.authentication_failures.labels(reason)
         for reason in refusals:

@@ -1,0 +1,48 @@
+"""Cleans text that becomes a label, a log value or a column of the ledger.
+
+Two groups of characters do not belong there:
+
+- Control characters, halves of surrogates, and the line separators U+2028 and U+2029. A database or an encoder refuses
+  some of them, and others break a line for whoever reads lines. They are replaced.
+- Format characters that have no glyph of their own: zero widths, byte order marks, and those that turn the direction
+  of writing. A reader can't see them, and they make two different texts look the same. They are removed.
+
+Characters for private use stay: they have glyphs where they are used. The groups are ranges in this file. The Unicode
+tables of Python are not used, because they differ between its versions, and all processes on one ledger must make the
+same labels.
+
+This module uses the standard library only.
+"""
+
+import re
+from typing import Final
+
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+_SEPARATORS = re.compile("[\u2028\u2029]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FORMATS = re.compile(
+    # Soft hyphen, Arabic letter mark, Mongolian vowel separator.
+    "[\u00ad\u061c\u180e"
+    # Zero widths and marks of direction. Embeddings and overrides. Joiners, invisible operators and isolates.
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    # Byte order mark, interlinear annotations.
+    "\ufeff\ufff9-\ufffb"
+    # Controls of hieroglyphs, of shorthand and of musical notation. Tags.
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
+
+
+def without_formats(text: str) -> str:
+    """Remove the format characters."""
+    return text if text.isprintable() else _FORMATS.sub("", text)
+
+
+def clean(text: str, replacement: str = REPLACEMENT) -> str:
+    """Remove the format characters, and replace each control character, half of a surrogate and line separator."""
+    return text if text.isprintable() else _CONTROLS.sub(replacement, _FORMATS.sub("", text))
+
+
+def clean_json(text: str) -> str:
+    """Clean the strings of a JSON text. Control characters are not looked for: a JSON text has them between tokens."""
+    return text if text.isprintable() else _SEPARATORS.sub(REPLACEMENT, _FORMATS.sub("", text))
