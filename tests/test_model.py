@@ -40,6 +40,7 @@ ERROR_CODES = (
     "133",
     "42602",
     "1401-400",
+    *("42P01", "0A000", "08P01", "28P01", "42P07", "42P12", "01000", "3RDAY"),
 )
 NO_ERROR_CODES = (
     "1",
@@ -53,12 +54,13 @@ NO_ERROR_CODES = (
     "C" * 25 + "-1-500",
     "Unknown error code",
     "١٣٣",
+    *("42p01", "P4201", "42P0", "42P011", " 42P01", "42P01\n", "42P-1", "4\u0391000"),
     "",
 )
 
 
 def test_error_codes_are_told_from_text() -> None:
-    """A text of the form of Platform's codes is an error code. Any other may be free text."""
+    """A text of the form of Platform's codes or of an SQLSTATE is an error code. Any other may be free text."""
     assert [text for text in ERROR_CODES if not is_error_code(text)] == []
     assert [text for text in NO_ERROR_CODES if is_error_code(text)] == []
 

@@ -1,10 +1,10 @@
 """Reads the bytes of one event. The result is a FlowRun, FlowAlert, Flow, Unsupported or Unreadable.
 
 Missing or invalid fields are dropped one by one. Only flow id, run id and status are required: a run without one of
-them is unsupported, and `exporter.adobe.topics` finds the reason. Fields whose value was not valid are named in `anomalies`. The status is read from
-`metrics.statusSummary.status` and never from the event code, because one code serves the start and the success of a run
-(docs/adobe.md, "Event codes"). What Adobe sends: docs/adobe.md, "Payloads", "Statuses" and "Error codes". What becomes
-of it: docs/metrics.md, "Status", "Numbers and times" and "Error codes".
+them is unsupported, and `exporter.adobe.topics` finds the reason. Fields whose value was not valid are named in
+`anomalies`. The status is read from `metrics.statusSummary.status` and never from the event code, because one code
+serves the start and the success of a run (docs/adobe.md, "Event codes"). What Adobe sends: docs/adobe.md, "Payloads",
+"Statuses" and "Error codes". What becomes of it: docs/metrics.md, "Status", "Numbers and times" and "Error codes".
 
 No I/O and no clock: the time of recording is passed in.
 """
@@ -120,7 +120,7 @@ def interpret(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> 
     return _unsupported(node, metadata, body)
 
 
-def unrecognised_list(content: list[object], metadata: Metadata, body: bytes) -> Unsupported:
+def unrecognised_list(content: Iterable[object], metadata: Metadata, body: bytes) -> Unsupported:
     """The fact of an envelope in whose list nothing is recognised. `body` is the JSON text that contains it."""
     return Unsupported(reason=Topic(body).reason_of_list(content, metadata))
 

@@ -7,6 +7,7 @@ Pure functions of decoded JSON: no I/O, no clock.
 """
 
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Final
 
@@ -83,7 +84,7 @@ class Topic:
         return NotUnderstood.NO_STATUS if status is None or status == "" else NotUnderstood.UNKNOWN_SHAPE
 
     def reason_of_list(
-        self, content: list[object], metadata: Metadata, lists_left: int = _MAX_NESTED_LISTS
+        self, content: Iterable[object], metadata: Metadata, lists_left: int = _MAX_NESTED_LISTS
     ) -> NotUnderstood:
         """Why nothing in a list is understood. If there are several reasons, it is the one that says most."""
         reasons = {self._reason_of_element(element, metadata, lists_left) for element in content}

@@ -2,13 +2,14 @@
 
 A checkpoint is JSON with the name of every field, and with each metric's labels, buckets and scale beside its series,
 so that another version can read it. Unknown fields are ignored. A missing part is restored as empty. A metric whose
-description has changed since begins at nothing, and the others are restored. Earlier versions let characters into
-labels that this one does not (`exporter.plain_text`). They are cleaned away when a checkpoint is decoded, so that a flow
-has the labels with which its next entries come. The JSON is compressed with gzip, whose checksum detects damage before
-it can become a number on /metrics.
+description has changed since begins at nothing, and the others are restored. The JSON is compressed with gzip, whose
+checksum detects damage before it can become a number on /metrics.
+
+Earlier versions let characters into labels that this one does not (`exporter.plain_text`). Decoding cleans them away,
+so that a flow has the labels with which its next entries come.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
@@ -101,10 +102,8 @@ def _decode(text: bytes) -> FoldState:
 
 def _has_twins(state: FoldState) -> bool:
     """Whether cleaning made two flows or sandboxes the same. They stay apart then, each with the labels it had."""
-    keyed: list[list[tuple[Any, Any]]] = [
-        *(list(part) for part in (state.flows.flows, state.flows.sandboxes)),
-        *(list(family.groups) for family in state.series),
-    ]
+    keyed: list[Sequence[tuple[Any, Any]]] = [state.flows.flows, state.flows.sandboxes]
+    keyed += (family.groups for family in state.series)
     return any(len({key for key, _ in each}) < len(each) for each in keyed)
 
 

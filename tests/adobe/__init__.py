@@ -71,7 +71,7 @@ _SCALARS: Final = (
     | st.integers(-(10**400), 10**400)
     | st.floats()
     | st.text(max_size=8)
-    | st.text(st.characters(categories=["Cs", "Cc", "Lu"]), max_size=4)
+    | st.text(st.characters(categories=["Cs", "Cc", "Cf", "Zl", "Zp", "Lu"]), max_size=4)
     | st.sampled_from(_WORDS)
 )
 
@@ -139,7 +139,7 @@ def assert_keepable(value: object) -> None:
     for leaf in _leaves(value):
         if isinstance(leaf, str):
             leaf.encode()
-            assert not any(unicodedata.category(character) in {"Cc", "Cs"} for character in leaf)
+            assert not any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in leaf)
         elif isinstance(leaf, int):
             assert -(2**63) <= leaf < 2**63
         else:

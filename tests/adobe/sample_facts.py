@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from exporter.model import Activity, AlertState, Fact, Flow, FlowAlert, FlowKind, FlowRun, RunError, Status, Unsupported
+from exporter.model import (
+    Activity,
+    AlertState,
+    Fact,
+    Flow,
+    FlowAlert,
+    FlowKind,
+    FlowRun,
+    NotUnderstood,
+    RunError,
+    Status,
+    Unsupported,
+)
 from tests.adobe import ORG
 
 TIDE_FLOW = "3b6d0f95-c84e-47a1-9f72-d50a6e1b8c04"
@@ -277,8 +289,8 @@ FACTS: dict[str, tuple[Fact, ...]] = {
         ),
         Flow(flow_id="a4b5967d-06e2-4c9a-97d8-f33b094e200c", sandbox="harbour", flow_name="Half built"),
     ),
-    "audit-event": (Unsupported(),),
-    "ingestion-failure": (Unsupported(sandbox="kestrel-dev"),),
+    "audit-event": (Unsupported(reason=NotUnderstood.OTHER_TOPIC),),
+    "ingestion-failure": (Unsupported(sandbox="kestrel-dev", reason=NotUnderstood.OTHER_TOPIC),),
     "duplicate-keys": (
         FlowRun(
             run_id="b5c6a78e-17f3-4dab-88e9-044c1a5f310d",
@@ -469,7 +481,7 @@ FACTS: dict[str, tuple[Fact, ...]] = {
     ),
     "catalog-batch": (Unsupported(),),
     "validation-request": (Unsupported(),),
-    "cloudevents-other-topic": (Unsupported(),),
+    "cloudevents-other-topic": (Unsupported(reason=NotUnderstood.OTHER_TOPIC),),
 }
 """The facts of each sample, by its name."""
 

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from exporter.adobe import fields
 from exporter.adobe.fields import InvalidFieldError
+from exporter.plain_text import clean
 from tests.adobe import NOW, assert_keepable, failing, trees
 
 NEWEST = NOW + 10 * 60 * 1000
 """Ten minutes past the recording."""
+SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""At which `str.splitlines` ends a line."""
 OLDEST = 1_262_304_000_000
 """2010-01-01."""
 
@@ -154,6 +157,7 @@ def test_invalid_counts() -> None:
         pytest.param(" 1f4e\n", "1f4e", id="blanks around"),
         pytest.param("north sea", "north sea", id="a blank within"),
         pytest.param("Nordsjøen 北海", "Nordsjøen 北海", id="letters of the world"),
+        pytest.param("\ufeff\n1f\u200b4e", "1f4e", id="characters without a glyph"),
         pytest.param(42, "42", id="a number"),
         pytest.param("a" * 128, "a" * 128, id="the longest"),
         pytest.param(None, "", id="nothing"),
@@ -188,6 +192,9 @@ def test_a_long_identifier_is_cut() -> None:
         pytest.param("a" * 5000, "a" * 120, id="120 characters"),
         pytest.param("é" * 121, "é" * 120, id="120 characters, not bytes"),
         pytest.param("a\x00b\ud83d", "a\ufffdb\ufffd", id="what a database refuses"),
+        pytest.param("\u202eTide\u2066 tables\u200b\ufeff", "Tide tables", id="characters without a glyph"),
+        pytest.param("\ufeff\u200b\nTide tables", "Tide tables", id="a first line without a glyph"),
+        pytest.param("\u200b", "", id="no glyph at all"),
         pytest.param(None, "", id="nothing"),
         pytest.param("", "", id="an empty string"),
         pytest.param(" \n ", "", id="blanks"),
@@ -196,6 +203,14 @@ def test_a_long_identifier_is_cut() -> None:
 def test_name(value: object, name: str) -> None:
     """A flow's name is its first line, of at most 120 characters."""
     assert fields.name(value) == name
+
+
+@pytest.mark.parametrize("separator", SEPARATORS, ids=ascii)
+def test_separators(separator: str) -> None:
+    """Every line separator ends the first line of a name. In an id it is replaced, and around both it is left out."""
+    assert fields.name(f"{separator}Tide{separator}tables") == "Tide"
+    assert fields.identifier(f"{separator}tide{separator}tables{separator}") == "tide\ufffdtables"
+    assert fields.message(f"Tide{separator}tables") == "Tide tables"
 
 
 def test_invalid_names() -> None:
@@ -232,7 +247,7 @@ def test_message(value: object, message: str | None) -> None:
 def test_every_result_can_be_stored(value: object, text: str) -> None:
     """Whatever a field holds, a label, a database and an encoder can take what is read of it."""
     for leaf in (value, text):
-        found = [fields.identifier(leaf), fields.message(leaf) or "", fields.clean(text)]
+        found = [fields.identifier(leaf), fields.message(leaf) or "", clean(text)]
         for read in (fields.name, fields.count, lambda leaf: fields.moment(leaf, NOW)):
             try:
                 kept = read(leaf)

@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import fields
 
@@ -85,7 +86,9 @@ def test_a_run_without_a_required_field() -> None:
     """A run without run id, flow id or status is unsupported, with its sandbox."""
 
     def check(lacking: dict[str, object]) -> None:
-        assert read(encoded(a_run(sandboxName="harbour") | lacking), NOW) == Unsupported(sandbox="harbour")
+        fact = read(encoded(a_run(sandboxName="harbour") | lacking), NOW)
+        assert isinstance(fact, Unsupported)
+        assert fact.sandbox == "harbour"
 
     assert failing(INCOMPLETE, check) == {}
 
@@ -119,11 +122,17 @@ def test_the_id_of_a_run(run_id: object, found: str) -> None:
 CODES = (
     *("CONNECTOR-2001-500", "CTOR-2001-500", "INGEST-1212-400", "MAPPER-3700-400", "UPINGT-100123-400"),
     *("ACTIVATION_BATCH-0000-SKIP", "ACTIVATION_BATCH-0000-FAILED", "AB-1-XY", "133", "42602", "1401-400", 2200),
+    *(133, 42602, 10, 999999, "01000", "00000", "42P01", "0A000", "08P01", "28P01", "42P07", "42P12", "0ZZZZ"),
+)
+OTHER_SPELLINGS: tuple[tuple[object, str], ...] = (
+    *((" 42P01 ", "42P01"), ("\ufeff42P01\n", "42P01"), (2200.0, "2200"), (1e5, "100000"), ("10", "10")),
 )
 NO_CODES = (
     *("Unknown error code", "connector-2001-500", "A-1-500", "CONNECTOR-2001-5", "CONNECTOR-2001", "7", "1234567"),
     *("1401-40", "CONNECTOR-2001-500 host 10.1.2.3", "SELECT 1", "٢٢٠٠", "2200\x00", "", None, 7, 2200.5, True),
     *({"code": "2200"}, ["2200"], "X" * 26 + "-1-500"),
+    *(0, -133, 133.5, 9.0, 1e300, math.inf, math.nan, False, "42p01", "0a000", "42P0", "42P011", "P4201", "42P01 x"),
+    *("42\u20280A", "4\ufb010A", "4\u0391000", "42P-1", "42_01"),
 )
 
 
@@ -135,12 +144,22 @@ def errors_with(code: object) -> tuple[RunError, ...]:
 
 
 def test_error_codes() -> None:
-    """A text of the form of Platform's codes is an error code, and so is a bare number."""
+    """A text of the form of Platform's codes is an error code, and so are a bare number and an SQLSTATE."""
 
     def check(code: object) -> None:
         assert errors_with(code) == (RunError(code=str(code), message="It rained."),)
 
     assert failing(CODES, check) == {}
+
+
+def test_spellings_of_an_error_code() -> None:
+    """Blanks around a code are left out, and so is the fraction of a whole number."""
+
+    def check(case: tuple[object, str]) -> None:
+        written, code = case
+        assert errors_with(written) == (RunError(code=code, message="It rained."),)
+
+    assert failing(OTHER_SPELLINGS, check) == {}
 
 
 def test_free_text_is_no_error_code() -> None:
