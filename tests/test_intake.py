@@ -28,6 +28,7 @@ from exporter.model import (
     Flow,
     FlowAlert,
     FlowRun,
+    NotUnderstood,
     Result,
     RunError,
     Source,
@@ -221,6 +222,52 @@ def test_what_became_of_each_event(ledger: Ledger) -> None:
         Result.UNREADABLE: 1,
     }
     assert record(ledger, events, events) == {Result.DUPLICATE: 10}
+
+
+REPORTED = [
+    pytest.param(RUN, Source.WEBHOOK, [], id="run"),
+    pytest.param(ALERT, Source.JOURNAL, [], id="alert"),
+    *(
+        pytest.param(Unsupported(reason=reason), Source.WEBHOOK, [reason], id=reason.value)
+        for reason in NotUnderstood
+        if reason is not NotUnderstood.UNREADABLE
+    ),
+    pytest.param(Unreadable(), Source.JOURNAL, [NotUnderstood.UNREADABLE], id="unreadable"),
+    pytest.param(FLOW, Source.WEBHOOK, [NotUnderstood.OTHER_TOPIC], id="flow-by-webhook"),
+    pytest.param(FLOW, Source.REPLAY, [], id="flow-from-a-file"),
+]
+
+
+@pytest.mark.parametrize(("fact", "source", "reasons"), REPORTED)
+def test_what_is_not_understood_is_reported_once(
+    ledger: Ledger, fact: Fact, source: Source, reasons: list[NotUnderstood]
+) -> None:
+    """A new event that is not understood is reported with its reason and code. A duplicate is not reported again."""
+    reported: list[tuple[NotUnderstood, str | None]] = []
+    intake = Intake(ledger, lambda: NOW, report=lambda reason, code: reported.append((reason, code)))
+    for _ in range(2):
+        asyncio.run(intake.record([delivery(event(fact, event_code="audit_events_info"), source=source)]))
+    assert reported == [(reason, "audit_events_info") for reason in reasons]
+
+
+@pytest.mark.parametrize("fact", [RUN, Unsupported(reason=NotUnderstood.NO_STATUS)], ids=["run", "unsupported"])
+def test_what_the_database_refuses_is_reported_as_unreadable(ledger: Ledger, fact: Fact) -> None:
+    """An event that the database refuses is kept as unreadable, and that is its reason."""
+    reported: list[NotUnderstood] = []
+    intake = Intake(ledger, lambda: NOW, report=lambda reason, _: reported.append(reason))
+    refused = event(fact, b"refused", event_code="half an emoji \ud83d")
+    assert asyncio.run(intake.record([delivery(refused)])) == {Result.UNREADABLE: 1}
+    assert reported == [NotUnderstood.UNREADABLE]
+
+
+def test_what_is_not_recorded_is_not_reported() -> None:
+    """If the ledger can't be written, nothing is reported, because Adobe sends the delivery again."""
+    reported: list[NotUnderstood] = []
+    failing = FakeLedger(LedgerUnavailableError("the disk is full"))
+    intake = Intake(failing, lambda: NOW, report=lambda reason, _: reported.append(reason))
+    with pytest.raises(LedgerUnavailableError):
+        asyncio.run(intake.record([delivery(Unsupported())]))
+    assert reported == []
 
 
 def test_one_run_by_every_way(ledger: Ledger) -> None:

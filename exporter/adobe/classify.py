@@ -16,9 +16,10 @@ from exporter.adobe.envelope import Node
 from exporter.model import OTHER, FlowKind
 from exporter.plain_text import without_formats
 
+# By the id in lower case.
 _ACTIVITIES: Final = {
-    "copyActivity": "copy",
-    "promotionActivity": "promotion",
+    "copyactivity": "copy",
+    "promotionactivity": "promotion",
     "4f008a00-3a04-11eb-adc1-0242ac120002": "copy",
     "37b34f84-1ada-11eb-adc1-0242ac120002": "promotion",
     "46382888-2f46-11eb-adc1-0242ac120002": "identity",
@@ -34,10 +35,14 @@ _ACTIVITIES: Final = {
 _ACTIVITY_NAME_PARTS: Final = (
     ("copy activity", "copy"),
     ("promotion activity", "promotion"),
-    ("uis", "identity"),
+    ("uis batch activity", "identity"),
+    ("identity batch activity", "identity"),
     ("segmentation", "segmentation"),
     ("profile batch activity", "profile"),
     ("query activity", "query"),
+    ("activation batch xdmprocessor", "activation_processing"),
+    ("activation batch publisher", "activation_publishing"),
+    ("streaming activation", "activation_streaming"),
 )
 
 _KINDS_BY_ACTIVITY: Final = (
@@ -77,7 +82,7 @@ _KINDS_BY_CLIENT: Final = {
 def activity_name(node: Node) -> str:
     """The name of an activity, one of `model.ACTIVITIES`."""
     activity_id = node.get("id")
-    known = _ACTIVITIES.get(activity_id) if isinstance(activity_id, str) else None
+    known = _ACTIVITIES.get(activity_id.strip().lower()) if isinstance(activity_id, str) else None
     if known:
         return known
     display_name = node.get("name")

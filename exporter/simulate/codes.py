@@ -28,7 +28,8 @@ class ErrorCause:
 # CONNECTOR-3001-500: its older translations (help/sources/tutorials/ui/monitor.md). 2200, UPINGT-*, ACTBTC-1105-400,
 # 42602, "Unknown error code": samples in EN help/observability/alerts/rules.md. INGEST-1212-400, INGEST-1401-400,
 # INGEST-1555-400, MAPPER-3700-400: EN help/dataflows and help/sources. 106: EN help/ingestion/batch-ingestion.
-# ACTIVATION_BATCH-0000-*, ACTSVC-9001-500: static/swagger-specs/destinations.yaml.
+# ACTIVATION_BATCH-0000-*, ACTSVC-9001-500: static/swagger-specs/destinations.yaml. 42P01: EN help/query-service
+# (troubleshooting-guide.md).
 _COPY: Final = "Data could not be copied from the source."
 _PROCESSING: Final = "The copied data could not be parsed, validated or transformed."
 
@@ -84,7 +85,10 @@ FAILURES: Final[dict[FlowKind, tuple[ErrorCause, ...]]] = {
         ErrorCause(code="ACTIVATION_BATCH-0000-FAILED", message="The export job was aborted."),
         ErrorCause(code="ACTSVC-9001-500", message="Processing failed: the destination's metadata don't fit the data."),
     ),
-    FlowKind.QUERY: (ErrorCause(code="42602", message="The reference 'id' is ambiguous: orders.id or customers.id?"),),
+    FlowKind.QUERY: (
+        ErrorCause(code="42602", message="The reference 'id' is ambiguous: orders.id or customers.id?"),
+        ErrorCause(code="42P01", message="The table orders_2024 does not exist."),
+    ),
     FlowKind.UNKNOWN: (ErrorCause(code="CONNECTOR-2001-500", message=_PROCESSING),),
 }
 """The errors of failed runs."""

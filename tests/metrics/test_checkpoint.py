@@ -266,3 +266,60 @@ def test_new_limits_apply_after_a_restore() -> None:
     assert value(made, "aep_flow_runs_total", flow_id="other", status="failed") == 0
     made.advance(T0 + DAY + MINUTE)
     assert value(made, "aep_flow_runs_total", flow_id="other", status="failed") == 1
+
+
+def of_an_earlier_version(*keys: tuple[str, str]) -> Fold:
+    """A fold whose labels have characters that an earlier version let through: one failed run for each flow."""
+    made = Fold(limits())
+    for position, (flow_id, sandbox) in enumerate(keys, start=1):
+        fact = run(
+            f"r{position}",
+            Status.FAILED,
+            flow_id=flow_id,
+            sandbox=sandbox,
+            flow_name="Tide\u2028\u202etables",
+            org="ORG\u200b",
+            completed_at=T0,
+        )
+        made.apply(recorded(fact, position, T0 + position * MINUTE))
+    made.advance(T0 + DAY)
+    return made
+
+
+def test_labels_of_an_earlier_version_are_cleaned() -> None:
+    """After an upgrade a flow has only the labels with which its next runs come, and its counters go on."""
+    earlier = of_an_earlier_version(("f\u2029", "prod\ufeff"), ("f2", "dev"))
+    made = restored(encode(earlier.state()))
+    text = exposition(made)
+    assert 'flow_name="Tide\ufffdtables"' in text
+    assert [each for each in ("\u2028", "\u2029", "\u202e", "\u200b", "\ufeff") if each in text] == []
+    assert made.flows == 2
+    made.apply(recorded(run("new", Status.FAILED, flow_id="f\ufffd", sandbox="prod", completed_at=T0), 9, T0 + DAY))
+    made.advance(T0 + DAY)
+    assert made.flows == 2
+    assert value(made, "aep_flow_runs_total", flow_id="f\ufffd", sandbox="prod", status="failed") == 2
+    assert value(made, "aep_flow_consecutive_failures", flow_id="f\ufffd", sandbox="prod") == 2
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param((("f", "prod"), ("f", "prod\ufeff")), id="sandboxes"),
+        pytest.param((("f", "prod"), ("f\u200b", "prod")), id="flows"),
+        pytest.param((("f\u2028", "prod"), ("f\u2029", "prod")), id="separators"),
+    ],
+)
+def test_flows_that_would_become_one_stay_apart(keys: tuple[tuple[str, str], ...]) -> None:
+    """If cleaning made two flows the same, both keep their labels and counters, and none is lost."""
+    earlier = of_an_earlier_version(*keys)
+    made = restored(encode(earlier.state()))
+    assert exposition(made) == exposition(earlier)
+    assert made.flows == 2
+
+
+def test_labels_of_the_first_version_are_cleaned() -> None:
+    """A checkpoint of version 0.1.0 is cleaned too."""
+    document = opened(encode(of_an_earlier_version(("f\u2029", "prod")).state()))
+    document["format"] = 1
+    raw = gzip.compress(json.dumps(document, ensure_ascii=False).encode())
+    assert [key for key, _ in decode(raw).flows.flows] == [("f\ufffd", "prod")]

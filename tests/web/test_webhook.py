@@ -82,6 +82,43 @@ def test_what_is_delivered_is_kept_and_acknowledged(
     assert len(application.bodies()) == sum(count for result, count in results.items() if result != "duplicate")
 
 
+def test_every_event_that_is_not_understood_has_a_reason(
+    application: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reasons add up to the unsupported and unreadable events. A duplicate adds to neither, and none is logged."""
+    run = RUN["event"]
+    assert isinstance(run, dict)
+    for _ in range(2):
+        for body in (
+            BODY,
+            json.dumps([{"hello": "sailor"}, run | {"metrics": {}}, run | {"flowId": ""}]).encode(),
+            json.dumps({"header": {"_adobeio": {"eventCode": "audit_events_info"}}, "payload": "secret"}).encode(),
+            json.dumps({"id": "f", "name": "Tide tables", "flowSpec": {}}).encode(),
+            b"ahoy, secret",
+            b'[{"a": }, 5]',
+        ):
+            assert application.post(body).status_code == 200
+    text = application.metrics("?collect[]=exporter")
+    reasons = {
+        sample.labels["reason"]: sample.value
+        for family in application.telemetry.registry.collect()
+        for sample in family.samples
+        if sample.name == "aep_exporter_not_understood_total"
+    }
+    assert reasons == {
+        "other_topic": 2,
+        "no_flow_id": 1,
+        "no_run_id": 0,
+        "no_status": 1,
+        "unknown_shape": 1,
+        "unreadable": 3,
+    }
+    results = received(application)
+    assert results["unsupported"] + results["unreadable"] == sum(reasons.values())
+    assert 'aep_exporter_not_understood_total{reason="no_run_id"} 0.0' in text
+    assert "secret" not in caplog.text
+
+
 def test_a_redelivery_changes_nothing_else(application: Application) -> None:
     """A repeated delivery does not change the flow half, and counts one duplicate in the exporter half."""
     application.post(BODY)
