@@ -38,7 +38,6 @@ from exporter.model import (
     Unreadable,
     Unsupported,
 )
-from exporter.plain_text import clean
 
 _PAGE: Final = 1000
 """The number of entries read at a time. It limits memory, not how far a catch-up goes."""
@@ -321,12 +320,11 @@ class Follower:
             case EntryKind.UNREADABLE:
                 fact = Unreadable()
             case EntryKind.UNSUPPORTED:
-                # Earlier versions stored sandboxes and ids with characters that are not for labels.
-                fact = Unsupported(sandbox=clean(entry.sandbox or ""))
+                fact = Unsupported(sandbox=entry.sandbox or "")
             case EntryKind.CLOCK:
                 fact = entry.correction()
             case EntryKind.FORGOTTEN:
-                fact = Forgotten(flow_id=clean(entry.flow_id or ""))
+                fact = Forgotten(flow_id=entry.flow_id or "")
             case _:
                 fact = self._read(entry.body, entry.received_at, entry.event_code or "")
         has_ended = isinstance(fact, FlowRun) and fact.status.is_outcome

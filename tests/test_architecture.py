@@ -50,14 +50,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"structlog"},
     ),
     "exporter.follower": (
-        {
-            "exporter.checkpoints",
-            "exporter.errors",
-            "exporter.model",
-            "exporter.plain_text",
-            "exporter.ledger",
-            "exporter.metrics",
-        },
+        {"exporter.checkpoints", "exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
         {"structlog"},
     ),
     "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),

@@ -118,7 +118,7 @@ def test_an_upgrade_shows_no_old_label(tmp_path: Path, monkeypatch: pytest.Monke
         # An earlier version replaced control characters only.
         earlier.setattr("exporter.adobe.fields.clean", lambda text, _replacement="": text)
         earlier.setattr("exporter.adobe.fields.without_formats", lambda text: text)
-        earlier.setattr("exporter.follower.clean", lambda text: text)
+        earlier.setattr("exporter.metrics.fold.clean", lambda text: text)
         recorded_in(path, a_run(0, SPLITTING))
         old = recorded_in(path, other)
         assert "\u2028" in old

@@ -1,7 +1,7 @@
 """Finds out why an object is neither a run, an alert nor a flow: another topic, something missing, or a new form.
 
 The alert on events that are not understood leaves other topics out. So an object is of another topic only if nothing in
-it points to a flow's run. In doubt its form is unknown (docs/adobe.md, "Why was a notification not understood?").
+it points to a flow's run. In doubt its form is unknown (docs/operating.md, "Why was a notification not understood?").
 
 Pure functions of decoded JSON: no I/O, no clock.
 """

@@ -45,6 +45,7 @@ from exporter.model import (
     Status,
     Unreadable,
 )
+from exporter.plain_text import clean
 
 VERSION: Final = 1
 """The version of the rules. It rises with a release that folds entries which an earlier one could not fold."""
@@ -103,12 +104,15 @@ class Fold:
         self._delete_old(recorded.received_at)
         if is_too_old(recorded):
             return
+        # Earlier versions stored ids and sandboxes with characters that are not for labels. Where a fact is read from a
+        # body, they are clean already.
         if isinstance(fact, Forgotten):
-            for key in [key for key in self._flows if key.flow_id == fact.flow_id]:
+            flow_id = clean(fact.flow_id)
+            for key in [key for key in self._flows if key.flow_id == flow_id]:
                 self._drop(key)
-            self._set_aside.delete_flow(fact.flow_id)
+            self._set_aside.delete_flow(flow_id)
             return
-        name = "" if isinstance(fact, Unreadable) else fact.sandbox
+        name = "" if isinstance(fact, Unreadable) else clean(fact.sandbox)
         sandbox = self._record_sandbox(name, recorded.received_at)
         match fact:
             case FlowRun():

@@ -271,17 +271,19 @@ def test_new_limits_apply_after_a_restore() -> None:
 def of_an_earlier_version(*keys: tuple[str, str]) -> Fold:
     """A fold whose labels have characters that an earlier version let through: one failed run for each flow."""
     made = Fold(limits())
-    for position, (flow_id, sandbox) in enumerate(keys, start=1):
-        fact = run(
-            f"r{position}",
-            Status.FAILED,
-            flow_id=flow_id,
-            sandbox=sandbox,
-            flow_name="Tide\u2028\u202etables",
-            org="ORG\u200b",
-            completed_at=T0,
-        )
-        made.apply(recorded(fact, position, T0 + position * MINUTE))
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr("exporter.metrics.fold.clean", lambda text: text)
+        for position, (flow_id, sandbox) in enumerate(keys, start=1):
+            fact = run(
+                f"r{position}",
+                Status.FAILED,
+                flow_id=flow_id,
+                sandbox=sandbox,
+                flow_name="Tide\u2028\u202etables",
+                org="ORG\u200b",
+                completed_at=T0,
+            )
+            made.apply(recorded(fact, position, T0 + position * MINUTE))
     made.advance(T0 + DAY)
     return made
 
