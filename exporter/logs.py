@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import structlog
 
+from exporter.plain_text import clean
+
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
 
@@ -20,10 +22,13 @@ def configure(level: str, format_: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if format_ == "json"
-        else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "event"], bool_as_flag=False)
+        else [
+            _clean_texts,
+            structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "event"], bool_as_flag=False),
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -35,7 +40,7 @@ def configure(level: str, format_: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -45,6 +50,17 @@ def configure(level: str, format_: str) -> None:
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
     # httpx logs the URL of every request at level info. The URL of Adobe's validation holds a challenge.
     logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
+
+
+def _clean_texts(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Clean every text of a message, so that a stranger's text can't end a line or turn the direction of writing.
+
+    A newline stays, because the renderer escapes it. JSON needs no cleaning: everything but ASCII is escaped there.
+    """
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = "\n".join(map(clean, value.split("\n")))
+    return event
 
 
 class LogThrottle:

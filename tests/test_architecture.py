@@ -30,7 +30,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
         {"structlog"},
     ),
-    "exporter.logs": (set(), {"structlog"}),
+    "exporter.logs": ({"exporter.plain_text"}, {"structlog"}),
     "exporter.tasks": (set(), set()),
     "exporter.parsers": ({"exporter.ledger.urls"}, set()),
     "exporter.intake": ({"exporter.errors", "exporter.model", "exporter.ledger"}, set()),

@@ -76,6 +76,21 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("format_", logs.FORMATS)
+@pytest.mark.parametrize("name", ["webhook", "uvicorn.error"], ids=["ours", "a library's"])
+def test_no_text_breaks_a_line(capsys: pytest.CaptureFixture[str], format_: str, name: str) -> None:
+    """No character of a message or a value ends a line, drives a terminal or turns the direction of writing."""
+    awkward = "a\rb\vc\x85d\u2028e\x1b[31mf\x9bg\u202eh\ufeff\ti\ud83d"
+    logs.configure("info", format_)
+    if name == "webhook":
+        ours().warning(awkward, value=awkward)
+    else:
+        logging.getLogger(name).warning(awkward)
+    (line,) = lines(capsys)
+    assert line.splitlines() == [line]
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("format_", logs.FORMATS)
 def test_a_message_is_a_line(capsys: pytest.CaptureFixture[str], format_: str) -> None:
     """Line breaks and quotes in a message or an exception begin no new line, so that nobody can forge a line."""
     logs.configure("info", format_)

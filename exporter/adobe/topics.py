@@ -38,8 +38,8 @@ OTHER_CODES: Final = frozenset(
 
 # No code is published for runs of profile, segments, destinations and queries, nor for some alerts.
 _FLOW_WORDS = re.compile(
-    r"(?<!work)flow|(?<![a-z])(?:run|source)|destination|identity|profile|segment|audience|quer|ingest|activation"
-    r"|alert|notification",
+    r"(?<!work)flow|(?<![a-z])"
+    r"(?:run|source|destination|identity|profile|segment|audience|quer|ingest|activation|alert|notification)",
     re.IGNORECASE,
 )
 _FLOW_MEMBERS = re.compile(

@@ -60,6 +60,7 @@ REASONS: dict[str, tuple[object, NotUnderstood]] = {
     "an event of another provider": (cloud("aem.sites.page.published", {"path": "/a"}), OTHER_TOPIC),
     "one whose type has a word like flow": (cloud("aem.workflow.completed", {"workflowId": "w"}), OTHER_TOPIC),
     "one whose type has a word like source": (cloud("aem.resource.removed", {"path": "/a"}), OTHER_TOPIC),
+    "one whose type ends like segment": (cloud("com.adobe.mail.changesegment", {"id": 5}), OTHER_TOPIC),
     "one with metrics of its own": (cloud("com.adobe.analytics.spike", {"metrics": {"visits": 5}}), OTHER_TOPIC),
     "a list of other topics": ({"events": [AUDIT, under("audit_events_info", hello="sailor")]}, OTHER_TOPIC),
     # In doubt the form is unknown, because the alert leaves other topics out.

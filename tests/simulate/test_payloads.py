@@ -7,7 +7,18 @@ import pytest
 
 from exporter.adobe.deliveries import open_delivery
 from exporter.adobe.payloads import read
-from exporter.model import OTHER, AlertState, Event, FlowAlert, FlowKind, FlowRun, Status, Unsupported, is_error_code
+from exporter.model import (
+    OTHER,
+    AlertState,
+    Event,
+    FlowAlert,
+    FlowKind,
+    FlowRun,
+    NotUnderstood,
+    Status,
+    Unsupported,
+    is_error_code,
+)
 from exporter.simulate import envelopes
 from exporter.simulate.clock import Clock
 from exporter.simulate.deliveries import Item, SimulatedDelivery
@@ -133,11 +144,12 @@ def test_alerts_are_read_as_they_were_meant() -> None:
 
 
 def test_other_topics_are_read_as_such() -> None:
-    """Events of other topics are read as unsupported."""
+    """Events of other topics are read as such, so that the alert on what is not understood stays silent."""
     others = [
         event.fact for _, item, event in events(1, BEFORE_NOW) if isinstance(item.notification, OtherNotification)
     ]
     assert len(others) > 50
+    assert {fact.reason for fact in others if isinstance(fact, Unsupported)} == {NotUnderstood.OTHER_TOPIC}
     assert all(isinstance(fact, Unsupported) for fact in others)
 
 
