@@ -101,7 +101,7 @@ def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
     unwrapped = unwrap(decoded.value, Metadata(event_code=event_code))
     if isinstance(unwrapped.content, list):
         return Unsupported()
-    return interpret(unwrapped.content, unwrapped.metadata, recorded_at, body)
+    return interpret(unwrapped.content, unwrapped.metadata, recorded_at, unwrapped.text or body)
 
 
 def interpret(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> Fact:
@@ -250,7 +250,8 @@ def _run(node: Node, metadata: Metadata, recorded_at: int) -> FlowRun | Unsuppor
     if not run_id or not flow_id or status is None:
         return Unsupported(sandbox=sandbox)
     started_at, completed_at = reader.start_and_end(_section(metrics, "durationSummary"))
-    nodes = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
+    # One of Adobe's schemas misspells the name.
+    nodes = tuple(islice(_objects(node.get("activities") or node.get("activites")), _MAX_ACTIVITIES))
     activities = tuple(_activity(each, reader) for each in nodes)
     return FlowRun(
         run_id=run_id,
