@@ -37,10 +37,14 @@ _TEXTS: Final = ("data", *_BASE64)
 """Members in which an envelope holds JSON as text."""
 _MAX_TEXTS: Final = 4
 """Texts within each other that are decoded. Decoding a damaged one of 4 MB takes most of a second."""
+_MOST_LOOKED_AT: Final = 1000
+"""Objects and lists in which `may_hold_text` looks for texts."""
 _DETAIL: Final = "detail"
 """The member in which EventBridge holds the event, as an object or as text. Other publishers may use the same name."""
 _DETAIL_TYPE: Final = "detail-type"
 """The provider and the event code, joined by a colon. Every event of EventBridge has it."""
+_MEMBERS: Final = {*_OBJECTS, *_LISTS, *_TEXTS, _DETAIL}
+"""All members in which an envelope can hold its content."""
 _RELAYED_HEADERS: Final = "__ow_headers"
 """The member in which an action of I/O Runtime has the request's headers, if they are not members themselves."""
 
@@ -164,6 +168,26 @@ def _decode(key: str, value: str) -> _Inner | None:
     if isinstance(content, dict) or _holds_objects(content):
         return _Inner(key, content, text, decoded.is_pruned, decoded.is_lossy)
     return None
+
+
+def may_hold_text(value: object) -> bool:
+    """Whether `unwrap` may decode a text in this object or in one of this list. It may if there are very many of them.
+
+    A text may be damaged, so that decoding it takes long, although the whole was decoded quickly.
+    """
+    waiting = [value]
+    for _ in range(_MOST_LOOKED_AT):
+        if not waiting:
+            return False
+        inner = waiting.pop()
+        if isinstance(inner, list):
+            waiting += inner[:_MOST_LOOKED_AT]
+        elif isinstance(inner, dict) and not looks_like_run(inner):
+            for key in _MEMBERS & inner.keys():
+                if isinstance(inner[key], str):
+                    return True
+                waiting.append(inner[key])
+    return True
 
 
 def _holds_objects(value: object) -> TypeGuard[list[object]]:

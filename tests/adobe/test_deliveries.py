@@ -99,9 +99,27 @@ NO_VALIDATIONS = (
         (b'"' + b"a" * 262_144 + b'"', False),
         (b'{"data" : "{' + b"a" * 20_000 + b'"}', False),
         (b'{"d\\u0061ta": "{' + b"a" * 20_000 + b'"}', False),
+        (b'[{"event": {"items": [{"detail": {"__ow_body": "' + b"a" * 20_000 + b'"}}]}}]', False),
         (b'{"data": {"a": "' + b"a" * 20_000 + b'"}}', True),
+        (b"[" + b'{"event": {"hello": "sailor"}}, ' * 450 + b"1]", True),
+        (b"[" + b"{}, " * 5000 + b"1]", False),
+        (b'{"event": ' * 2000 + b"1" + b"}" * 2000, False),
     ],
-    ids=["empty", "small", "damaged", "strict", "not UTF-8", "large", "a text", "an escaped name", "no text"],
+    ids=[
+        "empty",
+        "small",
+        "damaged",
+        "strict",
+        "not UTF-8",
+        "large",
+        "a text",
+        "an escaped name",
+        "a text within",
+        "no text",
+        "events",
+        "very many",
+        "deep",
+    ],
 )
 def test_quick_bodies(body: bytes, expected: bool) -> None:
     """A small body and one of medium size that the fast decoder accepts are quick to read, unless it holds text."""

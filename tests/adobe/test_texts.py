@@ -241,6 +241,12 @@ def test_damage_in_a_text(value: bytes) -> None:
     assert run_ids(encoded({"data_base64": base64.b64encode(text).decode()})) == ["r"]
 
 
+def test_half_an_emoji_in_a_text() -> None:
+    """A text with a part that was lost has no content of its own, because another text could have the same."""
+    (event,) = opened(encoded({"data": '{"hello": "\ud83d"}'}))
+    assert (event.fact, event.content) == (Unsupported(), None)
+
+
 def test_a_prefixed_run_in_a_text() -> None:
     """Fields with the XDM prefix are read in a text too, where base64 hides the prefix."""
     run = {"xdm:flowRunId": "r", "xdm:flowId": "f", "xdm:metrics": {"xdm:statusSummary": {"xdm:status": "failed"}}}
