@@ -2,9 +2,10 @@
 
 Every element of a delivery becomes at least one event, and a damaged element does not affect the others. An element
 that holds several facts becomes one event for each, with the ids `<event id>#<n>`. An element in which nothing is
-recognised becomes one event with the bytes as they came. The event id and the event code in a request's headers are
-used only if the request holds a single element, and if its body has no id or no code of its own. No signature covers
-the headers, so an event has the id in its body a second time, alone (docs/architecture.md, "What makes a fact").
+recognised becomes one event with the bytes as they came. The event id, the event code and the time in a request's
+headers are used only if the request holds a single element, and if its body has none of its own. These are Adobe's
+headers, or those of a CloudEvent in binary mode, whose body is the event's data. No signature covers the headers, so an
+event has the id in its body a second time, alone (docs/architecture.md, "What makes a fact").
 
 No I/O and no clock: the time of reading is passed in.
 """
@@ -16,7 +17,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from exporter.adobe import fields, lenient_json, payloads
-from exporter.adobe.envelope import Metadata, Node, Unwrapped, merge_metadata, unwrap
+from exporter.adobe.envelope import Metadata, Node, Unwrapped, may_hold_text, merge_metadata, unwrap
 from exporter.adobe.lenient_json import Decoded
 from exporter.errors import BadChallengeError, TooManyEventsError
 from exporter.model import Delivery, Event, Fact, FlowAlert, FlowRun, Source, Unreadable, Unsupported
@@ -28,15 +29,16 @@ MAX_CHALLENGE: Final = 1024
 MAX_EVENTS: Final = 10_000
 """Events of one delivery. Adobe's batches hold at most 20 (docs/adobe.md, "Bodies")."""
 
-_EVENT_ID_HEADER: Final = b"x-adobe-event-id"
-_EVENT_CODE_HEADER: Final = b"x-adobe-event-code"
+_EVENT_ID_HEADERS: Final = (b"x-adobe-event-id", b"ce-eventid", b"ce-id")
+_EVENT_CODE_HEADERS: Final = (b"x-adobe-event-code", b"ce-type")
+_TIME_HEADER: Final = b"ce-time"
 _MAX_NESTED_LISTS: Final = 4
 """Lists within lists in which events are looked for."""
 _ALWAYS_QUICK: Final = 16 * 1024
 """Bytes up to which a body is read within some milliseconds, also one that the fast decoder refuses."""
 _NEVER_QUICK: Final = 256 * 1024
 """Bytes from which a body takes longer, whatever is in it."""
-_MAX_VALIDATION: Final = 4096
+MAX_VALIDATION: Final = 4096
 """Bytes of a validation request."""
 
 
@@ -60,13 +62,28 @@ def challenge(query_string: bytes) -> str:
 
 def is_quick(body: bytes) -> bool:
     """Whether `open_delivery` takes a few milliseconds for this body. A large or damaged one can take seconds."""
-    return len(body) <= _ALWAYS_QUICK or (len(body) < _NEVER_QUICK and lenient_json.is_strict(body))
+    if len(body) <= _ALWAYS_QUICK:
+        return True
+    if len(body) >= _NEVER_QUICK:
+        return False
+    decoded = lenient_json.decode_strict(body)
+    return decoded is not None and not may_hold_text(decoded.value)
 
 
 def open_delivery(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
     """Read the body of a webhook request, received at a time (milliseconds). Raises TooManyEventsError."""
-    request = Metadata(event_code=_header(headers, _EVENT_CODE_HEADER))
-    events = _read(body, received_at, request, MAX_EVENTS, _header(headers, _EVENT_ID_HEADER))
+    request = Metadata(event_code=_header(headers, *_EVENT_CODE_HEADERS), envelope_time=_time(headers))
+    events = _read(body, received_at, request, MAX_EVENTS, _header(headers, *_EVENT_ID_HEADERS))
+    return Delivery(source=Source.WEBHOOK, events=events, read_at=received_at)
+
+
+def keep_undecoded(headers: Mapping[bytes, bytes], body: bytes, received_at: int) -> Delivery:
+    """The delivery of a body that can't be read, because it is encoded in a way that can't be undone.
+
+    It holds one unreadable event with the bytes as they came.
+    """
+    request = Metadata(event_code=_header(headers, *_EVENT_CODE_HEADERS))
+    events = _with_header_id([_event(body, request, Unreadable())], _header(headers, *_EVENT_ID_HEADERS))
     return Delivery(source=Source.WEBHOOK, events=events, read_at=received_at)
 
 
@@ -78,7 +95,7 @@ def read_document(body: bytes, source: Source, received_at: int) -> Delivery:
 
 def validation(body: bytes) -> Validation | None:
     """The validation request that a body holds. None if the body holds anything else beside a `validationUrl`."""
-    if len(body) > _MAX_VALIDATION or b"validationUrl" not in body:
+    if len(body) > MAX_VALIDATION or b"validationUrl" not in body:
         return None
     decoded = lenient_json.decode(body)
     value = decoded.value if decoded else None
@@ -113,8 +130,17 @@ def _read(
     return _with_header_id(_numbered(reader.events(elements[0], outer, decoded=decoded)), header_id)
 
 
-def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
-    return fields.identifier(headers.get(name, b"").decode("latin-1"))
+def _header(headers: Mapping[bytes, bytes], *names: bytes) -> str:
+    """The value of the first of these headers that has one, or an empty text."""
+    for name in names:
+        if value := fields.identifier(headers.get(name, b"").decode("latin-1")):
+            return value
+    return ""
+
+
+def _time(headers: Mapping[bytes, bytes]) -> str | None:
+    """The time of a CloudEvent in binary mode, not parsed."""
+    return _header(headers, _TIME_HEADER) or None
 
 
 def _elements_of_page(body: bytes, node: Node) -> list[bytes] | None:
@@ -150,8 +176,9 @@ class _ElementReader:
         unwrapped = unwrap(decoded.value, outer)
         if isinstance(unwrapped.content, list):
             return self._events_of_list(element, decoded, unwrapped, lists_left)
-        fact = payloads.interpret(unwrapped.content, unwrapped.metadata, self._received_at, element)
-        if decoded.is_pruned and isinstance(fact, Unsupported):
+        json = unwrapped.text or element
+        fact = payloads.interpret(unwrapped.content, unwrapped.metadata, self._received_at, json)
+        if (decoded.is_pruned or unwrapped.is_pruned) and isinstance(fact, Unsupported):
             fact = Unreadable()
         is_complete = not outer.org and outer.envelope_time is None
         content = None if isinstance(fact, FlowRun | FlowAlert) else _content(decoded, unwrapped)
@@ -159,20 +186,21 @@ class _ElementReader:
 
     def _events_of_list(self, element: bytes, decoded: Decoded, unwrapped: Unwrapped, lists_left: int) -> list[Event]:
         """The events in an envelope's list. The element itself is one event if nothing in the list is recognised."""
-        parts = (lenient_json.elements_at(element, unwrapped.path) or []) if lists_left else []
+        json = unwrapped.text or element
+        parts = (lenient_json.elements_at(json, unwrapped.path) or []) if lists_left else []
         self.count(len(parts) - 1)
         found = [event for part in parts for event in self.events(part, unwrapped.metadata, lists_left - 1)]
         is_recognised = any(not isinstance(event.fact, Unsupported | Unreadable) for event in found)
         # The recipient of every event is verified later, so an event that names another one must not be merged.
         if is_recognised or any(event.client_id not in {None, unwrapped.metadata.client_id} for event in found):
             return found
-        fact = payloads.unrecognised_list(unwrapped.content, unwrapped.metadata, element)
+        fact = payloads.unrecognised_list(unwrapped.content, unwrapped.metadata, json)
         return [_event(element, unwrapped.metadata, fact, _content(decoded, unwrapped))]
 
 
 def _content(decoded: Decoded, unwrapped: Unwrapped) -> bytes | None:
     """What the wrappers hold, encoded in one way. None if decoding lost a part of it."""
-    return None if decoded.is_lossy else lenient_json.canonical(unwrapped.content)
+    return None if decoded.is_lossy or unwrapped.is_lossy else lenient_json.canonical(unwrapped.content)
 
 
 def _event(
@@ -183,6 +211,7 @@ def _event(
         body=body,
         content=content,
         event_id=metadata.event_id or None,
+        body_id=metadata.event_id or None,
         event_code=metadata.event_code or None,
         client_id=metadata.client_id or None,
         is_complete=is_complete,
@@ -190,11 +219,11 @@ def _event(
 
 
 def _numbered(events: list[Event]) -> list[Event]:
-    """The events of one element, with the ids in its body. An id that several of them share gets a number for each."""
-    uses = Counter(event.event_id for event in events)
+    """The events of one element. An id that several of them share gets a number for each."""
+    uses = Counter(event.event_id for event in events) if len(events) > 1 else {}
     for number, event in enumerate(events, start=1):
-        if event.event_id:
-            id_ = f"{event.event_id}#{number}" if uses[event.event_id] > 1 else event.event_id
+        if event.event_id and uses.get(event.event_id, 1) > 1:
+            id_ = f"{event.event_id}#{number}"
             events[number - 1] = replace(event, event_id=id_, body_id=id_)
     return events
 

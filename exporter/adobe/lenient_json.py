@@ -78,13 +78,12 @@ def decode(raw: bytes) -> Decoded | None:
     return Decoded(value, is_pruned, is_lossy or is_pruned)
 
 
-def is_strict(raw: bytes) -> bool:
-    """Whether the fast decoder accepts a text, so that it can be read at once."""
+def decode_strict(raw: bytes) -> Decoded | None:
+    """Decode one JSON text by the fast decoder alone. None if it refuses the text."""
     try:
-        _decode(raw.removeprefix(_BOM))
+        return Decoded(_decode(raw.removeprefix(_BOM)))
     except _REFUSED:
-        return False
-    return True
+        return None
 
 
 def canonical(value: object) -> bytes | None:

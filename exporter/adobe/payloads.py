@@ -101,8 +101,8 @@ def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
         return Unreadable()
     unwrapped = unwrap(decoded.value, Metadata(event_code=event_code))
     if isinstance(unwrapped.content, list):
-        return unrecognised_list(unwrapped.content, unwrapped.metadata, body)
-    fact = interpret(unwrapped.content, unwrapped.metadata, recorded_at, body)
+        return unrecognised_list(unwrapped.content, unwrapped.metadata, unwrapped.text or body)
+    fact = interpret(unwrapped.content, unwrapped.metadata, recorded_at, unwrapped.text or body)
     return Unreadable() if decoded.is_pruned and isinstance(fact, Unsupported) else fact
 
 
@@ -261,7 +261,8 @@ def _run(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> FlowR
     if not run_id or not flow_id or status is None:
         return _unsupported(node, metadata, body)
     started_at, completed_at = reader.start_and_end(_section(metrics, "durationSummary"))
-    nodes = tuple(islice(_objects(node.get("activities")), _MAX_ACTIVITIES))
+    # One of Adobe's schemas misspells the name.
+    nodes = tuple(islice(_objects(node.get("activities") or node.get("activites")), _MAX_ACTIVITIES))
     activities = tuple(_activity(each, reader) for each in nodes)
     return FlowRun(
         run_id=run_id,

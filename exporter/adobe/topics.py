@@ -94,11 +94,12 @@ class Topic:
         if not isinstance(element, dict):
             return NotUnderstood.UNKNOWN_SHAPE
         unwrapped = unwrap(element, metadata)
+        topic = self if unwrapped.text is None else Topic(unwrapped.text)
         if not isinstance(unwrapped.content, list):
-            return self.reason(unwrapped.content, unwrapped.metadata.event_code)
+            return topic.reason(unwrapped.content, unwrapped.metadata.event_code)
         if not lists_left:
             return NotUnderstood.UNKNOWN_SHAPE
-        return self.reason_of_list(unwrapped.content, unwrapped.metadata, lists_left - 1)
+        return topic.reason_of_list(unwrapped.content, unwrapped.metadata, lists_left - 1)
 
     def _is_of_another_topic(self, node: Node, event_code: str) -> bool:
         code = event_code.lower()

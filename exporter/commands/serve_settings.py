@@ -56,7 +56,9 @@ class ServeSettings(RetentionSettings):
     webhook_token_file: TokenFile | None = setting(
         "webhook.token-file", None, "File that holds the token, instead of the flag.", is_secret=True
     )
-    webhook_max_body: Size = setting("webhook.max-body", "4MiB", "Size of the largest delivery that is accepted.")
+    webhook_max_body: Size = setting(
+        "webhook.max-body", "4MiB", "Size of the largest delivery that is accepted, before and after decompression."
+    )
     webhook_auto_validate: Boolean = setting(
         "webhook.auto-validate", "false", "Open the address that Adobe sends to have the webhook confirmed."
     )

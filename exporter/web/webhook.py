@@ -15,7 +15,15 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from exporter.adobe.deliveries import challenge, is_quick, open_delivery, validation
+from exporter.adobe.deliveries import (
+    MAX_VALIDATION,
+    Validation,
+    challenge,
+    is_quick,
+    keep_undecoded,
+    open_delivery,
+    validation,
+)
 from exporter.errors import (
     BodyTooLargeError,
     DefectError,
@@ -31,6 +39,14 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.model import Delivery, Result
 from exporter.web.authentication import FAILURES, Authentication, Claim, Headers, Proof
 from exporter.web.body_budget import BodyBudget, ClientGoneError, Reservation, read_body
+from exporter.web.content_encoding import (
+    QUICK_BODY,
+    QUICK_CONTENT,
+    UndecodableError,
+    content_encodings,
+    decode,
+    decoded_size,
+)
 from exporter.web.responses import answer, method_not_allowed, refuse
 from exporter.web.slow_reading import SlowReading
 from exporter.web.validation import Validations
@@ -123,13 +139,15 @@ class Webhook:
                 reservation.accept_sender()
             await authentication.require_key(claim)
             body = await read_body(headers, receive, reservation, self._max_body)
-            if (request := validation(body)) is not None:
+            encodings = content_encodings(scope["headers"])
+            if (request := _validation(encodings, body)) is not None:
                 is_signed = await self._is_signed(claim, body)
                 self._validations.handle(request.url, scope.get("client"), is_signed=is_signed)
                 return _CONFIRMED
             proof = await self._verify_body(claim, body, reservation)
             reservation.protect()
-            delivery = await self._parse(headers, body, receive)
+            content = await self._decode(encodings, body, receive, reservation)
+            delivery = await self._parse(headers, body, content, receive)
             authentication.verify_recipient(delivery)
             await authentication.trust(claim, body, proof)
             reservation.prove_connection()
@@ -167,17 +185,46 @@ class Webhook:
             body = await read_body(headers, receive, reservation, _MAX_UNSIGNED)
         except BodyTooLargeError:
             raise error from None
-        request = validation(body)
+        request = _validation(content_encodings(scope["headers"]), body)
         if request is None:
             raise error
         self._validations.handle(request.url, scope.get("client"), is_signed=False)
         return _CONFIRMED
 
-    async def _parse(self, headers: Headers, body: bytes, receive: Receive) -> Delivery:
+    async def _decode(
+        self, encodings: tuple[bytes, ...], body: bytes, receive: Receive, reservation: Reservation
+    ) -> bytes | None:
+        """Return what a verified body holds. None if its encodings can't be undone.
+
+        Raises BodyTooLargeError where the content is too large, and OverloadedError where there is no room for it.
+        """
+        if not encodings:
+            return body
+        try:
+            if len(body) <= QUICK_BODY and (size := decoded_size(body, encodings, QUICK_CONTENT)) <= QUICK_CONTENT:
+                self._reserve_content(reservation, size)
+                return decode(body, encodings, QUICK_CONTENT)
+            run = self._slow_reading.run
+            size = await run(receive, lambda: decoded_size(body, encodings, self._max_body))
+            self._reserve_content(reservation, size)
+            return await run(receive, lambda: decode(body, encodings, self._max_body))
+        except UndecodableError:
+            return None
+
+    def _reserve_content(self, reservation: Reservation, size: int) -> None:
+        """Raises BodyTooLargeError or OverloadedError."""
+        if size > self._max_body:
+            raise BodyTooLargeError(f"a delivery has at most {self._max_body} bytes, also after decompression")
+        reservation.extend(size)
+
+    async def _parse(self, headers: Headers, body: bytes, content: bytes | None, receive: Receive) -> Delivery:
+        """Read the events in the content of a body. Without content the body is kept as it came."""
         now = self._clock()
-        if is_quick(body):
-            return open_delivery(headers, body, now)
-        return await self._slow_reading.run(receive, lambda: open_delivery(headers, body, now))
+        if content is None:
+            return keep_undecoded(headers, body, now)
+        if is_quick(content):
+            return open_delivery(headers, content, now)
+        return await self._slow_reading.run(receive, lambda: open_delivery(headers, content, now))
 
     async def _record_and_count(self, delivery: Delivery) -> Mapping[Result, int]:
         """Make a delivery durable. Return its number of events by result. Raises what `record` raises."""
@@ -198,3 +245,16 @@ class Webhook:
         suppressed = self._refusals.allow(error.reason)
         if suppressed is not None:
             _log.warning("delivery refused", reason=error.reason, detail=str(error), more_like_it=suppressed)
+
+
+def _validation(encodings: tuple[bytes, ...], body: bytes) -> Validation | None:
+    """The request for validation that a body holds.
+
+    The body is not verified yet, so no more of it is inflated than such a request can have.
+    """
+    if len(body) > MAX_VALIDATION:
+        return None
+    try:
+        return validation(decode(body, encodings, MAX_VALIDATION))
+    except (UndecodableError, BodyTooLargeError):
+        return None

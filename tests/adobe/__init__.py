@@ -61,9 +61,13 @@ _KEYS: Final = (
     *("flowName", "sandboxName", "code", "message", "count", "createdAt", "resolvedAt", "flowSpec", "state"),
     *("event", "data", "value", "messages", "items", "events", "event_id", "eventid", "timestamp", "time"),
     *("specversion", "type", "header", "_adobeio", "eventCode", "imsOrgId", "validationUrl"),
-    *("xdm:metrics", "xdm:flowId", "xdm:flowRunId"),
+    *("xdm:metrics", "xdm:flowId", "xdm:flowRunId", "activites", "recipientclientid"),
+    *("detail-type", "detail", "data_base64", "__ow_body", "__ow_headers", "x-adobe-event-id", "X-Adobe-Event-Code"),
 )
-_WORDS: Final = ("success", "failed", "inProgress", "FIRING", "INACTIVE", "enabled", "2200", "1759911000", "r", "f")
+_WORDS: Final = (
+    *("success", "failed", "inProgress", "FIRING", "INACTIVE", "enabled", "2200", "1759911000", "r", "f"),
+    *('{"event": {"id": "r"}}', "eyJkYXRhIjogW3siaWQiOiAiciJ9XX0="),
+)
 _SCALARS: Final = (
     st.none()
     | st.booleans()

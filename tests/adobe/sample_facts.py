@@ -262,6 +262,26 @@ FACTS: dict[str, tuple[Fact, ...]] = {
         small("run-of-batch-1", ENVELOPE_FLOW, kind=FlowKind.DESTINATION, envelope_time=START + 62_125),
         small("run-of-batch-2", ENVELOPE_FLOW, Status.FAILED, kind=FlowKind.DESTINATION, envelope_time=START + 63_125),
     ),
+    "cloudevent-text": (small("run-of-text", ENVELOPE_FLOW, kind=FlowKind.DESTINATION, envelope_time=START + 66_125),),
+    "adobe-io-new-names": (small("run-of-new-names", ENVELOPE_FLOW),),
+    "event-bridge": (small("run-of-event-bridge", ENVELOPE_FLOW, kind=FlowKind.SOURCE, envelope_time=START + 65_000),),
+    "event-bridge-base64": (
+        small("run-of-base64", ENVELOPE_FLOW, Status.FAILED, kind=FlowKind.SOURCE, envelope_time=START + 67_000),
+    ),
+    "runtime-headers": (small("run-of-runtime-headers", ENVELOPE_FLOW, kind=FlowKind.SOURCE),),
+    "runtime-body": (small("run-of-runtime-body", ENVELOPE_FLOW, kind=FlowKind.SOURCE),),
+    "source-misspelt-activities": (
+        small(
+            "run-of-activites",
+            ENVELOPE_FLOW,
+            kind=FlowKind.SOURCE,
+            errors=(RunError(code="INGEST-1212-400", message="Some rows have no tide."),),
+            activities=(
+                Activity(name="copy", started_at=START, completed_at=START + 20_000),
+                Activity(name="promotion", started_at=START + 20_000, completed_at=START + 30_000),
+            ),
+        ),
+    ),
     "adobe-io-batch": (small("run-of-batch-3", ENVELOPE_FLOW), Unsupported()),
     "journal-page": (
         small("run-of-page-1", ENVELOPE_FLOW),

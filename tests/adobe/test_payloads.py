@@ -408,9 +408,11 @@ def with_leaf(value: object, path: tuple[str | int, ...], fragment: bytes) -> by
 
 
 def makes_the_run(path: tuple[str | int, ...]) -> bool:
-    """Whether this leaf is a required field of a run."""
-    if "activities" in path or "recordSummary" in path:
+    """Whether this leaf is a required field of a run, or a text that holds the run."""
+    if "activities" in path or "activites" in path or "recordSummary" in path:
         return False
+    if path[-1] in {"data", "data_base64", "__ow_body"}:
+        return True
     return path[-1] in {"id", "flowId", "xdm:flowId", "xdm:flowRunId"} or path[-2:] == ("statusSummary", "status")
 
 

@@ -71,7 +71,7 @@ REASONS: dict[str, tuple[object, NotUnderstood]] = {
     "a code like those of runs": (cloud("destination_info", {"hello": "sailor"}), UNKNOWN_SHAPE),
     "a code that names runs": (cloud("com.adobe.run.finished", {"hello": "sailor"}), UNKNOWN_SHAPE),
     "a run of a new form under a new code": (cloud("com.adobe.x", {"result": {"flowId": "f"}}), UNKNOWN_SHAPE),
-    "a run as text under a new code": (cloud("com.adobe.x", '{"flowId": "f"}'), UNKNOWN_SHAPE),
+    "a run as text under a new code": (cloud("com.adobe.x", '{"flowId": "f"}'), NO_RUN_ID),
     "an alert of a new form under a new code": (cloud("com.adobe.x", {"severity": "high"}), UNKNOWN_SHAPE),
     "a run whose metrics are a list": (NO_METRICS | {"metrics": [{"status": "failed"}]}, UNKNOWN_SHAPE),
     "a run whose status is elsewhere": (NO_METRICS | {"status": "failed"}, UNKNOWN_SHAPE),

@@ -1,6 +1,7 @@
 """Only deliveries that Adobe signed are taken: signatures, keys and floods, against the running program."""
 
 import contextlib
+import gzip
 import json
 import random
 import signal
@@ -74,6 +75,23 @@ def test_what_adobe_signed_is_taken(exporter: Exporter, adobe: Adobe) -> None:
     assert len(kept(exporter)) == 20
     until(lambda: len(adobe.asked) == 2, "both keys")
     assert set(adobe.asked) == set(PATHS)
+
+
+def test_a_compressed_delivery_is_verified_as_it_came(exporter: Exporter, adobe: Adobe) -> None:
+    """A compressed delivery is taken where its compressed bytes are signed, and survives a crash as its content."""
+    connection = Connection(exporter.port)
+    for number, signs in ((1, gzip.compress), (2, bytes)):
+        content = signed_delivery(number)[1]
+        body = gzip.compress(content)
+        headers = adobe.headers(signs(content)) | {"content-encoding": "gzip"}
+        assert connection.post(body, headers) == (200 if number == 1 else 401)
+    connection.close()
+    assert kept(exporter) == {"run-1"}
+    before = exporter.flows()
+    assert sum(family_values(before, "aep_flow_runs_total").values()) == 1
+    exporter.stop(signal.SIGKILL)
+    exporter.run()
+    assert exporter.flows() == before
 
 
 def test_what_is_not_adobes_leaves_nothing_behind(exporter: Exporter, adobe: Adobe) -> None:

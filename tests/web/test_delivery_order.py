@@ -1,6 +1,7 @@
 """The order of the steps in which a delivery is verified and recorded, and what is read and counted when one fails."""
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -23,8 +24,9 @@ from exporter.errors import (
 )
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Delivery, Result
-from exporter.web import app
+from exporter.web import app, webhook
 from exporter.web.authentication import FAILURES, Claim, Headers, Proof
+from exporter.web.content_encoding import decoded_size
 from exporter.web.validation import Validations
 from exporter.web.webhook import Webhook
 
@@ -41,6 +43,7 @@ class Steps:
     def __init__(self, failing: str = "", error: ExporterError | None = None) -> None:
         self.taken: list[str] = []
         self.read = 0
+        self.verified: list[bytes] = []
         self.telemetry = Telemetry(
             "1.2.3",
             sources=("webhook",),
@@ -78,6 +81,7 @@ class Steps:
 
     async def verify_body(self, claim: Claim, body: bytes) -> Proof:  # noqa: ARG002 - the protocol's signature
         """The fourth step, after the body was read."""
+        self.verified.append(body)
         self._take("verify_body")
         return None
 
@@ -93,7 +97,7 @@ class Steps:
         self._take("record")
         return {Result.RECORDED: sum(len(delivery.events) for delivery in deliveries)}
 
-    def post(self, body: bytes, size: int = 500) -> httpx.Response:
+    def post(self, body: bytes, size: int = 500, encoding: str = "identity") -> httpx.Response:
         """Post a body in chunks, without its length."""
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -105,7 +109,7 @@ class Steps:
 
         async def request() -> httpx.Response:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://test") as client:
-                return await client.post("/webhook", content=chunks())
+                return await client.post("/webhook", content=chunks(), headers={"content-encoding": encoding})
 
         return asyncio.run(request())
 
@@ -122,6 +126,27 @@ def test_the_steps_of_a_delivery() -> None:
     assert steps.taken == list(STEPS)
     assert steps.counted("webhook_requests_total", code="200") == 1
     assert steps.counted("notifications_total", source="webhook", result="recorded") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, 200), (SignatureWrongError("made up"), 401)], ids=["right", "wrong"]
+)
+def test_a_compressed_delivery_is_verified_first(
+    error: ExporterError | None, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signature is verified of the bytes as they came, and what is not verified is not decompressed."""
+    steps = Steps("verify_body" if error else "", error)
+
+    def decoded(body: bytes, encodings: tuple[bytes, ...], most: int) -> int:
+        steps.taken.append("decode")
+        return decoded_size(body, encodings, most)
+
+    monkeypatch.setattr(webhook, "decoded_size", decoded)
+    body = gzip.compress(EVENT)
+    assert steps.post(body, encoding="gzip").status_code == status
+    assert steps.verified == [body]
+    expected = ("verify_headers", "require_key", "read", "verify_body", "decode", "verify_recipient", "trust", "record")
+    assert steps.taken == list(expected[: 4 if error else None])
 
 
 @pytest.mark.parametrize(
