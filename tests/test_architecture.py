@@ -43,7 +43,11 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
-    "exporter.saved_files": ({"exporter.model", "exporter.adobe"}, set()),
+    "exporter.reasons": ({"exporter.model"}, set()),
+    "exporter.saved_files": (
+        {"exporter.saved_files", "exporter.adobe", "exporter.errors", "exporter.model"},
+        set(),
+    ),
     "exporter.adobe": (
         {"exporter.adobe", "exporter.errors", "exporter.model"},
         {"cryptography", "msgspec"},
@@ -128,8 +132,9 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.commands.output",
             "exporter.errors",
             "exporter.intake",
-            "exporter.ledger.urls",
+            "exporter.ledger",
             "exporter.model",
+            "exporter.reasons",
             "exporter.saved_files",
         },
         set(),
