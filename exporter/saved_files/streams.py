@@ -47,8 +47,11 @@ def with_head(blocks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     read: list[bytes] = []
     failure: list[Exception] = []
     try:
-        while sum(map(len, read)) < _HEAD and (block := next(source, b"")):
+        # Decoders return empty blocks too.
+        for block in source:
             read.append(block)
+            if sum(map(len, read)) >= _HEAD:
+                break
     except (OSError, SavedFileError) as error:
         if not read:
             raise

@@ -61,8 +61,10 @@ class Text:
 class Splitter:
     """Finds the texts in blocks of a stream. `feed` returns those that are complete, and `end` the rest."""
 
-    def __init__(self, max_text: int = MAX_TEXT) -> None:
+    def __init__(self, max_text: int = MAX_TEXT, max_stray: int = _MAX_STRAY) -> None:
+        """`max_text`: bytes of the longest text. `max_stray`: bytes of the longest line outside of any text."""
         self._max_text = max_text
+        self._max_stray = max_stray
         # What has not been returned. A text that is under way begins at its start.
         self._bytes = bytearray()
         self._scanned = 0
@@ -149,7 +151,7 @@ class Splitter:
         if match is not None or self._is_end:
             return [self._text(bytes(self._bytes[: match.start() if match else len(self._bytes)]))]
         self._scanned = len(self._bytes)
-        self._drop(_MAX_STRAY)
+        self._drop(self._max_stray)
         return None
 
     def _scan_text(self) -> list[Text] | None:
