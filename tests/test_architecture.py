@@ -134,11 +134,12 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.intake",
             "exporter.ledger",
             "exporter.model",
-            "exporter.reasons",
+            "exporter.commands.replay_account",
             "exporter.saved_files",
         },
         set(),
     ),
+    "exporter.commands.replay_account": ({"exporter.model", "exporter.reasons", "exporter.saved_files"}, set()),
     "exporter.commands.forget": (
         {
             *SETTINGS,
@@ -165,24 +166,37 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "grafana.layout": ({"grafana.panels", "grafana.queries"}, {"grafana_foundation_sdk"}),
 }
 
-SANS_IO = {
-    "exporter.adobe." + name
-    for name in (
-        "classify",
-        "deliveries",
-        "envelope",
-        "fields",
-        "lenient_json",
-        "payloads",
-        "signature",
-    )
-} | {
-    "exporter.simulate." + name
-    for name in (
-        *("clock", "codes", "deliveries", "envelopes", "legacy_payloads", "organisation", "payload_fields", "payloads"),
-        *("runs", "signing", "timeline"),
-    )
-}
+SANS_IO = (
+    {
+        "exporter.adobe." + name
+        for name in (
+            "classify",
+            "deliveries",
+            "envelope",
+            "fields",
+            "lenient_json",
+            "payloads",
+            "signature",
+        )
+    }
+    | {"exporter.saved_files." + name for name in ("exports", "kinds", "texts")}
+    | {
+        "exporter.simulate." + name
+        for name in (
+            *(
+                "clock",
+                "codes",
+                "deliveries",
+                "envelopes",
+                "legacy_payloads",
+                "organisation",
+                "payload_fields",
+                "payloads",
+            ),
+            *("runs", "signing", "timeline"),
+        )
+    }
+)
 IO_MODULES = {"asyncio", "http", "os", "pathlib", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
 
 

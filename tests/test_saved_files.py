@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import SavedFileError
 from exporter.model import FlowRun
-from exporter.saved_files import Found, read_events
+from exporter.saved_files.reading import Found, read_events
 from exporter.saved_files.texts import Splitter
 
 NOW = 1_790_000_000_000

@@ -8,27 +8,24 @@ import contextlib
 import errno
 import stat
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from exporter.commands.base import Boolean, Command, RetentionSettings, milliseconds
 from exporter.commands.output import end_progress, print_error, print_result, show_progress
+from exporter.commands.replay_account import Account
 from exporter.commands.settings import setting
 from exporter.errors import LedgerMissingError, SavedFileError, SettingsError
 from exporter.intake import Intake, Record
 from exporter.ledger import Ledger
 from exporter.ledger.urls import describe, open_ledger
-from exporter.model import Delivery, Event, NotUnderstood, Result, Source, Unreadable, Unsupported
-from exporter.reasons import EXPLANATIONS
-from exporter.saved_files import Found, read_events
+from exporter.model import Delivery, Event, Result, Source
+from exporter.saved_files.reading import read_events
 
 _BATCH: Final = 500
 """Events in one transaction, unless they are large."""
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-_MAX_PLACES: Final = 20
-"""Events of one file whose places are printed. Of the others their number is."""
 
 Progress = Callable[[Mapping[Result, int]], None]
 """Is called after each batch with the counts so far."""
@@ -40,57 +37,6 @@ class ReplaySettings(RetentionSettings):
     create: Boolean = setting(
         "create", "false", "Make the ledger, with its folders, if there is none. Otherwise that is an error."
     )
-
-
-class Account:
-    """What became of the events of one file, or of several."""
-
-    def __init__(self) -> None:
-        self.results: Counter[Result] = Counter()
-        self.reasons: Counter[NotUnderstood] = Counter()
-        """How many events were not understood, by the reason."""
-        self.understood = 0
-        """How many events were understood: recorded, duplicate or expired."""
-        self.places: list[str] = []
-        """Where the first events are that were not understood, and why they were not."""
-
-    def note(self, found: Found) -> None:
-        """Take an event into account, before it is recorded."""
-        fact = found.event.fact
-        if not isinstance(fact, Unsupported | Unreadable):
-            self.understood += 1
-            return
-        self.reasons[fact.reason] += 1
-        if len(self.places) < _MAX_PLACES:
-            reason = f"{fact.reason.value}: {found.note or EXPLANATIONS[fact.reason]}"
-            self.places.append(f"{found.place}: {reason}" if found.place else reason)
-
-    def add(self, other: "Account") -> None:
-        """Add the numbers of another account."""
-        self.results += other.results
-        self.reasons += other.reasons
-        self.understood += other.understood
-
-    @property
-    def is_useless(self) -> bool:
-        """Whether there were events, and none of them was understood."""
-        return bool(self.reasons) and not self.understood
-
-    def lines(self) -> Iterator[str]:
-        """What a person should know besides the numbers of results."""
-        yield from self.places
-        rest = self.reasons.total() - len(self.places)
-        if rest > 0:
-            yield f"and {rest} more"
-        if self.reasons.total() > 1:
-            yield f"not used, by reason: {_numbers(self.reasons)}"
-        if self.results[Result.EXPIRED]:
-            yield (
-                f"{self.results[Result.EXPIRED]} expired: they ended before --ledger.retention, so the ledger may have "
-                "counted and deleted them already"
-            )
-        if self.is_useless:
-            yield "nothing in this file can be used"
 
 
 def run(settings: ReplaySettings, names: list[str]) -> int:
@@ -172,10 +118,6 @@ def _open_ledger(settings: ReplaySettings) -> Ledger:
         return open_ledger(settings.ledger_url, create=settings.create)
     except LedgerMissingError as error:
         raise SettingsError(f"{error}\nOr add --create to make a ledger there") from error
-
-
-def _numbers(counts: Mapping[NotUnderstood, int]) -> str:
-    return ", ".join(f"{count} {reason.value}" for reason, count in counts.items())
 
 
 def _exists(name: str) -> bool:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.main import main
-from exporter.commands.replay import Account, record_file
+from exporter.commands.replay import record_file
+from exporter.commands.replay_account import Account
 from exporter.errors import LedgerUnavailableError
 from exporter.intake import Intake
 from exporter.ledger import Ledger
