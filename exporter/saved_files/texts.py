@@ -205,7 +205,7 @@ class Splitter:
         line = _LINE_END.search(self._bytes, start, limit)
         if line is None and len(self._bytes) < limit and not self._is_end:
             return None
-        return lenient_json.is_strict(bytes(self._bytes[start : line.start() if line else limit]))
+        return lenient_json.decode(bytes(self._bytes[start : line.start() if line else limit])) is not None
 
     def _may_open(self, place: int) -> bool:
         """Whether JSON allows an opening bracket after what stands before this place."""
@@ -218,10 +218,12 @@ class Splitter:
         return before == ord(":") or (self._open[-1] == _ARRAY and before in b"[,")
 
     def _close(self, bracket: int) -> None:
-        """Close the innermost bracket of this kind, and those in it that were never closed."""
-        place = self._open.rfind(bytes([_PAIRS[bracket]]))
-        if place >= 0:
-            del self._open[place:]
+        """Close the innermost bracket, also with one of the other kind, as the reader of damaged arrays does.
+
+        The outermost bracket is closed by one of its own kind alone.
+        """
+        if len(self._open) > 1 or self._open[0] == _PAIRS[bracket]:
+            self._open.pop()
 
     def _wait(self) -> list[Text] | None:
         """Wait for more of the text under way, unless it is too long."""
