@@ -95,5 +95,5 @@ def test_a_missing_database_beside_its_log(tmp_path: Path) -> None:
     ledger.close()
     path.unlink()
     path.with_name("ledger.db-wal").write_bytes(log)
-    with pytest.raises(LedgerUnusableError, match="ledger.db-wal"):
+    with pytest.raises(LedgerUnusableError, match=r"ledger\.db-wal"):
         open_ledger(f"sqlite:///{path}", create=False)
