@@ -158,6 +158,18 @@ class SettingsError(ExporterError):
     reason = "settings"
 
 
+class LedgerMissingError(SettingsError):
+    """There is no ledger where `--ledger.url` says, and the command makes none."""
+
+    reason = "ledger_missing"
+
+
+class SavedFileError(ExporterError):
+    """A saved file can't be read to its end."""
+
+    reason = "saved_file"
+
+
 class CannotListenError(ExporterError):
     """The address is in use, or does not belong to this machine."""
 

@@ -55,7 +55,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
-    "exporter.saved_files": ({"exporter.model", "exporter.adobe"}, set()),
+    "exporter.saved_files": (
+        {"exporter.saved_files", "exporter.adobe", "exporter.errors", "exporter.model"},
+        set(),
+    ),
     "exporter.adobe": (
         {"exporter.adobe", "exporter.errors", "exporter.model", "exporter.plain_text"},
         {"cryptography", "msgspec"},
@@ -144,12 +147,14 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.commands.output",
             "exporter.errors",
             "exporter.intake",
-            "exporter.ledger.urls",
+            "exporter.ledger",
             "exporter.model",
+            "exporter.commands.replay_account",
             "exporter.saved_files",
         },
         set(),
     ),
+    "exporter.commands.replay_account": ({"exporter.model", "exporter.reasons", "exporter.saved_files"}, set()),
     "exporter.commands.forget": (
         {
             *SETTINGS,
@@ -176,25 +181,17 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "grafana.layout": ({"grafana.panels", "grafana.queries"}, {"grafana_foundation_sdk"}),
 }
 
-SANS_IO = {
-    "exporter.adobe." + name
-    for name in (
-        "classify",
-        "deliveries",
-        "envelope",
-        "fields",
-        "lenient_json",
-        "payloads",
-        "signature",
-        "topics",
-    )
-} | {
-    "exporter.simulate." + name
-    for name in (
+_SANS_IO_MODULES = {
+    "exporter.adobe": (
+        *("classify", "deliveries", "envelope", "fields", "lenient_json", "payloads", "signature", "topics"),
+    ),
+    "exporter.saved_files": ("exports", "kinds", "texts"),
+    "exporter.simulate": (
         *("clock", "codes", "deliveries", "envelopes", "legacy_payloads", "organisation", "payload_fields", "payloads"),
         *("runs", "signing", "timeline"),
-    )
+    ),
 }
+SANS_IO = {f"{package}.{name}" for package, names in _SANS_IO_MODULES.items() for name in names}
 IO_MODULES = {"asyncio", "http", "os", "pathlib", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
 
 

@@ -29,9 +29,10 @@ class ForgetSettings(LedgerSettings):
 def run(settings: ForgetSettings, _arguments: list[str]) -> int:
     """Record that the flow was deleted, and print the sandboxes in which it was shown.
 
-    Raises UnknownFlowError if the metrics do not show it, and what opening and writing a ledger raises.
+    Raises UnknownFlowError if the metrics do not show it, LedgerMissingError if there is no ledger, and what opening
+    and writing one raises.
     """
-    with contextlib.closing(open_ledger(settings.ledger_url, must_exist=True)) as ledger:
+    with contextlib.closing(open_ledger(settings.ledger_url, create=False)) as ledger:
         sandboxes = find_sandboxes(ledger, settings.flow)
         if not sandboxes:
             raise UnknownFlowError(

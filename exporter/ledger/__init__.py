@@ -175,6 +175,10 @@ class Ledger(Protocol):
         """The position of the last entry, or 0 if there is no entry. Blocking. Raises LedgerUnavailableError."""
         ...
 
+    def count_entries(self) -> int:
+        """The number of entries. It takes about a second for ten million. Blocking. Raises LedgerUnavailableError."""
+        ...
+
     def cursor(self, name: str) -> str | None:
         """The last committed value of a cursor. Blocking. Raises LedgerUnavailableError."""
         ...

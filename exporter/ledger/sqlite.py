@@ -129,9 +129,11 @@ class SqliteLedger:
         *,
         monotonic: Callable[[], int] | None = None,
         max_size: int | None = None,
+        create: bool = True,
     ) -> None:
         """Open the file, or create it. Raises LedgerUnusableError, or LedgerUnavailableError while it is locked.
 
+        `create`: if false, a file that does not exist is not created, and LedgerMissingError is raised.
         `clock` and `monotonic` count milliseconds. With a clock of its own and no monotonic one, a ledger does not look
         for steps between the two. `max_size`: bytes above which nothing is appended.
         """
@@ -142,7 +144,7 @@ class SqliteLedger:
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._log_path, index_path = companions(path)
-        self._writer, disk_error = open_file(path)
+        self._writer, disk_error = open_file(path, create=create)
         try:
             self._guard = Guard(path, self._log_path, index_path)
         except LedgerUnavailableError:
@@ -208,6 +210,11 @@ class SqliteLedger:
         """The position of the last entry, or 0 if there is no entry."""
         self._guard.check()
         return int(self._query("SELECT coalesce(max(position), 0) FROM entry", ())[0][0])
+
+    def count_entries(self) -> int:
+        """The number of entries. Positions alone do not give it, because there are gaps between them."""
+        self._guard.check()
+        return int(self._query("SELECT count(*) FROM entry", ())[0][0])
 
     def cursor(self, name: str) -> str | None:
         """The last committed value of a cursor."""

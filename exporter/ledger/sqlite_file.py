@@ -5,17 +5,19 @@ that is not its own (`exporter.ledger.sqlite_log`). The schema is brought up to 
 numbered scripts, in one transaction together with the number.
 """
 
+import contextlib
 import fcntl
 import os
 import secrets
 import sqlite3
 import time
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from exporter.errors import LedgerUnavailableError, LedgerUnusableError
+from exporter.errors import LedgerMissingError, LedgerUnavailableError, LedgerUnusableError
 from exporter.ledger.sqlite_guard import abandon
 from exporter.ledger.sqlite_log import read_database, read_log, stamp
 
@@ -25,6 +27,11 @@ APPLICATION_ID: Final = 0x41455046
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_SIZE: Final = 100
 _ID_OFFSET: Final = 68
+
+_LOOKED_AT: Final = 100
+"""Files that are looked at where a ledger is missing, and may have another name."""
+_NAMED: Final = 3
+"""Ledgers that are named then."""
 
 _CHECKED_UP_TO: Final = 256 * 1024 * 1024
 """Bytes up to which a ledger is checked for damage when it is opened. With a larger one the start would be slow."""
@@ -55,22 +62,26 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Error | None]:
-    """Open a ledger's file for the writer, with the newest schema. A file that does not exist is created.
+def open_file(path: Path, *, create: bool = True) -> tuple[sqlite3.Connection, sqlite3.Error | None]:
+    """Open a ledger's file for the writer, with the newest schema. `create`: whether to create one that does not exist.
 
     Returns the error of the disk, too, if the ledger has the newest schema but can't be written now. Then the caller
     begins its lineage later (`choose_cookie`, `stamp`, `truncate_log`).
 
-    Raises LedgerUnusableError, or LedgerUnavailableError while another program holds the file's lock, or while a disk
-    that can't be written lacks something without which nothing can be read.
+    Raises LedgerMissingError if there is no ledger and none is created, LedgerUnusableError, or LedgerUnavailableError
+    while another program holds the file's lock, or while a disk that can't be written lacks something without which
+    nothing can be read.
     """
     try:
         if path.exists() and not path.is_file():
             raise LedgerUnusableError(f"{path} is not a file: give --ledger.url the path of one")
         _compare_with_log(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.exists() or not path.stat().st_size:
+            raise _missing(path)
         # Only the owner may read the file, because bodies name flows, people and files.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
     except OSError as error:
         raise LedgerUnusableError(
             f"{path} can't be opened for writing ({error.strerror}): give --ledger.url a path in a folder that this "
@@ -104,6 +115,38 @@ def companions(path: Path) -> tuple[Path, Path]:
     """The write-ahead log of a database, and SQLite's index of it. They are beside the file that a link leads to."""
     real = Path(os.path.realpath(path))
     return real.with_name(real.name + "-wal"), real.with_name(real.name + "-shm")
+
+
+def _missing(path: Path) -> LedgerMissingError:
+    """The error that no ledger is at this path. It names the ledgers that are near it."""
+    state = "the file is empty: there is no ledger in" if path.exists() else "there is no ledger at"
+    near = ", ".join(map(str, _ledgers_near(path)))
+    return LedgerMissingError(
+        f"{state} {path.absolute()}, and nothing was recorded. Give --ledger.url that of the running exporter"
+        + (f". Ledgers near it: {near}" if near else "")
+    )
+
+
+def _ledgers_near(path: Path) -> list[Path]:
+    """Some ledgers in the folder of this path, or in the nearest folder above that exists."""
+    folder = next((each for each in path.absolute().parents if each.is_dir()), None)
+    candidates: list[Path] = []
+    with contextlib.suppress(OSError):
+        candidates = list(islice(folder.glob("*.db"), _LOOKED_AT)) if folder else []
+    return sorted(each for each in candidates if each != path.absolute() and _is_ledger(each))[:_NAMED]
+
+
+def _is_ledger(path: Path) -> bool:
+    """Whether the header of a file is a ledger's."""
+    try:
+        # Opening a pipe would wait for its other end.
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+    except OSError:
+        return False
+    return header.startswith(_MAGIC) and header[_ID_OFFSET : _ID_OFFSET + 4] == APPLICATION_ID.to_bytes(4)
 
 
 def _compare_with_log(path: Path) -> None:

@@ -18,15 +18,19 @@ def sqlite_path(url: str) -> Path | None:
     return Path(path) if url.startswith(_SQLITE) and path and not path.endswith("/") else None
 
 
-def open_ledger(url: str, max_size: int | None = None, *, must_exist: bool = False) -> Ledger:
-    """Open a ledger. A file that does not exist is created, unless it must exist.
+def open_ledger(url: str, max_size: int | None = None, *, create: bool = True) -> Ledger:
+    """Open a ledger. `create`: whether to make one, with its folders, if there is none.
 
-    `max_size`: bytes above which nothing is appended. Raises LedgerUnusableError, or LedgerUnavailableError while
-    another program holds the file's lock.
+    `max_size`: bytes above which nothing is appended. Raises LedgerMissingError if there is no ledger and none is made,
+    LedgerUnusableError, or LedgerUnavailableError while another program holds the file's lock.
     """
     path = sqlite_path(url)
     if path is None:
         raise LedgerUnusableError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
-    if must_exist and not path.exists():
-        raise LedgerUnusableError(f"there is no ledger at {path}: give --ledger.url that of the running exporter")
-    return SqliteLedger(path, max_size=max_size)
+    return SqliteLedger(path, max_size=max_size, create=create)
+
+
+def describe(url: str) -> str:
+    """Which ledger a URL names, for people, without anything secret: the absolute path of the file."""
+    path = sqlite_path(url)
+    return str(path.absolute()) if path is not None else ""

@@ -80,6 +80,11 @@ def entries(path: Path = LEDGER) -> list[Entry]:
         return ledger.read(0, 1000)
 
 
+def make_ledger(path: Path = LEDGER) -> None:
+    """Make a ledger without entries."""
+    SqliteLedger(path).close()
+
+
 def standard_input(content: bytes) -> io.TextIOWrapper:
     """Standard input with this content."""
     return io.TextIOWrapper(io.BytesIO(content))

@@ -9,7 +9,7 @@ from tests.commands.conftest import Run, entries, run, write
 
 def test_forget(cli: Run) -> None:
     """A flow that is on /metrics is forgotten by its id. Its sandboxes are printed, and its entries stay."""
-    cli("replay", write("a.json", run(1), {**run(2), "flowId": "other-flow"}))
+    cli("replay", "--create", write("a.json", run(1), {**run(2), "flowId": "other-flow"}))
     ended = cli("forget", "--flow=flow")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out == "forgotten: flow in (no sandbox)\n"
@@ -22,7 +22,7 @@ def test_forget(cli: Run) -> None:
 @pytest.mark.parametrize("flow", ["Flow", "flo", "flow2", "flow*"])
 def test_forget_knows_no_other_flow(cli: Run, flow: str) -> None:
     """An id that no flow has is refused with a hint on how to find the id, and nothing is recorded."""
-    cli("replay", write("a.json", run(1)))
+    cli("replay", "--create", write("a.json", run(1)))
     ended = cli("forget", "--flow", flow)
     assert (ended.status, ended.out) == (1, "")
     assert f"no flow of this id is on /metrics: {flow}" in ended.err
@@ -32,8 +32,9 @@ def test_forget_knows_no_other_flow(cli: Run, flow: str) -> None:
 def test_forget_makes_no_ledger(cli: Run, folder: Path) -> None:
     """If there is no ledger the message states that, and none is made."""
     ended = cli("forget", "--flow=flow")
-    assert ended.status == 1
-    assert "there is no ledger at data/ledger.db" in ended.err
+    assert (ended.status, ended.out) == (2, "")
+    assert f"there is no ledger at {folder}/data/ledger.db" in ended.err
+    assert "--create" not in ended.err
     assert list(folder.iterdir()) == []
 
 

@@ -116,7 +116,7 @@ def test_no_secret_is_printed(cli: Run, words: list[str]) -> None:
 
 def test_logs_as_asked_for(cli: Run) -> None:
     """A command logs at the level of --log.level."""
-    assert cli("replay", "--log.level=error", write("a.json", run(1))).status == 0
+    assert cli("replay", "--create", "--log.level=error", write("a.json", run(1))).status == 0
     assert logging.getLogger().level == logging.ERROR
 
 
@@ -130,7 +130,7 @@ def test_logs_as_asked_for(cli: Run) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "words", [["replay", "a.json"], ["serve", "--web.listen-address=127.0.0.1:0"]], ids=["replay", "serve"]
+    "words", [["replay", "--create", "a.json"], ["serve", "--web.listen-address=127.0.0.1:0"]], ids=["replay", "serve"]
 )
 def test_an_unusable_ledger(cli: Run, words: list[str], url: str) -> None:
     """If the ledger can't be used the command ends with 1 and names --ledger.url, and the file is unchanged."""
@@ -174,10 +174,10 @@ def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["closed.json", "closed/file.json"], ids=["file", "folder"])
-@pytest.mark.parametrize("words", [["replay"], ["serve", "--webhook.token-file"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["replay", "--create"], ["serve", "--webhook.token-file"]], ids=" ".join)
 def test_a_file_that_may_not_be_read(cli: Run, open_folder: Path, words: list[str], name: str) -> None:
     """A file that this user may not read, or whose folder it may not enter, is named in the message."""
-    assert cli("replay", write("warm-up.json", run(1))).status == 0  # nobody may import what is loaded late
+    assert cli("replay", "--create", write("warm-up.json", run(1))).status == 0  # nobody may import what is loaded late
     shutil.rmtree("data")
     Path("closed.json").touch(mode=0)
     Path("closed").mkdir(mode=0)
@@ -199,7 +199,9 @@ class Broken(io.StringIO):
         raise OSError(self.number, os.strerror(self.number))
 
 
-@pytest.mark.parametrize("words", [["version"], ["--help"], ["serve", "--help"], ["replay", "a.json"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["version"], ["--help"], ["serve", "--help"], ["replay", "--create", "a.json"]], ids=" ".join
+)
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC], ids=["reader-has-left", "disk-is-full"])
 def test_output_that_nobody_takes(monkeypatch: pytest.MonkeyPatch, number: int, words: list[str]) -> None:
     """If the result can't be written the command ends with 1, and what was recorded before stays recorded."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gzip
 import io
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,26 +16,147 @@ import pytest
 
 from exporter.commands.main import main
 from exporter.commands.replay import record_file
+from exporter.commands.replay_account import Account
 from exporter.errors import LedgerUnavailableError
 from exporter.intake import Intake
 from exporter.ledger import Ledger
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.model import Delivery, FlowRun, Result, Source
-from tests.commands.conftest import LEDGER, Run, Terminal, entries, run, standard_input, write
+from exporter.model import Delivery, FlowRun, NotUnderstood, Result, Source
+from exporter.reasons import EXPLANATIONS
+from tests.commands.conftest import LEDGER, Run, Terminal, entries, make_ledger, run, standard_input, write
+
+
+@pytest.fixture(autouse=True)
+def an_empty_ledger(folder: Path) -> None:
+    """There is a ledger, as there is where the exporter runs."""
+    make_ledger(folder / LEDGER)
+
+
+@pytest.fixture
+def no_ledger(folder: Path) -> None:
+    """There is no ledger."""
+    shutil.rmtree(folder / LEDGER.parent)
 
 
 def test_a_missing_file_costs_the_others_nothing(cli: Run) -> None:
     """If one of the files does not exist none is recorded, so that the command can be repeated."""
     assert cli("replay", write("a.json", run(1)), "b.json").status == 2
-    assert not LEDGER.exists()
+    assert entries() == []
 
 
 def test_replay(cli: Run) -> None:
-    """Replay records files and prints the number of events by result. It prints nothing to standard error."""
+    """Replay records files and prints the number of events by result, and nothing else, to standard output."""
     ended = cli("replay", write("a.json", run(1), run(2, "failed"), {"other": 1}), write("b.json", run(1), 7))
-    assert (ended.status, ended.err) == (0, "")
+    assert ended.status == 0
     assert ended.counts == {"recorded": 2, "duplicate": 1, "unsupported": 1, "unreadable": 1, "expired": 0}
     assert [entry.kind for entry in entries()] == ["run", "run", "unsupported", "unreadable"]
+
+
+def test_the_ledger_is_named(cli: Run, folder: Path) -> None:
+    """The first line on standard error has the ledger's absolute path and the number of its entries."""
+    file = write("a.json", run(1), run(2), {"other": 1})
+    for entries_before in (0, 3):
+        first = cli("replay", file).err.splitlines()[0]
+        assert first == f"aep-flow-exporter: recording in {folder}/data/ledger.db (entries before: {entries_before})"
+
+
+@pytest.mark.usefixtures("no_ledger")
+def test_a_ledger_that_does_not_exist(cli: Run, folder: Path) -> None:
+    """Without a ledger nothing is recorded and nothing is made, and the message has the path and both ways out."""
+    write("a.json", run(1))
+    ended = cli("replay", "--ledger.url=sqlite:///new/folders/ledger.db", "a.json")
+    assert (ended.status, ended.out) == (2, "")
+    for part in (f"no ledger at {folder}/new/folders/ledger.db", "nothing was recorded", "--ledger.url", "--create"):
+        assert part in ended.err
+    assert [path.name for path in folder.rglob("*")] == ["a.json"]
+
+
+@pytest.mark.usefixtures("no_ledger")
+def test_create(cli: Run) -> None:
+    """With --create the ledger and its folders are made."""
+    assert cli("replay", "--create", write("a.json", run(1))).counts["recorded"] == 1
+    assert cli("replay", "--create", "a.json").counts["duplicate"] == 1
+    assert len(entries()) == 1
+
+
+def test_a_ledger_with_a_similar_name(cli: Run, folder: Path) -> None:
+    """The ledgers in the folder of a path at which there is none are named, and no other files."""
+    Path("data/notes.db").write_text("notes", encoding="utf-8")
+    ended = cli("replay", "--ledger.url=sqlite:///data/legder.db", write("a.json", run(1)))
+    assert ended.status == 2
+    assert f"Ledgers near it: {folder}/data/ledger.db\n" in ended.err
+    assert sorted(path.name for path in Path("data").iterdir()) == ["ledger.db", "notes.db"]
+
+
+def test_an_empty_file_is_no_ledger(cli: Run) -> None:
+    """A file without content is no ledger. It stays as it is, unless a ledger is asked for."""
+    empty = Path("empty.db")
+    empty.touch()
+    file = write("a.json", run(1))
+    ended = cli("replay", "--ledger.url=sqlite:///empty.db", file)
+    assert ended.status == 2
+    assert "the file is empty" in ended.err
+    assert (empty.stat().st_size, list(Path().glob("empty.db-*"))) == (0, [])
+    assert cli("replay", "--create", "--ledger.url=sqlite:///empty.db", file).counts["recorded"] == 1
+
+
+def test_what_could_not_be_used(cli: Run) -> None:
+    """Each event that was not understood has its file, its place, its reason and what that means, and no value."""
+    ended = cli("replay", write("a.json", run(1), {"secret": "s3cret"}, ["s3cret"], run(2)), write("b.json", run(3)))
+    assert ended.status == 0
+    _, first, second, totals = (line.removeprefix("aep-flow-exporter: ") for line in ended.err.splitlines())
+    assert first.startswith("a.json: line 2: ")
+    assert first.partition("line 2: ")[2] in {f"{reason.value}: {EXPLANATIONS[reason]}" for reason in NotUnderstood}
+    assert second == f"a.json: line 3: unreadable: {EXPLANATIONS[NotUnderstood.UNREADABLE]}"
+    assert totals.startswith("a.json: not used, by reason: ")
+    assert "1 unreadable" in totals
+    assert "s3cret" not in ended.err
+
+
+def test_much_that_could_not_be_used(cli: Run) -> None:
+    """Of one file twenty places are printed, then how many more there are and how many have each reason."""
+    ended = cli("replay", write("a.json", run(1), *[[7]] * 30), write("b.json", run(1), *[[8]] * 2))
+    shown = [line for line in ended.err.splitlines() if "unreadable: " in line and "line" in line]
+    assert sum("a.json" in line for line in shown) == 20
+    assert "a.json: and 10 more\n" in ended.err
+    assert "a.json: not used, by reason: 30 unreadable\n" in ended.err
+    assert sum("b.json" in line for line in shown) == 2
+    assert "b.json: and" not in ended.err
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.json"])
+def test_a_file_of_which_nothing_can_be_used(cli: Run, name: str) -> None:
+    """If nothing in one of the files can be used the command ends with 1, and the others are recorded."""
+    write("a.json", run(1))
+    write("b.json", run(2))
+    write(name, {"other": 1})
+    ended = cli("replay", "a.json", "b.json")
+    assert ended.status == 1
+    assert f"{name}: nothing in this file can be used\n" in ended.err
+    assert ended.counts["recorded"] == ended.counts["unsupported"] == 1
+    assert [entry.kind for entry in entries()].count("unsupported") == 1
+
+
+def test_a_file_of_something_else_is_not_recorded(cli: Run) -> None:
+    """A file in which nothing is readable is counted once, as unreadable, and is not recorded."""
+    Path("picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(9_000))
+    ended = cli("replay", "picture.png", write("a.json", run(1)))
+    assert ended.status == 1
+    assert "picture.png: unreadable: it seems to be an image\n" in ended.err
+    assert (ended.counts["unreadable"], ended.counts["recorded"]) == (1, 1)
+    assert [entry.kind for entry in entries()] == ["run"]
+
+
+def test_a_file_that_is_cut_off(cli: Run) -> None:
+    """What can be read of a gzip file that is cut off is recorded. The message has its place, and the status is 1."""
+    packed = gzip.compress(lines(*(run(number) for number in range(100)), *[{"other": 1}] * 50))
+    Path("a.gz").write_bytes(packed[:-8])
+    ended = cli("replay", "a.gz")
+    assert ended.status == 1
+    assert "a.gz: line " in ended.err
+    assert "cut off" in ended.err
+    assert ended.counts["recorded"] == 100
+    assert sum(entry.kind == "run" for entry in entries()) == 100
 
 
 def test_replay_again(cli: Run) -> None:
@@ -53,7 +176,9 @@ def test_replay_of_nothing(cli: Run) -> None:
 def test_replay_of_what_is_long_past(cli: Run, retention: str, result: str) -> None:
     """A run that ended earlier than the ledger's retention is not recorded."""
     ended = cli("replay", f"--ledger.retention={retention}", write("a.json", run(1, completedAtUTC=1_500_000_000_000)))
+    assert ended.status == 0
     assert ended.counts[result] == 1
+    assert ("a.json: 1 expired: they ended before --ledger.retention" in ended.err) == (result == "expired")
     assert len(entries()) == (result == "recorded")
 
 
@@ -61,10 +186,10 @@ def test_replay_to_another_ledger(cli: Run, folder: Path, monkeypatch: pytest.Mo
     """The ledger is the one that the flag or the variable names."""
     write("a.json", run(1))
     monkeypatch.setenv("AEP_EXPORTER_LEDGER_URL", "sqlite:///by-variable.db")
-    assert cli("replay", "a.json").status == 0
-    assert cli("replay", "--ledger.url", f"sqlite:///{folder}/by-flag.db", "a.json").status == 0
+    assert cli("replay", "--create", "a.json").status == 0
+    assert cli("replay", "--create", "--ledger.url", f"sqlite:///{folder}/by-flag.db", "a.json").status == 0
     assert len(entries(Path("by-variable.db"))) == len(entries(Path("by-flag.db"))) == 1
-    assert not LEDGER.exists()
+    assert entries() == []
 
 
 def test_replay_of_standard_input(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +207,7 @@ def test_replay_of_a_pipe(cli: Run) -> None:
         ended = cli("replay", f"/dev/fd/{reading}")
     finally:
         os.close(reading)
-    assert (ended.status, ended.err) == (0, "")
+    assert ended.status == 0
     assert ended.counts["recorded"] == 1
 
 
@@ -109,12 +234,12 @@ def test_an_interrupt(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends a replay with 130 and without a message, and what was committed stays."""
 
     class Interrupted(io.BytesIO):
-        def __next__(self) -> bytes:
+        def read(self, _size: int | None = -1, /) -> bytes:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupted()))
     ended = cli("replay", write("a.json", run(1)), "-")
-    assert (ended.status, ended.err) == (130, "")
+    assert (ended.status, ended.out) == (130, "")
     assert len(entries()) == 1
 
 
@@ -146,7 +271,7 @@ class Recorder:
 def replayed(file: bytes) -> Recorder:
     """What is recorded of a file."""
     recorder = Recorder()
-    asyncio.run(record_file(io.BytesIO(file), recorder.record, lambda: NOW, recorder.progress))
+    asyncio.run(record_file(io.BytesIO(file), recorder.record, lambda: NOW, Account(), recorder.progress))
     return recorder
 
 
@@ -171,7 +296,9 @@ def test_batches_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 def totals(ledger: Ledger, file: bytes) -> Counter[Result]:
     """The results of the events of a file that is recorded in a ledger."""
     intake = Intake(ledger, ledger.now)
-    return asyncio.run(record_file(io.BytesIO(file), intake.record, ledger.now, lambda _counts: None))
+    account = Account()
+    asyncio.run(record_file(io.BytesIO(file), intake.record, ledger.now, account, lambda _counts: None))
+    return account.results
 
 
 def test_twice_counts_once(ledger: Ledger) -> None:
@@ -194,3 +321,9 @@ def test_a_failure_ends_it(ledger: Ledger) -> None:
     ledger.close()
     with pytest.raises(LedgerUnavailableError):
         totals(ledger, lines(run(1)))
+
+
+def test_every_reason_is_explained() -> None:
+    """Each reason for which an event is not understood has a sentence of its own."""
+    assert EXPLANATIONS.keys() == set(NotUnderstood)
+    assert len(set(EXPLANATIONS.values())) == len(NotUnderstood)

@@ -99,6 +99,14 @@ def test_fact_keys_alone_are_unique(
     assert [entry.body for entry in entries(ledger)] == [b"first", b"second"][: 1 + is_new]
 
 
+def test_the_number_of_entries(ledger: Ledger) -> None:
+    """Entries are counted, and neither duplicates nor the gaps that they leave between positions."""
+    assert ledger.count_entries() == 0
+    append(ledger, draft("a"), draft("a"), draft("b"))
+    append(ledger, draft("a"), draft("c"))
+    assert ledger.count_entries() == len(entries(ledger)) == 3
+
+
 def test_the_first_outcome_of_a_run_counts(ledger: Ledger) -> None:
     """The first outcome that is recorded of a run counts. A start before it and another outcome after it do not."""
     append(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import LedgerUnusableError
+from exporter.errors import LedgerMissingError, LedgerUnusableError
 from exporter.ledger.urls import open_ledger, sqlite_path
 
 
@@ -52,3 +52,48 @@ def test_opening_makes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for url in (f"sqlite:///{name}", f"sqlite:///{tmp_path}/{name}"):
         open_ledger(url).close()
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()] == [Path(name)]
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "new/folders/ledger.db", "notes.txt/ledger.db", "link.db"])
+def test_a_ledger_that_must_exist(tmp_path: Path, name: str) -> None:
+    """If no ledger may be made, one that does not exist is an error with its absolute path, and no file is made."""
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere.db")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LedgerMissingError) as missing:
+        open_ledger(f"sqlite:///{tmp_path}/{name}", create=False)
+    assert str(tmp_path / name) in str(missing.value)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not (tmp_path / "notes.txt").stat().st_size
+
+
+def test_ledgers_near_one_that_is_missing(tmp_path: Path) -> None:
+    """The message names some ledgers in the folder, or in the nearest folder above that exists, and no other file."""
+    for name in ("d.db", "c.db", "b.db", "a.db"):
+        open_ledger(f"sqlite:///{tmp_path}/{name}").close()
+    (tmp_path / "0.db").write_text("notes", encoding="utf-8")
+    (tmp_path / "1.db").mkdir()
+    for path in ("missing.db", "new/folders/missing.db"):
+        with pytest.raises(LedgerMissingError) as missing:
+            open_ledger(f"sqlite:///{tmp_path}/{path}", create=False)
+        assert str(missing.value).endswith(f"near it: {tmp_path}/a.db, {tmp_path}/b.db, {tmp_path}/c.db")
+
+
+def test_a_ledger_that_exists(tmp_path: Path) -> None:
+    """A ledger that exists is opened, whether one may be made or not."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    open_ledger(url).close()
+    open_ledger(url, create=False).close()
+
+
+def test_a_missing_database_beside_its_log(tmp_path: Path) -> None:
+    """Where the newest entries are in a log without its database, the message names the log."""
+    path = tmp_path / "ledger.db"
+    ledger = open_ledger(f"sqlite:///{path}")
+    ledger.save_checkpoint(0, b"state")
+    log = path.with_name("ledger.db-wal").read_bytes()
+    ledger.close()
+    path.unlink()
+    path.with_name("ledger.db-wal").write_bytes(log)
+    with pytest.raises(LedgerUnusableError, match=r"ledger\.db-wal"):
+        open_ledger(f"sqlite:///{path}", create=False)
