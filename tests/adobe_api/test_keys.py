@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from exporter.adobe.signature import MAX_PEM
 from exporter.adobe_api import keys as module
+from exporter.adobe_api.clock_skew import ClockSkew
+from exporter.adobe_api.http_client import AdobeClient
 from exporter.adobe_api.keys import MAX_AGE, MAX_KEYS, MAX_UNKNOWN, REFRESH_AFTER, REMEMBER_FAILURE, Keys
 from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.errors import KeyPathError, KeyUnavailableError, LedgerUnavailableError
@@ -36,7 +38,7 @@ class Adobe:
         self.answer: Callable[[httpx.Request], httpx.Response] = key_of("")
         self.gate = asyncio.Event()
         self.gate.set()
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        self.client = AdobeClient(host, httpx.MockTransport(self._handle), ClockSkew(lambda: self.now))
         self.saved: list[tuple[Sequence[tuple[str, int]], Sequence[str]]] = []
         self.trusted_paths = TrustedPaths(trusted, self._save, lambda: int(self.now * 1000))
         self.keys = Keys(self.client, host, lambda: self.now, self.trusted_paths)
@@ -102,9 +104,8 @@ def play(
         unnoticed: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unnoticed.append(context))
         adobe = Adobe(host, trusted)
-        async with adobe.client:
-            await story(adobe)
-            await adobe.keys.close()
+        await story(adobe)
+        await adobe.keys.close()
         await settled()
         gc.collect(1)
         assert unnoticed == []
