@@ -20,7 +20,7 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """The schemes of the proxies that can be used, and of the hosts that are requested."""
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?")
-_BRACKETS: Final = str.maketrans("", "", "[]")
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](/[0-9]{1,3})?")
 
 _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -136,7 +136,7 @@ def _exception(part: str) -> _Exception | None:
     """What a part of NO_PROXY says. None if it can't be understood."""
     if part == "*":
         return _Exception()
-    network = _network(part.translate(_BRACKETS))
+    network = _network(_BRACKETED.sub(r"\1\2", part) if _BRACKETED.fullmatch(part) else part)
     if network is not None:
         return _Exception(network=network)
     matched = _HOST_AND_PORT.fullmatch(part)

@@ -402,7 +402,7 @@ def test_a_refusal_is_logged(logged: LogCapture, status: int) -> None:
     "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError]
 )
 def test_a_failure_is_logged(logged: LogCapture, error: type[httpx.HTTPError]) -> None:
-    """A failure to open the address is logged with the type of httpx's exception, without its text."""
+    """A failure to open the address is logged with the host and the cause, without the text of httpx's exception."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
         raise error("made up")
@@ -412,7 +412,9 @@ def test_a_failure_is_logged(logged: LogCapture, error: type[httpx.HTTPError]) -
         await made.request(ADOBES)
 
     play(story)
-    assert (logged.entries[-1]["log_level"], logged.entries[-1]["reason"]) == ("warning", error.__name__)
+    entry = logged.entries[-1]
+    assert (entry["log_level"], entry["reason"], entry["host"]) == ("warning", "no_answer", "csm.adobe.io:443")
+    assert entry["detail"]
     assert "made up" not in repr(logged.entries)
 
 
