@@ -76,7 +76,7 @@ def _said(causes: list[BaseException], seconds: float) -> str:
             case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "HTTP_REQUEST" | "PACKET_LENGTH_TOO_LONG"):
                 return "it answered something other than TLS"
             case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
-                return "it closed the connection before TLS was set up"
+                return _CLOSED
             case ssl.SSLError():
                 return "no version or cipher of TLS suits both sides"
             case OSError(errno=number) if number in _ERRNO:

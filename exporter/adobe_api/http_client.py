@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import certifi
 import httpx
@@ -57,18 +57,47 @@ class AdobeClient:
         `seconds`: how long the request and the whole block may take. Raises NoAnswerError.
         """
         sent_at = self._wall()
+        opened = _Opened()
+        has_answered = False
         try:
-            async with asyncio.timeout(seconds), self._client.stream(method, url, headers=headers) as response:
+            async with (
+                asyncio.timeout(seconds),
+                self._client.stream(method, url, headers=headers, extensions={"trace": opened.trace}) as response,
+            ):
+                has_answered = True
                 self._clock_skew.observe(
                     response.headers.get("date"), response.headers.get("age"), sent_at, self._wall()
                 )
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise NoAnswerError(explain(error, seconds, through_proxy=self._proxy is not None)) from None
+        finally:
+            if not has_answered:
+                await opened.close()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+class _Opened:
+    """The connections that a request has opened.
+
+    httpcore leaves a connection open if the request is cancelled during the TLS handshake, as it is after the deadline.
+    """
+
+    def __init__(self) -> None:
+        self._streams: list[Any] = []
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take an event of httpcore (the extension "trace")."""
+        if event == "connection.connect_tcp.complete":
+            self._streams.append(info["return_value"])
+
+    async def close(self) -> None:
+        """Close the connections. They have no answer, so nothing else uses them."""
+        for stream in self._streams:
+            await stream.aclose()
 
 
 class AdobeClients:
