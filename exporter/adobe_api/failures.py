@@ -24,6 +24,12 @@ _UNRESOLVED: Final = "its name can't be resolved"
 _REFUSED: Final = "it refused the connection"
 _CLOSED: Final = "it closed the connection without an answer"
 _UNREACHABLE: Final = "there is no route to it"
+_OF_PROXY: Final = {
+    _UNRESOLVED: "the name of the proxy can't be resolved",
+    _REFUSED: "the proxy refused the connection",
+    _UNREACHABLE: "there is no route to the proxy",
+}
+"""What is said where the connection is one to a proxy."""
 _NOT_ALLOWED: Final = "this machine does not allow the connection"
 _ERRNO: Final = {
     errno.ECONNREFUSED: _REFUSED,
@@ -58,9 +64,7 @@ def explain(error: BaseException, seconds: float, *, through_proxy: bool = False
     if any(isinstance(each, httpx.ProxyError) for each in causes):
         return _proxy_answer(causes)
     said = _said(causes, seconds)
-    # A connection through a proxy that fails before TLS is a connection to the proxy.
-    is_to_proxy = through_proxy and said in {_UNRESOLVED, *_ERRNO.values()} and isinstance(error, httpx.ConnectError)
-    return f"of the proxy: {said}" if is_to_proxy else said
+    return _OF_PROXY.get(said, said) if through_proxy else said
 
 
 def _said(causes: list[BaseException], seconds: float) -> str:

@@ -248,13 +248,13 @@ async def run_simulation(plan: Plan, url: str, keys: socket.socket | None, progr
         if keys is not None and signer is not None:
             await open_.enter_async_context(KeyServer(keys, signer.public))
         # No proxy of the environment, because the address may contain a token.
-        client = httpx.AsyncClient(trust_env=False, verify=_tls_for(url))
+        client = httpx.AsyncClient(trust_env=False, verify=tls_for(url))
         await open_.enter_async_context(client)
         sender = Sender(client, url, stopping, time.monotonic)
         return await Simulation(plan, sender, signer, stopping).run(progress)
 
 
-def _tls_for(url: str) -> ssl.SSLContext:
+def tls_for(url: str) -> ssl.SSLContext:
     """The TLS context for the webhook. Without https it is not used, and no variable is read."""
     if urlsplit(url).scheme != "https":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -339,12 +339,9 @@ def test_a_proxy_that_is_not_there() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         proxy = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        assert (
-            asyncio.run(cause("https://keys.invalid", {"ALL_PROXY": proxy}))
-            == "of the proxy: it refused the connection"
-        )
+        assert asyncio.run(cause("https://keys.invalid", {"ALL_PROXY": proxy})) == "the proxy refused the connection"
     unresolved = asyncio.run(cause("https://keys.invalid", {"ALL_PROXY": "http://proxy.invalid:3128"}))
-    assert unresolved == "of the proxy: its name can't be resolved"
+    assert unresolved == "the name of the proxy can't be resolved"
 
 
 OTHERS: dict[str, tuple[Exception, str]] = {

@@ -6,9 +6,11 @@ from typing import Final
 
 import httpx
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import LogCapture
 
 from exporter.adobe.signature import MAX_PEM
 from exporter.adobe_api import keys as module
@@ -790,3 +792,40 @@ def test_few_paths_are_remembered() -> None:
         assert {dropped for _, all_ in adobe.saved for dropped in all_} == {path(number) for number in range(6)}
 
     play(story)
+
+
+def test_the_last_path_that_was_used() -> None:
+    """The path that was used last is known, unless that was too long ago, or no path is."""
+    now = 100 * int(DAY) * 1000
+    stored = [(path(1), now - 5), (path(2), now), (path(3), now - 9)]
+    for paths, expected in ((stored, path(2)), ([], None), ([(path(1), 0)], None)):
+        assert TrustedPaths(paths, lambda _used, _dropped: None, lambda: now).latest == expected
+
+
+CAUSES: Final = {
+    "no connection in time": "Adobe's key host can't be reached: it gave no answer within 4 s",
+    "half an answer": "Adobe's key host can't be reached: it answered something other than HTTP",
+    "found elsewhere": "Adobe's key host answered 302, a redirect, which is not followed",
+    "not found": "Adobe's key host has no such key",
+    "unavailable": "Adobe's key host answered 503",
+    "a page": "Adobe's key file holds no public key",
+}
+
+
+@pytest.mark.parametrize("failure", CAUSES)
+def test_the_cause_of_a_failure(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """The error has the cause, without the host. The log has both, and nothing of an exception's text."""
+    logged = LogCapture()
+    monkeypatch.setattr(module, "_log", structlog.wrap_logger(None, processors=[logged]))
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = FAILURES[failure]
+        with pytest.raises(KeyUnavailableError) as raised:
+            await adobe.keys.get(PATH)
+        assert str(raised.value) == CAUSES[failure]
+
+    play(story)
+    assert [(entry["detail"], entry["host"]) for entry in logged.entries] == [
+        (CAUSES[failure], HOST.removeprefix("https://") + ":443")
+    ]
+    assert "made up" not in repr(logged.entries)
