@@ -15,7 +15,9 @@ from tests.web.certificates import certificate
 def test_no_secrets_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No context writes the secrets of its connections to SSLKEYLOGFILE, nor fails because of it."""
     certificate(tmp_path, "listener")
-    listener = TlsConfig(cert_file=str(tmp_path / "listener.crt"), key_file=str(tmp_path / "listener.key"))
+    listener = TlsConfig.model_validate(
+        {"cert_file": str(tmp_path / "listener.crt"), "key_file": str(tmp_path / "listener.key")}
+    )
     for file in (tmp_path / "keys", tmp_path / "nonexistent" / "keys"):
         monkeypatch.setenv("SSLKEYLOGFILE", str(file))
         for context in (
