@@ -92,6 +92,12 @@ class KeyUnavailableError(ExporterError):
     reason = "key_unavailable"
 
 
+class NoAnswerError(ExporterError):
+    """A host of Adobe's gave no answer. The message is the cause, and names no host."""
+
+    reason = "no_answer"
+
+
 class BadKeyError(ExporterError):
     """Adobe's key host returned something that is not a key of a kind and size in use today."""
 

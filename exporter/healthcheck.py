@@ -48,7 +48,7 @@ def check_health(flags: Sequence[str], environment: Mapping[str, str]) -> None:
     host = _LOOPBACK.get(address.host, address.host)
     connection = http.client.HTTPConnection(host, address.port, timeout=_TIMEOUT)
     if own is None and settings.web_config_file is not None and config.load(settings.web_config_file).tls is not None:
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # It connects to this container by an address that no certificate names.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -10,6 +10,8 @@ from exporter.plain_text import clean
 
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("environment")
 
 
 def configure(level: str, format_: str) -> None:
@@ -50,6 +52,11 @@ def configure(level: str, format_: str) -> None:
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
     # httpx logs the URL of every request at level info. The URL of Adobe's validation holds a challenge.
     logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
+
+
+def ignored_variables(names: Sequence[str]) -> None:
+    """Log that these variables of the environment have no effect."""
+    _log.warning("these variables have no effect here: unset them", variables=",".join(names))
 
 
 def _clean_texts(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

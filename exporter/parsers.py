@@ -146,16 +146,22 @@ def client_id(text: str) -> str:
 
 def keys_url(text: str) -> str:
     """The base URL of Adobe's public keys: https, or http on this machine."""
-    parts = urlsplit(text)
+    message = "the URL of the keys is written like https://static.adobeioevents.com"
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.port != 0 and text.isascii() and text.isprintable() and " " not in text
+    except ValueError:
+        raise ValueError(message) from None
     is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
     if (
-        not parts.hostname
+        not is_usable
+        or not parts.hostname
         or not (parts.scheme == "https" or is_local)
         or parts.query
         or parts.fragment
-        or parts.username
+        or "@" in parts.netloc
     ):
-        raise ValueError("the URL of the keys is written like https://static.adobeioevents.com")
+        raise ValueError(message)
     return text.rstrip("/")
 
 

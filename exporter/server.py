@@ -246,6 +246,9 @@ def _server(listener: Listener, pool: ConnectionPool) -> Server:
             # A peer is who it is, not who its X-Forwarded-For says it is: body_budget.py and validation.py tell peers
             # apart.
             proxy_headers=False,
+            # uvicorn would read WEB_CONCURRENCY and FORWARDED_ALLOW_IPS.
+            workers=1,
+            forwarded_allow_ips="",
             timeout_graceful_shutdown=_GRACE,
         ),
         listener.tls,

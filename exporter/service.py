@@ -5,8 +5,9 @@ This is the only module that imports many others. It makes the parts and connect
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -15,14 +16,19 @@ from starlette.types import ASGIApp
 
 from exporter import __version__
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
+from exporter.adobe_api.clock_check import ClockCheck
+from exporter.adobe_api.clock_skew import ClockSkew
+from exporter.adobe_api.http_client import AdobeClients
 from exporter.adobe_api.keys import Keys
 from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.commands.base import milliseconds
 from exporter.commands.serve_settings import ServeSettings
+from exporter.errors import LedgerUnavailableError
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.ledger import KeyPath, Ledger
+from exporter.metrics.catalogue import CLOCK_SKEW, LEDGER_TIME
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
@@ -46,7 +52,7 @@ from exporter.web.health import Ready
 from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
 from exporter.web.scrape import Scrape
 from exporter.web.unserved import Unserved
-from exporter.web.validation import Validations
+from exporter.web.validation import ORIGIN, Validations
 from exporter.web.webhook import Webhook
 
 _UNLIMITED = 1 << 62
@@ -62,7 +68,9 @@ class App:
     """For `--webhook.listen-address`: the webhook alone. None if that is not set."""
     telemetry: Telemetry
     follower: Follower
-    keys: Keys
+    keys: Keys | None
+    """None if deliveries are not authenticated by Adobe's signature."""
+    clock_check: ClockCheck | None
     endpoint: Webhook
     validations: Validations
     retention: Retention
@@ -72,7 +80,9 @@ class App:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the ledger, save checkpoints and prune. At the end save a last checkpoint and close HTTP clients."""
-        work = (self.follower.run(), self.follower.checkpoints.run(), self.retention.run())
+        work = [self.follower.run(), self.follower.checkpoints.run(), self.retention.run()]
+        if self.clock_check is not None:
+            work.append(self.clock_check.run())
         background = [asyncio.create_task(each) for each in work]
         try:
             yield
@@ -81,7 +91,10 @@ class App:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self.follower.finish()
-            await self.keys.close()
+            if self.keys is not None:
+                await self.keys.close()
+            if self.clock_check is not None:
+                await self.clock_check.close()
             await self.validations.close()
 
     def close(self) -> None:
@@ -91,36 +104,48 @@ class App:
         self.scrape.close()
 
 
+def adobe_clients(
+    settings: ServeSettings, environment: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
+) -> AdobeClients:
+    """The clients for what these settings request of Adobe. Raises SettingsError for a variable that can't be used.
+
+    `transport` replaces the network, in tests.
+    """
+    urls = [settings.adobe_keys_url] if settings.authentication == "adobe" else []
+    if settings.webhook_auto_validate:
+        urls.append(ORIGIN)
+    return AdobeClients(environment, urls, ClockSkew(time.monotonic), transport)
+
+
 def build_app(
     settings: ServeSettings,
     ledger: Ledger,
     web: WebConfig,
     *,
+    clients: AdobeClients | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> App:
     """Make and connect the parts of the program. The caller opens the ledger and closes it after the app.
 
-    `web` is the content of `--web.config.file`. `transport` replaces the network for requests to Adobe, in tests.
+    `web` is the content of `--web.config.file`. `clients` are those of `adobe_clients` with the same settings. Without
+    them they are made here, and `transport` replaces the network for requests to Adobe, in tests.
     """
+    clients = clients or adobe_clients(settings, os.environ, transport)
     limits = Limits(
         hold=milliseconds(settings.series_hold),
         ttl=milliseconds(settings.series_ttl),
         max_flows=settings.series_max_flows,
     )
     telemetry = _telemetry(limits)
+    telemetry.show(CLOCK_SKEW, clients.clock_skew.value)
+    telemetry.show(LEDGER_TIME, lambda: _ledger_time(ledger))
     fact_cache = FactCache(read)
     follower = Follower(ledger, Fold(limits), fact_cache.read)
     report = NotUnderstoodReport(telemetry, time.monotonic)
     intake = Intake(ledger, ledger.now, cache_fact=fact_cache.put, report=report)
-    # Each purpose has an HTTP client of its own, so that requests which strangers cause can't delay the others.
-    trusted = TrustedPaths(
-        ledger.key_paths(),
-        lambda used, dropped: ledger.save_key_paths([KeyPath(*each) for each in used], dropped),
-        ledger.now,
-    )
-    keys = Keys(_client(transport), settings.adobe_keys_url, time.monotonic, trusted)
+    keys, clock_check = _keys(settings, ledger, clients)
     validations = Validations(
-        ledger.now, time.monotonic, _client(transport) if settings.webhook_auto_validate else None
+        ledger.now, time.monotonic, clients.client(ORIGIN) if settings.webhook_auto_validate else None
     )
     webhook = Webhook(
         Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
@@ -157,6 +182,7 @@ def build_app(
         telemetry=telemetry,
         follower=follower,
         keys=keys,
+        clock_check=clock_check,
         endpoint=webhook,
         validations=validations,
         retention=Retention(
@@ -196,13 +222,33 @@ def _telemetry(limits: Limits) -> Telemetry:
     return telemetry
 
 
-def _client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(follow_redirects=False, transport=transport)
+def _ledger_time(ledger: Ledger) -> float | None:
+    """The ledger's clock in seconds since 1970, or None if it can't be read."""
+    try:
+        return ledger.now() / 1000
+    except LedgerUnavailableError:
+        return None
 
 
-def _authentication(settings: ServeSettings, keys: Keys) -> Authentication:
+def _keys(settings: ServeSettings, ledger: Ledger, clients: AdobeClients) -> tuple[Keys | None, ClockCheck | None]:
+    """What requests Adobe's keys. None where deliveries are not authenticated by Adobe's signature."""
+    if settings.authentication != "adobe":
+        return None, None
+    trusted = TrustedPaths(
+        ledger.key_paths(),
+        lambda used, dropped: ledger.save_key_paths([KeyPath(*each) for each in used], dropped),
+        ledger.now,
+    )
+    # Each purpose has an HTTP client of its own, so that requests which strangers cause can't delay the others.
+    url = settings.adobe_keys_url
+    keys = Keys(clients.client(url), url, time.monotonic, trusted)
+    return keys, ClockCheck(clients.client(url), url, lambda: trusted.latest)
+
+
+def _authentication(settings: ServeSettings, keys: Keys | None) -> Authentication:
     match settings.authentication:
         case "adobe":
+            assert keys is not None  # noqa: S101 - for mypy: `_keys` makes them for this method
             return AdobeAuthentication(
                 keys,
                 settings.webhook_client_id or frozenset(),

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from exporter.metrics.catalogue import (
     BUILD_INFO,
+    CLOCK_SKEW,
     EXPORTED_FLOWS,
     EXPORTED_SERIES,
     FLOW_NAMES_REFRESH,
@@ -51,7 +52,7 @@ def quantiles(metric: Metric) -> list[Query]:
 
 
 def ledger() -> list[Panel]:
-    """How fast deliveries are written to the ledger, its errors, position and size."""
+    """How fast deliveries are written to the ledger, its errors, position and size, and the clock."""
     by_instance = "max by (instance)"
     return [
         panels.lines(
@@ -76,7 +77,7 @@ def ledger() -> list[Panel]:
                 title="Ledger position",
                 description="The position of the last ledger entry that the metrics contain. Instances on one ledger "
                 "show the same.",
-                width=8,
+                width=6,
                 height=6,
             ),
             Query(f"{by_instance} ({SCOPE.select(LEDGER_POSITION)})", "{{instance}}"),
@@ -85,7 +86,7 @@ def ledger() -> list[Panel]:
             PanelSpec(
                 title="Entries since the last checkpoint",
                 description="Entries that a restart would read again. It falls to nearly 0 every five minutes.",
-                width=8,
+                width=6,
                 height=6,
             ),
             Query(
@@ -94,8 +95,20 @@ def ledger() -> list[Panel]:
             ),
         ),
         panels.lines(
-            PanelSpec(title="Ledger size", description="Size of the ledger on disk.", unit="bytes", width=8, height=6),
+            PanelSpec(title="Ledger size", description="Size of the ledger on disk.", unit="bytes", width=6, height=6),
             Query(f"{by_instance} ({SCOPE.select(LEDGER_BYTES)})", "{{instance}}"),
+        ),
+        panels.lines(
+            PanelSpec(
+                title="Clock against Adobe's",
+                description="This machine's clock less Adobe's, by the dates of Adobe's answers. Above 0 it is ahead. "
+                "There is no value where nothing is requested of Adobe.",
+                unit="s",
+                width=6,
+                height=6,
+            ),
+            Query(f"{by_instance} ({SCOPE.select(CLOCK_SKEW)})", "{{instance}}"),
+            is_signed=True,
         ),
     ]
 

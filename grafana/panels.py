@@ -167,10 +167,12 @@ def lines(
     colors: Mapping[str, str] | None = None,
     dashed: str = "",
     has_points: bool = False,
+    is_signed: bool = False,
 ) -> timeseries.Panel:
     """Values over time.
 
     `dashed` names a series with a dashed line. With `has_points` values are dots without lines, for rare events.
+    `is_signed`: whether values can be negative. Otherwise the axis begins at 0.
     """
     panel = (
         with_defaults(timeseries.Panel(), spec, _range_queries(queries))
@@ -182,8 +184,9 @@ def lines(
         .fill_opacity(0 if has_points else 10)
         .point_size(6 if has_points else 4)
         .show_points(options.VisibilityMode.ALWAYS if has_points else options.VisibilityMode.NEVER)
-        .min(0)
     )
+    if not is_signed:
+        panel.min(0)
     if has_points:
         panel.max_data_points(BARS).interval(NARROWEST)
     for name, color in (colors or {}).items():

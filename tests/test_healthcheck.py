@@ -87,8 +87,10 @@ def test_the_check_asks_where_the_exporter_listens(
 
 
 @pytest.mark.parametrize("healthy", [(Healthy, True)], indirect=True)
-def test_the_check_uses_tls(healthy: int, tmp_path: Path) -> None:
-    """If the metrics are served over TLS, the check uses TLS and accepts any certificate."""
+def test_the_check_uses_tls(healthy: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where metrics are served over TLS, the check uses TLS and accepts any certificate, whatever variables are set."""
+    for name in ("SSLKEYLOGFILE", "SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "/nonexistent/file")
     file = tmp_path / "web.yml"
     file.write_text("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n", encoding="utf-8")
     check_health([], {**KNOWN, SERVE: f":{healthy}", FILE: str(file)})

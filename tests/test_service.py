@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from exporter.commands.serve_settings import ServeSettings
 from exporter.commands.settings import load
+from exporter.errors import LedgerUnavailableError, SettingsError
 from exporter.ledger import Ledger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.service import App, build_app, find_sandboxes
@@ -122,6 +123,41 @@ def test_running(ledger: Ledger) -> None:
     with built(ledger) as app:
         asyncio.run(wait_until_ready(app))
     assert [checkpoint.position for checkpoint in ledger.checkpoints()] == [1]
+
+
+def test_the_clocks(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's clock is on /metrics. If it can't be read it is absent, as is Adobe's before the first answer."""
+
+    async def names(app: App) -> dict[str, str]:
+        text = (await ask(app.main, "GET", "/metrics?collect[]=exporter")).text
+        return dict(
+            line.split()
+            for line in text.splitlines()
+            if line.startswith(("aep_exporter_clock_s", "aep_exporter_ledger_t"))
+        )
+
+    def fail() -> int:
+        raise LedgerUnavailableError("made up")
+
+    monkeypatch.setattr(ledger, "now", lambda: 1_772_366_400_250)
+    with built(ledger) as app:
+        assert asyncio.run(names(app)) == {"aep_exporter_ledger_time_seconds": "1.77236640025e+09"}
+    with built(ledger) as app:
+        monkeypatch.setattr(ledger, "now", fail)
+        assert asyncio.run(names(app)) == {}
+
+
+def test_no_variable_is_read_without_need(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that can't be used is an error with a client id and with auto-validate, and else none."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example")
+    with built(ledger), built(ledger, "--webhook.token=sixteen-characters") as app:
+        assert (app.keys, app.clock_check) == (None, None)
+    for flag, host in (
+        ("--webhook.client-id=ours", "static.adobeioevents.com"),
+        ("--webhook.auto-validate", "csm.adobe.io"),
+    ):
+        with pytest.raises(SettingsError, match=f"^ALL_PROXY .* {host}: "), built(ledger, flag):
+            pass
 
 
 def test_find_sandboxes(ledger: Ledger) -> None:

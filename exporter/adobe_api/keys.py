@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +25,9 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from exporter.adobe.signature import MAX_PEM, is_key_path, load_key
+from exporter.adobe_api.http_client import AdobeClient
 from exporter.adobe_api.trusted_paths import TrustedPaths
-from exporter.errors import BadKeyError, KeyPathError, KeyUnavailableError
+from exporter.errors import BadKeyError, KeyPathError, KeyUnavailableError, NoAnswerError
 from exporter.tasks import discard_outcome
 
 MAX_AGE: Final = 24 * 60 * 60.0
@@ -79,9 +79,7 @@ class _KeyNotFoundError(KeyUnavailableError):
 class Keys:
     """The cache of Adobe's public keys, by path."""
 
-    def __init__(
-        self, client: httpx.AsyncClient, host: str, monotonic: Callable[[], float], trusted: TrustedPaths
-    ) -> None:
+    def __init__(self, client: AdobeClient, host: str, monotonic: Callable[[], float], trusted: TrustedPaths) -> None:
         """`host`: the scheme and the host to which paths are appended. `monotonic`: a clock in seconds."""
         self._client = client
         self._host = host.rstrip("/")
@@ -150,7 +148,7 @@ class Keys:
             task.cancel()
         await asyncio.gather(*self._fetching.values(), return_exceptions=True)
         await self._trusted.stored()
-        await self._client.aclose()
+        await self._client.close()
 
     def _fetch_in_background(self, path: str) -> None:
         with contextlib.suppress(KeyUnavailableError):
@@ -192,7 +190,13 @@ class Keys:
             key = load_key(await self._download(path))
         except (KeyUnavailableError, BadKeyError) as error:
             self._remember_failure(path, is_gone=isinstance(error, _KeyNotFoundError))
-            _log.warning("a public key can't be fetched", path=path, reason=error.reason, detail=str(error))
+            _log.warning(
+                "a public key can't be fetched",
+                path=path,
+                reason=error.reason,
+                detail=str(error),
+                host=self._client.where,
+            )
             raise KeyUnavailableError(str(error)) from error
         now = self._monotonic()
         self._store(path, _CachedKey(key, now, now))
@@ -211,9 +215,15 @@ class Keys:
 
     async def _download(self, path: str) -> bytes:
         try:
-            async with asyncio.timeout(TIMEOUT), self._request(path) as response:
+            async with self._client.stream(
+                "GET", self._host + path, TIMEOUT, headers={"accept-encoding": "identity"}
+            ) as response:
                 if response.status_code == httpx.codes.NOT_FOUND:
                     raise _KeyNotFoundError("Adobe's key host has no such key")
+                if response.is_redirect:
+                    raise KeyUnavailableError(
+                        f"Adobe's key host answered {response.status_code}, a redirect, which is not followed"
+                    )
                 if response.status_code != httpx.codes.OK:
                     raise KeyUnavailableError(f"Adobe's key host answered {response.status_code}")
                 # A few compressed bytes could become many, so only what is not compressed is read.
@@ -225,13 +235,8 @@ class Keys:
                     if len(body) > MAX_PEM:
                         raise KeyUnavailableError("Adobe's key file is too large to be one")
                 return body
-        except (httpx.HTTPError, TimeoutError):
-            raise KeyUnavailableError("Adobe's key host can't be reached") from None
-
-    def _request(self, path: str) -> AbstractAsyncContextManager[httpx.Response]:
-        return self._client.stream(
-            "GET", self._host + path, headers={"accept-encoding": "identity"}, follow_redirects=False
-        )
+        except NoAnswerError as error:
+            raise KeyUnavailableError(f"Adobe's key host can't be reached: {error}") from error
 
     def _store(self, path: str, entry: _CachedKey) -> None:
         """Remember a key or a failure. If there are MAX_KEYS already, drop one of them.

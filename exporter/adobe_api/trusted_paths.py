@@ -45,6 +45,12 @@ class TrustedPaths:
         used_at = self._used_at.get(path)
         return used_at is not None and self._clock() - used_at <= MAX_UNUSED
 
+    @property
+    def latest(self) -> str | None:
+        """The path that was used last, or None if none is trusted."""
+        path = max(self._used_at, key=self._used_at.__getitem__, default=None)
+        return path if path is not None and path in self else None
+
     def is_due(self, path: str) -> bool:
         """Whether the use of a path has to be written: it is new, or was written more than a day ago."""
         used_at = self._used_at.get(path)

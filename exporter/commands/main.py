@@ -27,6 +27,8 @@ COMMANDS: Final = (
 """Each is a module of this package that holds a COMMAND. It is imported by name when it is needed, so that `serve` does
 not load the simulation."""
 
+_IGNORED: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+"""Variables that are taken out of the environment, because a library would act on them."""
 _HELP: Final = {"-h", "--help"}
 
 
@@ -60,9 +62,12 @@ def settings_table(name: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name. Returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # prometheus_client would keep values in files there for several processes, from when it is imported. This program
+    # is one process, and its counters come from the ledger.
+    ignored = [name for name in _IGNORED if os.environ.pop(name, None) is not None]
     name = words.pop(0) if words else ""
     try:
-        return _run(name, words)
+        return _run(name, words, ignored)
     except SettingsError as error:
         print_error(f"{error}\nSee {PROGRAM} {name} --help")
         return 2
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(name: str, words: list[str]) -> int:
+def _run(name: str, words: list[str], ignored: Sequence[str]) -> int:
     if name in {*_HELP, "help"}:
         print_result(_overview())
     elif name in {"version", "--version"}:
@@ -88,6 +93,8 @@ def _run(name: str, words: list[str]) -> int:
     else:
         values, rest = load(name, words, os.environ)
         logs.configure(values.log_level, values.log_format)
+        if ignored:
+            logs.ignored_variables(ignored)
         return find_command(name).run(values, rest)
     return 0
 

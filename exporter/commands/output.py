@@ -11,11 +11,12 @@ class OutputError(Exception):
 
 
 def print_result(text: str) -> None:
-    """Write a result to standard output. Raises OutputError."""
+    """Write a result to standard output, with escapes for what its encoding lacks. Raises OutputError."""
     if sys.stdout is None:
         raise OutputError("there is no standard output to write to")
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except OSError as error:
         # Otherwise the interpreter would try to write the rest again at exit, and print a traceback.

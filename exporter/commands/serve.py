@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from typing import Final
 
@@ -14,7 +15,7 @@ from exporter.commands.serve_settings import ServeSettings
 from exporter.errors import SettingsError
 from exporter.ledger.urls import open_ledger
 from exporter.server import Listener, listen, raise_file_limit, serve_until_signal
-from exporter.service import build_app
+from exporter.service import adobe_clients, build_app
 from exporter.web.config import WebConfig, load
 
 _SWITCH_INTERVAL: Final = 0.0005
@@ -39,6 +40,7 @@ def run(settings: ServeSettings, _arguments: list[str]) -> int:
 async def _serve(settings: ServeSettings) -> None:
     web = _load_web_config(settings)
     tls = web.ssl_context()
+    clients = adobe_clients(settings, os.environ)
     raise_file_limit()
     with contextlib.ExitStack() as open_:
         # The sockets come before the ledger, so that an address in use leaves no new ledger behind.
@@ -46,7 +48,7 @@ async def _serve(settings: ServeSettings) -> None:
         own = settings.webhook_listen_address
         webhook = open_.enter_context(listen(own, "--webhook.listen-address")) if own is not None else None
         ledger = open_.enter_context(contextlib.closing(open_ledger(settings.ledger_url, settings.ledger_max_size)))
-        app = open_.enter_context(contextlib.closing(build_app(settings, ledger, web)))
+        app = open_.enter_context(contextlib.closing(build_app(settings, ledger, web, clients=clients)))
         listeners = [Listener(main, app.main, tls)]
         if webhook is not None and app.webhook is not None:
             listeners.append(Listener(webhook, app.webhook))

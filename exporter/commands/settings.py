@@ -12,7 +12,6 @@ argparse exits at the first mistake, so this module splits the command line itse
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar, get_args
@@ -20,11 +19,10 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from exporter.commands.service_links import service_links
 from exporter.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "AEP_EXPORTER_"
-# Kubernetes sets these variables in every container of a namespace that has a Service named `aep-exporter`.
-_SERVICE_LINK = re.compile(ENVIRONMENT_PREFIX + r"(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_.*)?)")
 
 Rule = Callable[[], Iterator[str]]
 """Yields one sentence for each mistake: which settings do not go together, and what to do about it."""
@@ -174,9 +172,10 @@ def _from_environment(
 ) -> dict[str, _Given]:
     """The settings that variables give, by the name of their flag."""
     by_variable = {each.flag.variable: each.flag.name for each in settings}
+    ignored = service_links(environment, ENVIRONMENT_PREFIX) - by_variable.keys()
     given: dict[str, _Given] = {}
     for variable, value in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or _SERVICE_LINK.fullmatch(variable):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in ignored:
             continue
         name = by_variable.get(variable)
         if name is None:

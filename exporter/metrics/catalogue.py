@@ -307,6 +307,15 @@ CLOCK_CORRECTIONS = _own(
     MetricType.COUNTER,
     "Corrections of the ledger's clock that this process recorded, because the clock was wrong by over five minutes.",
 )
+CLOCK_SKEW = _own(
+    "aep_exporter_clock_skew_seconds",
+    MetricType.GAUGE,
+    "This machine's clock less Adobe's, by the dates of Adobe's answers: positive if ours is ahead. Absent before the "
+    "first answer and an hour after the last.",
+)
+LEDGER_TIME = _own(
+    "aep_exporter_ledger_time_seconds", MetricType.GAUGE, "The ledger's clock at the scrape, in seconds since 1970."
+)
 LEDGER_BYTES = _own("aep_exporter_ledger_bytes", MetricType.GAUGE, "Size of the ledger in bytes.")
 EXPORTED_FLOWS = _own("aep_exporter_flows", MetricType.GAUGE, "Pairs of flow and sandbox that are exported one by one.")
 FLOWS_LIMIT = _own(
@@ -371,7 +380,9 @@ EXPORTER_METRICS: Final = (
     LEDGER_POSITION,
     LEDGER_CHECKPOINT_POSITION,
     LEDGER_BYTES,
+    LEDGER_TIME,
     CLOCK_CORRECTIONS,
+    CLOCK_SKEW,
     EXPORTED_FLOWS,
     FLOWS_LIMIT,
     FLOWS_OVERFLOWED,

@@ -5,7 +5,7 @@ values form a closed list, every series exists at 0 from the start.
 """
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,6 +17,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
@@ -110,6 +112,10 @@ class Telemetry:
         for field, amount in anomalies.items():
             self.anomalies.labels(field).inc(amount)
 
+    def show(self, metric: Metric, read: Callable[[], float | None]) -> None:
+        """Show a gauge without labels whose value is read at each scrape. While `read` returns None it is absent."""
+        self.registry.register(_Reading(metric, read))
+
     def _counter(self, metric: Metric) -> Counter:
         return Counter(metric.name, metric.help, metric.labels, registry=self.registry, unit=metric.unit)
 
@@ -125,3 +131,17 @@ class Telemetry:
             registry=self.registry,
             unit=metric.unit,
         )
+
+
+class _Reading(Collector):
+    """A gauge whose value is read at each scrape."""
+
+    def __init__(self, metric: Metric, read: Callable[[], float | None]) -> None:
+        self._metric = metric
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauge with its value, or nothing if it has none now."""
+        value = self._read()
+        if value is not None:
+            yield GaugeMetricFamily(self._metric.name, self._metric.help, value, unit=self._metric.unit)

@@ -28,7 +28,9 @@ class KeyServer:
         self._socket = listening
         self._keys = keys
         application = Router([Route("/prod/keys/{name}", self._answer)])
-        self._server = Server(uvicorn.Config(application, lifespan="off", ws="none", access_log=False, log_config=None))
+        self._server = Server(
+            uvicorn.Config(application, lifespan="off", ws="none", access_log=False, log_config=None, workers=1)
+        )
 
     async def __aenter__(self) -> Self:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))

@@ -6,6 +6,7 @@ meanwhile is sent in order once the receiver is back.
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -14,10 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
 
+from exporter.client_tls import client_context
 from exporter.logs import LogThrottle
 from exporter.model import Result
 from exporter.simulate import envelopes
@@ -245,10 +248,17 @@ async def run_simulation(plan: Plan, url: str, keys: socket.socket | None, progr
         if keys is not None and signer is not None:
             await open_.enter_async_context(KeyServer(keys, signer.public))
         # No proxy of the environment, because the address may contain a token.
-        client = httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context())
+        client = httpx.AsyncClient(trust_env=False, verify=tls_for(url))
         await open_.enter_async_context(client)
         sender = Sender(client, url, stopping, time.monotonic)
         return await Simulation(plan, sender, signer, stopping).run(progress)
+
+
+def tls_for(url: str) -> ssl.SSLContext:
+    """The TLS context for the webhook. Without https it is not used, and no variable is read."""
+    if urlsplit(url).scheme != "https":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return client_context(os.environ, ssl.SSLContext.load_default_certs)
 
 
 def _until(stream: Iterator[SimulatedDelivery], end: int) -> Iterator[SimulatedDelivery]:

@@ -19,12 +19,15 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
 import structlog
 
+from exporter.adobe_api.http_client import AdobeClient
+from exporter.errors import NoAnswerError
 from exporter.logs import LogThrottle
 
 _HOST: Final = "csm.adobe.io"
+ORIGIN: Final = f"https://{_HOST}"
+"""Where addresses are opened."""
 _PATH: Final = "/csm/registrations/validate"
 _OPEN_INTERVAL: Final = 60.0
 """Seconds between two addresses that are opened."""
@@ -62,7 +65,7 @@ class Validations:
     """Handles requests for validation, and keeps the latest ones."""
 
     def __init__(
-        self, clock: Callable[[], int], monotonic: Callable[[], float], client: httpx.AsyncClient | None = None
+        self, clock: Callable[[], int], monotonic: Callable[[], float], client: AdobeClient | None = None
     ) -> None:
         """`clock` returns milliseconds since 1970, `monotonic` seconds.
 
@@ -122,7 +125,7 @@ class Validations:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
 
     def _keep(self, request: ValidationRequest) -> None:
         """Keep a request. Beyond _MAX_KEPT drop one of the least use: unsigned, of a sender of many, old."""
@@ -216,13 +219,18 @@ def is_adobes(url: str) -> bool:
     return (parts.scheme, parts.netloc, parts.path) == ("https", _HOST, _PATH) and not parts.fragment
 
 
-async def _request(client: httpx.AsyncClient, url: str) -> None:
+async def _request(client: AdobeClient, url: str) -> None:
     """Open an address, and log the outcome. The body of the answer is not read."""
     try:
-        async with asyncio.timeout(_TIMEOUT), client.stream("GET", url, follow_redirects=False) as response:
+        async with client.stream("GET", url, _TIMEOUT) as response:
             status, is_success = response.status_code, response.is_success
-    except (httpx.HTTPError, TimeoutError) as error:
-        _log.warning("Adobe's address could not be opened: open it yourself", reason=type(error).__name__)
+    except NoAnswerError as error:
+        _log.warning(
+            "Adobe's address could not be opened: open it yourself",
+            reason=error.reason,
+            detail=str(error),
+            host=client.where,
+        )
         return
     if not is_success:
         _log.warning("Adobe's address did not confirm the webhook: open it yourself", status=status)

@@ -6,12 +6,16 @@ from typing import Final
 
 import httpx
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import LogCapture
 
 from exporter.adobe.signature import MAX_PEM
 from exporter.adobe_api import keys as module
+from exporter.adobe_api.clock_skew import ClockSkew
+from exporter.adobe_api.http_client import AdobeClient
 from exporter.adobe_api.keys import MAX_AGE, MAX_KEYS, MAX_UNKNOWN, REFRESH_AFTER, REMEMBER_FAILURE, Keys
 from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.errors import KeyPathError, KeyUnavailableError, LedgerUnavailableError
@@ -36,7 +40,7 @@ class Adobe:
         self.answer: Callable[[httpx.Request], httpx.Response] = key_of("")
         self.gate = asyncio.Event()
         self.gate.set()
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        self.client = AdobeClient(host, httpx.MockTransport(self._handle), ClockSkew(lambda: self.now))
         self.saved: list[tuple[Sequence[tuple[str, int]], Sequence[str]]] = []
         self.trusted_paths = TrustedPaths(trusted, self._save, lambda: int(self.now * 1000))
         self.keys = Keys(self.client, host, lambda: self.now, self.trusted_paths)
@@ -102,9 +106,8 @@ def play(
         unnoticed: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unnoticed.append(context))
         adobe = Adobe(host, trusted)
-        async with adobe.client:
-            await story(adobe)
-            await adobe.keys.close()
+        await story(adobe)
+        await adobe.keys.close()
         await settled()
         gc.collect(1)
         assert unnoticed == []
@@ -789,3 +792,40 @@ def test_few_paths_are_remembered() -> None:
         assert {dropped for _, all_ in adobe.saved for dropped in all_} == {path(number) for number in range(6)}
 
     play(story)
+
+
+def test_the_last_path_that_was_used() -> None:
+    """The path that was used last is known, unless that was too long ago, or no path is."""
+    now = 100 * int(DAY) * 1000
+    stored = [(path(1), now - 5), (path(2), now), (path(3), now - 9)]
+    for paths, expected in ((stored, path(2)), ([], None), ([(path(1), 0)], None)):
+        assert TrustedPaths(paths, lambda _used, _dropped: None, lambda: now).latest == expected
+
+
+CAUSES: Final = {
+    "no connection in time": "Adobe's key host can't be reached: it gave no answer within 4 s",
+    "half an answer": "Adobe's key host can't be reached: it answered something other than HTTP",
+    "found elsewhere": "Adobe's key host answered 302, a redirect, which is not followed",
+    "not found": "Adobe's key host has no such key",
+    "unavailable": "Adobe's key host answered 503",
+    "a page": "Adobe's key file holds no public key",
+}
+
+
+@pytest.mark.parametrize("failure", CAUSES)
+def test_the_cause_of_a_failure(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """The error has the cause, without the host. The log has both, and nothing of an exception's text."""
+    logged = LogCapture()
+    monkeypatch.setattr(module, "_log", structlog.wrap_logger(None, processors=[logged]))
+
+    async def story(adobe: Adobe) -> None:
+        adobe.answer = FAILURES[failure]
+        with pytest.raises(KeyUnavailableError) as raised:
+            await adobe.keys.get(PATH)
+        assert str(raised.value) == CAUSES[failure]
+
+    play(story)
+    assert [(entry["detail"], entry["host"]) for entry in logged.entries] == [
+        (CAUSES[failure], HOST.removeprefix("https://") + ":443")
+    ]
+    assert "made up" not in repr(logged.entries)

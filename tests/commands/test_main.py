@@ -12,13 +12,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from exporter import __version__
+from exporter import __version__, logs
 from exporter.commands.main import COMMANDS, find_command, main
+from exporter.commands.output import print_result
 from exporter.commands.settings import declared
 from tests.commands.conftest import SECRET, Run, entries, run, write
 
@@ -238,3 +239,29 @@ def test_the_health_check_starts_fast() -> None:
     code = "import sys, exporter.healthcheck; print('exporter.service' in sys.modules, 'httpx' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False False\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_result_that_the_output_cannot_encode(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Characters that standard output has no code for are written as escapes, so that the result is not lost."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    print_result("caf\u00e9 \u2713 \udcff")
+    text = written.getvalue().decode(encoding)
+    assert text.endswith(" \\udcff\n")
+    assert text.startswith("caf")
+
+
+def test_multiprocess_mode_is_not_used(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that would put prometheus_client into its mode for several processes are taken away and named."""
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+        monkeypatch.setenv(name, "/nonexistent")
+    write("run.json", run(1))
+    logged: list[Sequence[str]] = []
+    monkeypatch.setattr(logs, "ignored_variables", logged.append)
+    assert cli("replay", "--create", "run.json").status == 0
+    assert logged == [["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"]]
+    assert not {name for name in os.environ if name.lower() == "prometheus_multiproc_dir"}
+    logged.clear()
+    assert cli("replay", "--create", "run.json").status == 0
+    assert logged == []

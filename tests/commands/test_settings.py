@@ -83,7 +83,10 @@ BAD: dict[str, Iterable[str]] = {
     "webhook.max-body": ["-1", "4.5MiB", "lots"],
     "webhook.auto-validate": ["1", "on"],
     "webhook.allow-unauthenticated": ["1", "yes", "TRUE"],
-    "adobe.keys-url": ["static.adobeioevents.com", "http://evil.example", "https://a@b", "https://a/?b", "ftp://a"],
+    "adobe.keys-url": [
+        *("static.adobeioevents.com", "http://evil.example", "https://a@b", "https://:a@b", "https://a/?b", "ftp://a"),
+        *("https://a:99999", "https://a:0", "https://[::1", "https://a b", "https://\u00e4"),
+    ],
     "ledger.url": ["ledger.db", "sqlite://ledger.db", "mysql://db/x"],
     "ledger.max-size": ["-1", "big"],
     "ledger.retention": ["90", "-90d", "7d", "0s"],

@@ -75,6 +75,12 @@ def serving(adobe: Adobe) -> Iterator[Adobe]:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_HEAD(self) -> None:
+            status, body = adobe.answer(self.path)
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             """Log nothing."""
 

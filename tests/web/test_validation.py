@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
+from exporter.adobe_api.clock_skew import ClockSkew
+from exporter.adobe_api.http_client import AdobeClient
 from exporter.web import validation
-from exporter.web.validation import ValidationRequest, Validations, is_adobes
+from exporter.web.validation import ORIGIN, ValidationRequest, Validations, is_adobes
 from tests.web.cases import failures
 
 URL: Final = "https://csm.adobe.io/csm/registrations/validate"
@@ -96,7 +98,7 @@ class Story:
         self.answer: Callable[[httpx.Request], httpx.Response] = lambda _request: httpx.Response(200)
         self.gate = asyncio.Event()
         self.gate.set()
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        self.client = AdobeClient(ORIGIN, httpx.MockTransport(self._handle), ClockSkew(lambda: self.now))
         self.validations = Validations(lambda: NOW, lambda: self.now, self.client if opens else None)
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
@@ -125,9 +127,8 @@ def play(story: Callable[[Story], Awaitable[None]], *, opens: bool = True) -> li
         unnoticed: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unnoticed.append(context))
         made = Story(opens=opens)
-        async with made.client:
-            await story(made)
-            await made.validations.close()
+        await story(made)
+        await made.validations.close()
         gc.collect(1)
         assert unnoticed == []
         assert len(asyncio.all_tasks()) == 1
@@ -401,7 +402,7 @@ def test_a_refusal_is_logged(logged: LogCapture, status: int) -> None:
     "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError]
 )
 def test_a_failure_is_logged(logged: LogCapture, error: type[httpx.HTTPError]) -> None:
-    """A failure to open the address is logged with the type of httpx's exception, without its text."""
+    """A failure to open the address is logged with the host and the cause, without the text of httpx's exception."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
         raise error("made up")
@@ -411,7 +412,9 @@ def test_a_failure_is_logged(logged: LogCapture, error: type[httpx.HTTPError]) -
         await made.request(ADOBES)
 
     play(story)
-    assert (logged.entries[-1]["log_level"], logged.entries[-1]["reason"]) == ("warning", error.__name__)
+    entry = logged.entries[-1]
+    assert (entry["log_level"], entry["reason"], entry["host"]) == ("warning", "no_answer", "csm.adobe.io:443")
+    assert entry["detail"]
     assert "made up" not in repr(logged.entries)
 
 

@@ -1,0 +1,71 @@
+"""Recognises the variables that Kubernetes puts into containers for the Services of a namespace ("service links").
+
+A Service called `aep-exporter-webhook` makes AEP_EXPORTER_WEBHOOK_SERVICE_HOST, AEP_EXPORTER_WEBHOOK_PORT and others,
+which begin like the variables of settings. They are recognised by their values, and by the two that every Service has:
+SERVICE_HOST and SERVICE_PORT. So a setting whose name is mistyped is not taken for one.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_HOST: Final = "_SERVICE_HOST"
+_PORT: Final = "_SERVICE_PORT"
+_NUMBER = re.compile(r"[0-9]{1,5}")
+_PROTOCOL = re.compile(r"tcp|udp|sctp")
+_URL = re.compile(r"(?:tcp|udp|sctp)://(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^/]+)):(?P<port>[0-9]{1,5})")
+
+
+def service_links(environment: Mapping[str, str], prefix: str) -> frozenset[str]:
+    """The variables that belong to Services whose variables begin with `prefix`, which ends with an underscore."""
+    services = [
+        name.removesuffix(_HOST)
+        for name, value in environment.items()
+        if name.endswith(_HOST)
+        and name.startswith(prefix)
+        and _is_address(value)
+        and _is_number(environment.get(name.removesuffix(_HOST) + _PORT, ""))
+    ]
+    return frozenset(
+        name
+        for name, value in environment.items()
+        if any(_belongs(name.removeprefix(each), value) for each in services if name.startswith(each))
+    )
+
+
+def _belongs(suffix: str, value: str) -> bool:
+    """Whether what follows a Service's name, and the value, are of the form that Kubernetes writes."""
+    return any(pattern.fullmatch(suffix) and is_valid(value) for pattern, is_valid in _FORMS)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _is_url(text: str) -> bool:
+    # An IPv6 address has brackets in newer versions of Kubernetes only.
+    matched = _URL.fullmatch(text)
+    return matched is not None and _is_address(matched["ipv6"] or matched["host"])
+
+
+def _is_protocol(text: str) -> bool:
+    return _PROTOCOL.fullmatch(text) is not None
+
+
+_FORMS: Final = (
+    (re.compile(r"_SERVICE_HOST"), _is_address),
+    (re.compile(r"_SERVICE_PORT(?:_[A-Z0-9_]+)?"), _is_number),
+    (re.compile(r"_PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?"), _is_url),
+    (re.compile(r"_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PROTO"), _is_protocol),
+    (re.compile(r"_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PORT"), _is_number),
+    (re.compile(r"_PORT_[0-9]+_(?:TCP|UDP|SCTP)_ADDR"), _is_address),
+)
