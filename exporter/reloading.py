@@ -201,6 +201,8 @@ class Reloading:
         while True:
             is_asked = self._asked.is_set()
             self._asked.clear()
+            if is_asked and not self._watches:
+                _log.info("there is no file to read again", detail="other settings need a restart")
             try:
                 await self.step(is_asked=is_asked)
             except Exception:  # noqa: BLE001 - as in `_Watch.read`

@@ -10,6 +10,7 @@ Python itself ignores SIGPIPE. SIGQUIT and SIGABRT keep their meaning, because p
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -37,8 +38,27 @@ def ignore() -> None:
     This is for the time before the files are watched and after that. What is read after a SIGHUP that was ignored is
     the newest version anyway. The interpreter sets functions of ours back to the default when it ends, but not this.
     """
-    for number in (signal.SIGHUP, *UNUSED):
-        signal.signal(number, signal.SIG_IGN)
+    with _without_races():
+        for number in (signal.SIGHUP, *UNUSED):
+            signal.signal(number, signal.SIG_IGN)
+        # The interpreter looks for pending signals here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@contextlib.contextmanager
+def _without_races() -> Iterator[None]:
+    """Leave out what Python prints of a signal that arrives just before its handler is taken away."""
+    print_error = sys.unraisablehook
+
+    def print_others(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(unraisable.exc_value, OSError) and unraisable.object is None):
+            print_error(unraisable)
+
+    sys.unraisablehook = print_others
+    try:
+        yield
+    finally:
+        sys.unraisablehook = print_error
 
 
 @contextlib.contextmanager

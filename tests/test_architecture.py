@@ -80,7 +80,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.pages": ({"exporter.pages"}, {"starlette"}),
     # A program of its own, which a container's health check runs.
     "exporter.healthcheck": (
-        {"exporter.errors", *SETTINGS, "exporter.commands.serve_settings", "exporter.web.config"},
+        {*SETTINGS, "exporter.commands.serve_settings", "exporter.errors", "exporter.parsers", "exporter.web.config"},
         set(),
     ),
     "exporter.service": (

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from exporter import reloading
 from exporter.errors import SettingsError
 from exporter.reloading import Note, Reloading, Source
+from tests.system.processes import until
 
 SECRET = "s3cret"
 
@@ -53,13 +55,13 @@ class Pair:
         self.one.write_text(text)
         self.other.write_text(text)
 
-    def step(self, times: int = 1, *, is_asked: bool = False) -> list[dict[str, object]]:
+    def step(self, times: int = 1, *, is_asked: bool = False) -> list[MutableMapping[str, Any]]:
         """Compare so many times, and return the log."""
         with capture_logs() as logs:
             for _ in range(times):
                 asyncio.run(self.reloading.step(is_asked=is_asked))
         assert SECRET not in repr(logs)
-        return list(logs)
+        return logs
 
 
 @pytest.fixture
@@ -234,25 +236,23 @@ def test_two_sources(tmp_path: Path) -> None:
 
 
 def test_running(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it runs, changes are found without being asked for, and questions are answered before the next comparison."""
+    """While it runs, a change is found without a question, and a question is answered before the next comparison."""
     monkeypatch.setattr(reloading, "_MIN_PAUSE", 0.001)
     monkeypatch.setattr(reloading, "_INTERVAL", 0.002)
 
-    async def until(length: int) -> None:
-        async with asyncio.timeout(60):
-            while len(pair.in_force) < length:
-                await asyncio.sleep(0.001)
+    async def until_applied(times: int) -> None:
+        await asyncio.to_thread(until, lambda: len(pair.in_force) >= times, "a version in force")
 
     async def story() -> None:
         async with pair.reloading.running():
             pair.write("second")
             while pair.in_force[-1] != "second":
-                await until(len(pair.in_force) + 1)
+                await until_applied(len(pair.in_force) + 1)
             monkeypatch.setattr(reloading, "_INTERVAL", 3600)
             # The pause that has begun may still be a short one.
             for _ in range(2):
                 length = len(pair.in_force)
                 pair.reloading.ask()
-                await until(length + 1)
+                await until_applied(length + 1)
 
     asyncio.run(story())

@@ -134,8 +134,10 @@ def test_a_name_of_ipv6_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name without an address of IPv4 is listened on by its address of IPv6."""
     needs_ipv6()
     resolve = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, port, **options: resolve("::1", port, **options))
-    with listen(Address("ipv6.example", 0), "--web.listen-address") as listening:
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", lambda _host, port, **options: resolve("::1", port, **options))
+        opened = listen(Address("ipv6.example", 0), "--web.listen-address")
+    with opened as listening:
         assert families(listening) == {"::1"}
 
 

@@ -83,7 +83,7 @@ def test_passwords_and_headers(ledger: Ledger) -> None:
 def scrape_of_another_name(app: App, credentials: str = "") -> int:
     """The status of a scrape that names another host than this machine, as after DNS rebinding."""
     headers = {"host": "evil.example"} | ({"authorization": credentials} if credentials else {})
-    return asyncio.run(ask(app.main, "GET", "/metrics", **headers)).status_code
+    return asyncio.run(ask(app.main, "GET", "/metrics", b"", **headers)).status_code
 
 
 def test_the_web_configuration_is_replaced(ledger: Ledger) -> None:

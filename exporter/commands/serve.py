@@ -75,8 +75,8 @@ async def _serve(settings: ServeSettings) -> None:
 
 COMMAND: Final = Command(
     summary="receive notifications and serve metrics",
-    details="Runs until SIGTERM or SIGINT. A second signal stops it without waiting for requests in progress. SIGHUP has "
-    "it read certificates, passwords and tokens again.",
+    details="Runs until SIGTERM or SIGINT. A second signal stops it without waiting for requests in progress. After "
+    "SIGHUP it reads certificates, passwords and tokens again.",
     settings=ServeSettings,
     run=run,
 )

@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -46,12 +48,12 @@ class Story:
         self.app = Application()
         self._reloading = Reloading(self.files.sources(self.app))
 
-    def step(self) -> list[dict[str, object]]:
+    def step(self) -> list[MutableMapping[str, Any]]:
         """Read everything again, as after SIGHUP. Returns the log, which holds no secret."""
         with capture_logs() as logs:
             asyncio.run(self._reloading.step(is_asked=True))
         assert "s3cret" not in repr(logs)
-        return list(logs)
+        return logs
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def web(folder: Path, text: str, *flags: str) -> Story:
 
 
 def test_everything_of_the_web_configuration(folder: Path) -> None:
-    """Users, headers, certificate, versions of TLS and client certificates are replaced, and the log names the files."""
+    """Users, headers, certificate, versions of TLS and client certificates are replaced. The log names the files."""
     story = web(folder, TLS, "--webhook.listen-address=127.0.0.1:1")
     story.step()
     assert story.files.tls is not None
