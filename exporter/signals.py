@@ -38,27 +38,15 @@ def ignore() -> None:
     This is for the time before the files are watched and after that. What is read after a SIGHUP that was ignored is
     the newest version anyway. The interpreter sets functions of ours back to the default when it ends, but not this.
     """
-    with _without_races():
-        for number in (signal.SIGHUP, *UNUSED):
-            signal.signal(number, signal.SIG_IGN)
-        # The interpreter looks for pending signals here.
-        signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    sys.unraisablehook = _print_unless_late
+    for number in (signal.SIGHUP, *UNUSED):
+        signal.signal(number, signal.SIG_IGN)
 
 
-@contextlib.contextmanager
-def _without_races() -> Iterator[None]:
-    """Leave out what Python prints of a signal that arrives just before its handler is taken away."""
-    print_error = sys.unraisablehook
-
-    def print_others(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not (isinstance(unraisable.exc_value, OSError) and unraisable.object is None):
-            print_error(unraisable)
-
-    sys.unraisablehook = print_others
-    try:
-        yield
-    finally:
-        sys.unraisablehook = print_error
+def _print_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Print what Python can't raise, but not that a signal had arrived shortly before it was ignored."""
+    if not (isinstance(unraisable.exc_value, OSError) and unraisable.object is None):
+        sys.__unraisablehook__(unraisable)
 
 
 @contextlib.contextmanager

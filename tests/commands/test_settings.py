@@ -334,6 +334,11 @@ def test_serve_refuses_variables_of_other_commands(variables: dict[str, str], me
         pytest.param(["--webhook.auth=none", f"--webhook.token={SECRET}"], "ignores the token", id="token-unused"),
         pytest.param(["--webhook.auth=none", f"--webhook.token-file={TOKEN_FILE}"], "ignores", id="file-unused"),
         pytest.param(["--webhook.path=/metrics"], "or below it", id="same-paths"),
+        pytest.param(
+            ["--web.listen-address=0.0.0.0:1", "--webhook.listen-address=[::]:1", f"--webhook.token={SECRET}"],
+            "is the same as --web.listen-address, or one of them is every address with that port",
+            id="overlapping-addresses",
+        ),
     ],
 )
 def test_rules(words: list[str], message: str) -> None:
