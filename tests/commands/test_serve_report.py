@@ -106,6 +106,7 @@ def test_who_may_deliver(folder: Path, flags: list[str], fields: dict[str, objec
             ("none", True, "verified if given"),
         ),
     ],
+    ids=["nothing", "passwords", "tls", "client-certificates", "optional-certificates"],
 )
 def test_who_may_scrape(folder: Path, text: str, fields: tuple[object, ...]) -> None:
     """The third line says what authenticates who asks for metrics and pages."""
