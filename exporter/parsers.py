@@ -7,6 +7,7 @@ written. No message repeats the text, because it may be a secret.
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,6 +30,7 @@ _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[A-Za-z0-9_.-]*)):(?P<p
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _MIN_TOKEN: Final = 16
+_MAX_TOKENS: Final = 100
 _SPEED = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6})?")
 
 
@@ -66,7 +68,7 @@ def flow_id(text: str) -> str:
 
 
 class Address(NamedTuple):
-    """An address to listen on. An empty host means every address of the machine."""
+    """An address to listen on. An empty host means every address of the machine, and so does `::`."""
 
     host: str
     port: int
@@ -81,24 +83,51 @@ class Address(NamedTuple):
         except ValueError:
             return False
 
+    def overlaps(self, other: "Address") -> bool:
+        """Whether the system can't give both to listeners: they are the same, or one of them includes the other.
+
+        Port 0 is any free port, so it never overlaps. What a name stands for is not looked up, but for localhost.
+        """
+        if self.port != other.port or not self.port:
+            return False
+        hosts = [_LOCALHOST if host == "localhost" else host for host in (self.host, other.host)]
+        return hosts[0] == hosts[1] or _includes(hosts[0], hosts[1]) or _includes(hosts[1], hosts[0])
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_LOCALHOST: Final = "127.0.0.1"
+"""What localhost stands for where something listens on it: of its two addresses that of IPv4 comes first."""
+
+
+def _includes(host: str, other: str) -> bool:
+    """Whether who listens on a host has all of another one's addresses, too."""
+    return host in {"", "::"} or (host == "0.0.0.0" and ":" not in other)  # noqa: S104 - compared, not listened on
+
+
 def address(text: str) -> Address:
-    """An address to listen on: `127.0.0.1:10464`, `[::1]:10464`, or `:10464` for every address of the machine."""
+    """An address to listen on: `127.0.0.1:10464`, `[::1]:10464`, or `:10464` for every address of the machine.
+
+    One address has one spelling in the result: `[0::1]` is `::1`, `[::ffff:127.0.0.1]` and `127.1` are `127.0.0.1`.
+    """
     match = _ADDRESS.fullmatch(text)
-    if not match or int(match["port"]) > 65535 or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
+    host = _canonical_host(match) if match else None
+    if not match or int(match["port"]) > 65535 or host is None:
         raise ValueError("an address is written like 127.0.0.1:10464, [::1]:10464 or :10464")
-    return Address(match["ipv6"] or match["host"] or "", int(match["port"]))
+    return Address(host, int(match["port"]))
 
 
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
+def _canonical_host(match: re.Match[str]) -> str | None:
+    """The host of an address. None if there is no IPv6 address in the brackets."""
+    in_brackets: str | None = match["ipv6"]
+    literal = _literal(in_brackets or match["host"])
+    if in_brackets is not None and (literal is None or ":" not in in_brackets):
+        return None
+    if literal is None:
+        return str(match["host"]).lower()
+    # Whatever the interface, the loopback address is on one only.
+    return "::1" if literal.is_loopback and literal.version == 6 else str(literal)
 
 
 def url_path(text: str) -> str:
@@ -127,6 +156,18 @@ def token(text: str) -> str:
     if not _TOKEN.fullmatch(text) or len(text) < _MIN_TOKEN:
         raise ValueError(f"a token has at least {_MIN_TOKEN} characters, each of A-Z a-z 0-9 . _ ~ -")
     return text
+
+
+def tokens(text: str) -> tuple[str, ...]:
+    """Tokens, separated by commas. Each is there once."""
+    return _bounded(token(part.strip()) for part in text.split(","))
+
+
+def _bounded(found: Iterable[str]) -> tuple[str, ...]:
+    unique = tuple(dict.fromkeys(found))
+    if len(unique) > _MAX_TOKENS:
+        raise ValueError(f"at most {_MAX_TOKENS} tokens are compared with each request: remove those that are not used")
+    return unique
 
 
 def client_ids(text: str) -> frozenset[str]:
@@ -222,10 +263,25 @@ def existing_file(text: str) -> Path:
         raise ValueError("there is no such file, or it can't be read") from None
 
 
-def token_file(text: str) -> str:
-    """The token that a file holds, without the space around it. The file is read only once, so it may be a pipe."""
+def token_file(text: str) -> tuple[str, ...]:
+    """The tokens that a file holds, one a line. The file is read only once, so it may be a pipe.
+
+    White space around a line, blank lines and lines that begin with # are left out.
+    """
     try:
-        content = Path(text).read_text(encoding="utf-8")
+        # utf-8-sig, because some editors begin a file with a byte order mark.
+        content = Path(text).read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
         raise ValueError("there is no such file, or it can't be read as text") from None
-    return token(content.strip())
+    lines = [(number, line.strip()) for number, line in enumerate(content.split("\n"), start=1)]
+    found = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not found:
+        raise ValueError("there is no token in it: write one a line")
+    return _bounded(_token_of_line(number, line) for number, line in found)
+
+
+def _token_of_line(number: int, line: str) -> str:
+    try:
+        return token(line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from None

@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -58,8 +58,8 @@ class Server(uvicorn.Server):
     connections in its backlog, whose clients may have sent their requests already.
     """
 
-    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None = None) -> None:
-        """`tls` is the context of a listener with TLS."""
+    def __init__(self, config: uvicorn.Config, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
+        """`tls` returns the context for the next handshake of a listener with TLS."""
         super().__init__(config)
         self._tls = tls
         self._opening: dict[asyncio.Task[None], None] = {}
@@ -142,7 +142,10 @@ class Server(uvicorn.Server):
         # A client that leaves, or does not speak TLS, is no fault of ours.
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, accepted, ssl=self._tls, **(handshake if self._tls is not None else {})
+                self._protocol,
+                accepted,
+                ssl=self._tls() if self._tls is not None else None,
+                **(handshake if self._tls is not None else {}),
             )
 
     def _finish_opening(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
@@ -160,11 +163,12 @@ class Server(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket and the application that answers there, over TLS if a context is given."""
+    """A listening socket and the application that answers there, over TLS if there are contexts for it."""
 
     socket: socket.socket
     app: ASGIApp
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
+    """Returns the context for the next handshake. Connections that are open keep theirs."""
 
     @property
     def address(self) -> Address:
@@ -185,25 +189,38 @@ def raise_file_limit() -> None:
 
 
 def listen(address: Address, flag: str) -> socket.socket:
-    """Open a listening socket. An empty host means every address, of IPv4 and IPv6 if the machine has both.
+    """Open a listening socket.
+
+    An empty host and `::` mean every address, of IPv4 and IPv6 if the machine has both. `0.0.0.0` means every address
+    of IPv4. Of a name's addresses the first of IPv4 is used, else the first.
 
     Raises CannotListenError, which names the `flag` that gave the address.
     """
     try:
-        if not address.host and socket.has_dualstack_ipv6():
+        if address.host in {"", "::"}:
+            is_dual = socket.has_dualstack_ipv6()
             listening = socket.create_server(
-                ("::", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+                ("::" if is_dual else "", address.port),
+                family=socket.AF_INET6 if is_dual else socket.AF_INET,
+                dualstack_ipv6=is_dual,
+                backlog=_BACKLOG,
             )
         else:
-            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-            listening = socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise CannotListenError(
-            f"can't listen on {address} ({error.strerror}): choose another address with {flag}"
-        ) from error
+            family, place = _resolve(address)
+            listening = socket.create_server(place, family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "this is no host name"
+        raise CannotListenError(f"can't listen on {address} ({reason}): choose another address with {flag}") from error
     # Accepted connections inherit it.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     return listening
+
+
+def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """The family and the socket address of a host. Raises OSError or UnicodeError."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, place
 
 
 async def serve_until_signal(listeners: Sequence[Listener], count_refused: Callable[[], None] = lambda: None) -> None:

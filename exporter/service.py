@@ -45,11 +45,10 @@ from exporter.web.authentication import (
     NoAuthentication,
     TokenAuthentication,
 )
-from exporter.web.basic_auth import BasicAuth
 from exporter.web.config import WebConfig
-from exporter.web.headers import ExtraHeaders
 from exporter.web.health import Ready
 from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
+from exporter.web.protection import Protection
 from exporter.web.scrape import Scrape
 from exporter.web.unserved import Unserved
 from exporter.web.validation import ORIGIN, Validations
@@ -76,6 +75,9 @@ class App:
     retention: Retention
     scrape: Scrape
     unserved: Unserved
+    protection: Protection
+    tokens: TokenAuthentication | None
+    """The authentication of the webhook, if its method is `token`."""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -96,6 +98,15 @@ class App:
             if self.clock_check is not None:
                 await self.clock_check.close()
             await self.validations.close()
+
+    def use_web_config(self, web: WebConfig) -> None:
+        """Use another version of `--web.config.file`, but for TLS, from the next request on."""
+        self.protection.replace(web)
+
+    def use_tokens(self, tokens: tuple[str, ...]) -> None:
+        """Accept these tokens from the next delivery on, and no others. Without the method `token` it does nothing."""
+        if self.tokens is not None:
+            self.tokens.replace(tokens)
 
     def close(self) -> None:
         """End the threads of follower, scrapes and slow reading. Blocking. The ledger stays open."""
@@ -147,11 +158,12 @@ def build_app(
     validations = Validations(
         ledger.now, time.monotonic, clients.client(ORIGIN) if settings.webhook_auto_validate else None
     )
+    authentication = _authentication(settings, keys)
     webhook = Webhook(
         Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
         ledger.now,
         telemetry,
-        authentication=_authentication(settings, keys),
+        authentication=authentication,
         validations=validations,
         max_body=settings.webhook_max_body,
     )
@@ -167,17 +179,18 @@ def build_app(
         scrape,
         settings.web_telemetry_path,
         Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
-        _inner_check(settings, web, telemetry),
+        _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
     unserved = Unserved(telemetry, _describe_webhook(settings), settings.webhook_path)
     main = routes.build([*([] if is_separate else webhook_routes), *health_routes, *inner_routes])
+    protection = Protection(main, web, settings.webhook_path)
 
     def finish(app: ASGIApp) -> ASGIApp:
         return ready.close_while_not_ready(unserved.watch(app))
 
     return App(
-        main=finish(_protect(main, web, settings.webhook_path)),
+        main=finish(protection),
         webhook=finish(routes.build([*webhook_routes, *health_routes])) if is_separate else None,
         telemetry=telemetry,
         follower=follower,
@@ -193,6 +206,8 @@ def build_app(
         ),
         scrape=scrape,
         unserved=unserved,
+        protection=protection,
+        tokens=authentication if isinstance(authentication, TokenAuthentication) else None,
     )
 
 
@@ -255,7 +270,7 @@ def _authentication(settings: ServeSettings, keys: Keys | None) -> Authenticatio
                 allow_missing_client_id=settings.webhook_allow_missing_client_id,
             )
         case "token":
-            return TokenAuthentication(settings.token or "")
+            return TokenAuthentication(settings.tokens)
         case "none":
             return NoAuthentication()
 
@@ -271,12 +286,12 @@ def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemet
     return OriginCheck(webhook, _origin_rule(telemetry, advice))
 
 
-def _inner_check(settings: ServeSettings, web: WebConfig, telemetry: Telemetry) -> list[Middleware]:
-    """Keep web pages away from metrics and pages on a loopback address without passwords."""
-    if web.users or not settings.web_listen_address.is_loopback:
+def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemetry: Telemetry) -> list[Middleware]:
+    """Keep web pages away from metrics and pages on a loopback address while there are no passwords."""
+    if not settings.web_listen_address.is_loopback:
         return []
     advice = "set users in --web.config.file, or ask for it by the name localhost"
-    return [Middleware(OriginCheck, _origin_rule(telemetry, advice))]
+    return [Middleware(OriginCheck, _origin_rule(telemetry, advice), is_needed)]
 
 
 def _origin_rule(telemetry: Telemetry, advice: str) -> OriginRule:
@@ -288,14 +303,3 @@ def _describe_webhook(settings: ServeSettings) -> str:
     address = settings.webhook_listen_address
     path = settings.webhook_path + ("/<token>" if settings.authentication == "token" else "")
     return f"{path} at {address}" if address is not None else path
-
-
-def _protect(app: ASGIApp, web: WebConfig, webhook_path: str) -> ASGIApp:
-    """Ask for the passwords of the web config, and send its headers."""
-    protected = BasicAuth(app, web.users, _is_open_path(webhook_path))
-    return ExtraHeaders(protected, web.headers) if web.headers else protected
-
-
-def _is_open_path(webhook_path: str) -> Callable[[str], bool]:
-    """Whether a path needs no password. The webhook has its own authentication, and health checks have none."""
-    return lambda path: path in {"/-/healthy", "/-/ready", webhook_path} or path.startswith(webhook_path + "/")

@@ -46,6 +46,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
         {"starlette", "structlog", "uvicorn"},
     ),
+    "exporter.signals": ({"exporter.logs"}, {"structlog"}),
+    "exporter.reloading": ({"exporter.errors"}, {"structlog"}),
     "exporter.checkpoints": (
         {"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
         {"structlog"},
@@ -104,7 +106,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.pages": ({"exporter.pages"}, {"starlette"}),
     # A program of its own, which a container's health check runs.
     "exporter.healthcheck": (
-        {"exporter.errors", *SETTINGS, "exporter.commands.serve_settings", "exporter.web.config"},
+        {*SETTINGS, "exporter.commands.serve_settings", "exporter.errors", "exporter.parsers", "exporter.web.config"},
         set(),
     ),
     "exporter.service": (
@@ -136,18 +138,41 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.commands.serve_settings": ({"exporter.parsers", *SETTINGS}, {"pydantic"}),
     # It imports commands by their names, when they are run.
     "exporter.commands.main": (
-        {"exporter.errors", "exporter.logs", *SETTINGS, "exporter.commands.output", "exporter.commands.serve_settings"},
+        {
+            *SETTINGS,
+            "exporter.commands.output",
+            "exporter.commands.serve_settings",
+            "exporter.errors",
+            "exporter.logs",
+            "exporter.signals",
+        },
         set(),
+    ),
+    "exporter.commands.serve_files": (
+        {
+            "exporter.commands.serve_settings",
+            "exporter.errors",
+            "exporter.parsers",
+            "exporter.reloading",
+            "exporter.web.config",
+        },
+        set(),
+    ),
+    "exporter.commands.serve_report": (
+        {"exporter.commands.serve_settings", "exporter.errors", "exporter.ledger", "exporter.web.config"},
+        {"structlog"},
     ),
     "exporter.commands.serve": (
         {
             *SETTINGS,
+            "exporter.commands.serve_files",
+            "exporter.commands.serve_report",
             "exporter.commands.serve_settings",
-            "exporter.errors",
             "exporter.ledger.urls",
+            "exporter.reloading",
             "exporter.server",
             "exporter.service",
-            "exporter.web.config",
+            "exporter.signals",
         },
         {"structlog", "uvloop"},
     ),

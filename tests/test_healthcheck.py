@@ -69,6 +69,7 @@ def healthy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
         ([], {SERVE: ":{port}"}),
         ([], {SERVE: "0.0.0.0:{port}"}),
         ([], {SERVE: "localhost:{port}"}),
+        ([], {SERVE: "[::]:{port}"}),
         (["--web.listen-address=:{port}"], {}),
         (["--web.listen-address", ":{port}"], {SERVE: ":1"}),
         (["--webhook.listen-address=:{port}"], {SERVE: ":1"}),
@@ -108,6 +109,24 @@ def test_an_exporter_that_is_not_well(healthy: int) -> None:
     """An answer other than 200, and one that is not HTTP, fail the check."""
     with pytest.raises(ExporterError, match=f"127.0.0.1:{healthy}"):
         check_health([], {SERVE: f"127.0.0.1:{healthy}"})
+
+
+@pytest.mark.parametrize("healthy", [(Healthy, False), (Healthy, True)], indirect=True)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("tls_server_config: [", id="no-yaml"),
+        pytest.param("tls_server_config: {cert_file: server.crt, key_file: server.key}", id="tls"),
+        pytest.param("", id="no-tls"),
+        pytest.param(None, id="gone"),
+    ],
+)
+def test_files_that_changed_after_the_start(healthy: int, tmp_path: Path, text: str | None) -> None:
+    """Whatever became of its files, an exporter that answers as it did at the start is healthy."""
+    file = tmp_path / "web.yml"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    check_health([f"--webhook.token-file={tmp_path / 'none'}"], {SERVE: f"127.0.0.1:{healthy}", FILE: str(file)})
 
 
 def test_nobody_there() -> None:

@@ -104,6 +104,16 @@ def test_no_sizes(text: str) -> None:
         ("127.0.0.1:10464", Address("127.0.0.1", 10464), True),
         ("127.9.9.9:1", Address("127.9.9.9", 1), True),
         ("[::1]:10464", Address("::1", 10464), True),
+        ("[::1%lo]:10464", Address("::1", 10464), True),
+        ("[0:0::0:1]:10464", Address("::1", 10464), True),
+        ("[::ffff:127.0.0.1]:10464", Address("127.0.0.1", 10464), True),
+        ("[::ffff:192.0.2.7]:80", Address("192.0.2.7", 80), False),
+        ("[::ffff:0.0.0.0]:80", Address("0.0.0.0", 80), False),
+        ("127.1:80", Address("127.0.0.1", 80), True),
+        ("0:80", Address("0.0.0.0", 80), False),
+        ("LocalHost:1", Address("localhost", 1), True),
+        ("[0::0]:80", Address("::", 80), False),
+        ("[FE80::1%eth0]:80", Address("fe80::1%eth0", 80), False),
         ("localhost:0", Address("localhost", 0), True),
         (":10464", Address("", 10464), False),
         ("0.0.0.0:65535", Address("0.0.0.0", 65535), False),
@@ -122,9 +132,41 @@ def test_addresses(text: str, address: Address, is_loopback: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        (":1", ":1", True),
+        (":1", "[::]:1", True),
+        (":1", "0.0.0.0:1", True),
+        ("[::]:1", "0.0.0.0:1", True),
+        ("[::]:1", "127.0.0.1:1", True),
+        (":1", "exporter.example:1", True),
+        ("0.0.0.0:1", "192.0.2.7:1", True),
+        ("0.0.0.0:1", "[::ffff:192.0.2.7]:1", True),
+        ("0.0.0.0:1", "localhost:1", True),
+        ("localhost:1", "127.0.0.1:1", True),
+        ("[::1]:1", "[::1%lo]:1", True),
+        ("Exporter.example:1", "exporter.example:1", True),
+        ("0.0.0.0:1", "[::1]:1", False),
+        ("localhost:1", "[::1]:1", False),
+        ("127.0.0.1:1", "[::1]:1", False),
+        ("127.0.0.1:1", "127.0.0.2:1", False),
+        ("[fe80::1%eth0]:1", "[fe80::1%eth1]:1", False),
+        (":1", ":2", False),
+        (":0", ":0", False),
+        ("[::]:0", "0.0.0.0:0", False),
+    ],
+)
+def test_overlapping_addresses(one: str, other: str, overlap: bool) -> None:
+    """Two addresses overlap if a listener on one keeps the other from being listened on."""
+    assert parsers.address(one).overlaps(parsers.address(other)) is overlap
+    assert parsers.address(other).overlaps(parsers.address(one)) is overlap
+
+
+@pytest.mark.parametrize(
     "text",
     [
         pytest.param("", id="nothing"),
+        pytest.param("[127.0.0.1]:80", id="ipv4-in-brackets"),
         pytest.param("10464", id="port-alone"),
         pytest.param("localhost", id="host-alone"),
         pytest.param("127.0.0.1:", id="no-port"),
@@ -213,17 +255,68 @@ def test_no_ledger_urls(text: str) -> None:
         parsers.ledger_url(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a" * 16, ("a" * 16,)),
+        (f"{'a' * 16},{'b' * 16}", ("a" * 16, "b" * 16)),
+        (f" {'b' * 16} , {'a' * 16} ,{'b' * 16}", ("b" * 16, "a" * 16)),
+    ],
+)
+def test_several_tokens(text: str, found: tuple[str, ...]) -> None:
+    """Tokens are separated by commas, with white space or without. One that is there twice is there once."""
+    assert parsers.tokens(text) == found
+
+
+@pytest.mark.parametrize("text", ["", ",", "a" * 16 + ",", "a" * 16 + ",,", "a" * 16 + ",short", "a" * 16 + ";"])
+def test_not_several_tokens(text: str) -> None:
+    """Every part between commas must be a token."""
+    with pytest.raises(ValueError, match="a token has at least 16 characters"):
+        parsers.tokens(text)
+
+
+def test_too_many_tokens() -> None:
+    """At most 100 different tokens are compared with each request."""
+    texts = [f"token-number-{number:05}" for number in range(101)]
+    assert parsers.tokens(",".join([*texts[1:], texts[1]])) == tuple(texts[1:])
+    with pytest.raises(ValueError, match="at most 100 tokens"):
+        parsers.tokens(",".join(texts))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0123456789abcdef\nfedcba9876543210\n",
+        "\ufeff0123456789abcdef\r\n\r\n fedcba9876543210\t\r\n",
+        "# old, until the end of March\n0123456789abcdef\n  # new\n\nfedcba9876543210\n0123456789abcdef",
+    ],
+)
+def test_files_of_several_tokens(tmp_path: Path, content: str) -> None:
+    """A file has one token a line. White space, blank lines and lines that begin with # are left out."""
+    file = tmp_path / "tokens"
+    file.write_bytes(content.encode())
+    assert parsers.token_file(str(file)) == ("0123456789abcdef", "fedcba9876543210")
+
+
+def test_the_line_of_a_wrong_token(tmp_path: Path) -> None:
+    """A message about a file of tokens names the line, as an editor counts it."""
+    file = tmp_path / "tokens"
+    file.write_text("0123456789abcdef\n\n# new\nshort\n")
+    with pytest.raises(ValueError, match="line 4: a token has at least"):
+        parsers.token_file(str(file))
+
+
 def test_token_files(tmp_path: Path) -> None:
-    """The result is the token that the file holds. A folder, a long name and a file without one are refused."""
+    """The result is what the file holds. A folder, a long name and a file without a token are refused."""
     file = tmp_path / "token"
     file.write_text("0123456789abcdef\n")
-    assert parsers.token_file(str(file)) == "0123456789abcdef"
+    assert parsers.token_file(str(file)) == ("0123456789abcdef",)
     for text in ("", str(tmp_path), str(tmp_path / "none"), str(file / "below"), str(tmp_path / ("x" * 300)), "nul\0"):
         with pytest.raises(ValueError, match="file"):
             parsers.token_file(text)
     for content in (b"", b"too short", b"\xff" * 20, b"two lines of\ntext in one file"):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"token has|read as text"):
+        with pytest.raises(ValueError, match=r"token has|no token|read as text"):
             parsers.token_file(str(file))
 
 
@@ -245,6 +338,7 @@ PARSERS: list[Callable[[str], object]] = [
     parsers.boolean,
     parsers.ledger_url,
     parsers.token,
+    parsers.tokens,
     parsers.token_file,
     parsers.existing_file,
     parsers.client_ids,

@@ -1,6 +1,7 @@
 """What the server asks of the system."""
 
 import asyncio
+import contextlib
 import errno
 import resource
 import socket
@@ -11,9 +12,11 @@ import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from exporter import server
+from exporter import parsers, server
+from exporter.errors import CannotListenError
 from exporter.parsers import Address
 from exporter.server import Server, listen, raise_file_limit
+from tests.system.processes import cannot_run, free_port
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,78 @@ def test_no_room_for_a_connection(
 
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(asyncio.wait_for(story(), 60)).startswith(b"HTTP/1.1 200")
+
+
+def needs_ipv6() -> None:
+    """Skip the test where this machine has no IPv6. In CI fail it."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return
+    except OSError:
+        cannot_run("this machine has no IPv6")
+
+
+def families(listening: socket.socket) -> set[str]:
+    """The loopback addresses at which a listening socket is reached."""
+    reached = set()
+    for host in ("127.0.0.1", "::1"):
+        with contextlib.suppress(OSError), socket.create_connection((host, listening.getsockname()[1]), timeout=60):
+            reached.add(host)
+    return reached
+
+
+@pytest.mark.parametrize(
+    ("text", "reached"),
+    [
+        (":0", {"127.0.0.1", "::1"}),
+        ("[::]:0", {"127.0.0.1", "::1"}),
+        ("[0::0]:0", {"127.0.0.1", "::1"}),
+        ("0.0.0.0:0", {"127.0.0.1"}),
+        ("127.0.0.1:0", {"127.0.0.1"}),
+        ("[::ffff:127.0.0.1]:0", {"127.0.0.1"}),
+        ("localhost:0", {"127.0.0.1"}),
+        ("[::1]:0", {"::1"}),
+        ("[::1%lo]:0", {"::1"}),
+    ],
+)
+def test_where_it_listens(text: str, reached: set[str]) -> None:
+    """Every address of the machine is every one of IPv4 and IPv6. Any other address is that of its family."""
+    needs_ipv6()
+    with listen(parsers.address(text), "--web.listen-address") as listening:
+        assert families(listening) == reached
+
+
+@pytest.mark.parametrize("text", [":0", "[::]:0"])
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Without IPv6, every address of the machine is every one of IPv4."""
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen(parsers.address(text), "--web.listen-address") as listening:
+        assert listening.family == socket.AF_INET
+        assert families(listening) == {"127.0.0.1"}
+
+
+def test_a_name_of_ipv6_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without an address of IPv4 is listened on by its address of IPv6."""
+    needs_ipv6()
+    resolve = socket.getaddrinfo
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", lambda _host, port, **options: resolve("::1", port, **options))
+        opened = listen(Address("ipv6.example", 0), "--web.listen-address")
+    with opened as listening:
+        assert families(listening) == {"::1"}
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "fe80::1%none0", "none.invalid", "x" * 64 + ".example", "a..b"])
+def test_where_it_can_not_listen(host: str) -> None:
+    """A foreign address, an interface or a name that does not exist, and what is no name are refused with the flag."""
+    with pytest.raises(CannotListenError, match=r"can't listen on .*: choose another address with --flag"):
+        listen(Address(host, 0), "--flag")
+
+
+@pytest.mark.parametrize(("one", "other"), [(":{}", "0.0.0.0:{}"), ("[::]:{}", "127.0.0.1:{}")])
+def test_overlapping_addresses_can_not_be_listened_on(one: str, other: str) -> None:
+    """Two addresses that are said to overlap can't be listened on at the same time."""
+    needs_ipv6()
+    port = free_port()
+    with listen(parsers.address(one.format(port)), "--flag"), pytest.raises(CannotListenError):
+        listen(parsers.address(other.format(port)), "--flag")

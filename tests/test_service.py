@@ -81,6 +81,43 @@ def test_passwords_and_headers(ledger: Ledger) -> None:
         assert (answer.status_code, answer.headers["x-frame-options"]) == (200, "sameorigin")
 
 
+def scrape_of_another_name(app: App, credentials: str = "") -> int:
+    """The status of a scrape that names another host than this machine, as after DNS rebinding."""
+    headers = {"host": "evil.example"} | ({"authorization": credentials} if credentials else {})
+    return asyncio.run(ask(app.main, "GET", "/metrics", b"", **headers)).status_code
+
+
+def test_the_web_configuration_is_replaced(ledger: Ledger) -> None:
+    """Passwords, headers and the check of host names follow the web configuration, from one request to the next."""
+    right = "Basic " + base64.b64encode(b"prometheus:made up").decode()
+    users = {"prometheus": bcrypt.hashpw(b"made up", bcrypt.gensalt(4)).decode()}
+    with built(ledger) as app:
+        assert scrape_of_another_name(app) == 421
+        app.use_web_config(WebConfig(users=users, headers={"X-Frame-Options": "sameorigin"}))
+        # Passwords keep web pages away by themselves.
+        assert (scrape_of_another_name(app), scrape_of_another_name(app, right)) == (401, 200)
+        answer = asyncio.run(ask(app.main, "GET", "/metrics", authorization=right))
+        assert answer.headers.get_list("x-frame-options") == ["sameorigin"]
+        app.use_web_config(WebConfig())
+        assert (scrape_of_another_name(app), scrape_of_another_name(app, right)) == (421, 421)
+        assert asyncio.run(ask(app.main, "GET", "/metrics")).headers["x-frame-options"] == "DENY"
+
+
+def test_tokens_are_replaced(ledger: Ledger) -> None:
+    """Deliveries need one of the newest tokens. Without the method `token`, tokens change nothing."""
+    old, new = "a-token-of-yesterday", "a-token-of-tomorrow"
+    requests = [("POST", f"/webhook/{old}"), ("POST", f"/webhook/{new}"), ("POST", "/webhook")]
+    with built(ledger, f"--webhook.token={old}") as app:
+        assert answers(app.main, *requests) == [200, 401, 401]
+        app.use_tokens((old, new))
+        assert answers(app.main, *requests) == [200, 200, 401]
+        app.use_tokens((new,))
+        assert answers(app.main, *requests) == [401, 200, 401]
+    with built(ledger) as app:
+        app.use_tokens((new,))
+        assert answers(app.main, *requests) == [404, 404, 200]
+
+
 def test_signed_deliveries(ledger: Ledger) -> None:
     """With a client id, a delivery needs a signature of a key from --adobe.keys-url, and the client id."""
     asked: list[str] = []

@@ -19,7 +19,7 @@ from exporter.commands.settings import setting
 from exporter.errors import LedgerMissingError, SavedFileError, SettingsError
 from exporter.intake import Intake, Record
 from exporter.ledger import Ledger
-from exporter.ledger.urls import describe, open_ledger
+from exporter.ledger.urls import open_ledger
 from exporter.model import Delivery, Event, Result, Source
 from exporter.saved_files.reading import read_events
 
@@ -56,7 +56,9 @@ def run(settings: ReplaySettings, names: list[str]) -> int:
     total = Account()
     is_successful = True
     with contextlib.closing(_open_ledger(settings)) as ledger, asyncio.Runner() as runner:
-        print_error(f"recording in {describe(settings.ledger_url)} (entries before: {ledger.count_entries()})")
+        content = ledger.content()
+        entries = f"{'' if content.is_exact else 'at most '}{content.entries}"
+        print_error(f"recording in {ledger.location} (entries before: {entries})")
         intake = Intake(ledger, ledger.now, retention=milliseconds(settings.ledger_retention))
         for name in names:
             account = Account()

@@ -9,14 +9,15 @@ from typing import Final
 import structlog
 import uvloop
 
-from exporter import __version__
+from exporter import __version__, signals
 from exporter.commands.base import Command
+from exporter.commands.serve_files import ServeFiles
+from exporter.commands.serve_report import report_start
 from exporter.commands.serve_settings import ServeSettings
-from exporter.errors import SettingsError
 from exporter.ledger.urls import open_ledger
+from exporter.reloading import Reloading
 from exporter.server import Listener, listen, raise_file_limit, serve_until_signal
 from exporter.service import adobe_clients, build_app
-from exporter.web.config import WebConfig, load
 
 _SWITCH_INTERVAL: Final = 0.0005
 """Seconds for which another thread may keep the event loop waiting. With Python's default, 5 ms, deliveries that arrive
@@ -32,14 +33,14 @@ def run(settings: ServeSettings, _arguments: list[str]) -> int:
 
     Raises SettingsError, CannotListenError and LedgerUnusableError.
     """
+    signals.ignore()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
     return 0
 
 
 async def _serve(settings: ServeSettings) -> None:
-    web = _load_web_config(settings)
-    tls = web.ssl_context()
+    files = ServeFiles(settings)
     clients = adobe_clients(settings, os.environ)
     raise_file_limit()
     with contextlib.ExitStack() as open_:
@@ -48,8 +49,9 @@ async def _serve(settings: ServeSettings) -> None:
         own = settings.webhook_listen_address
         webhook = open_.enter_context(listen(own, "--webhook.listen-address")) if own is not None else None
         ledger = open_.enter_context(contextlib.closing(open_ledger(settings.ledger_url, settings.ledger_max_size)))
-        app = open_.enter_context(contextlib.closing(build_app(settings, ledger, web, clients=clients)))
-        listeners = [Listener(main, app.main, tls)]
+        report_start(settings, ledger, files.web)
+        app = open_.enter_context(contextlib.closing(build_app(settings, ledger, files.web, clients=clients)))
+        listeners = [Listener(main, app.main, files.tls)]
         if webhook is not None and app.webhook is not None:
             listeners.append(Listener(webhook, app.webhook))
         if settings.webhook_max_body < _LARGEST_BATCH:
@@ -57,36 +59,26 @@ async def _serve(settings: ServeSettings) -> None:
         if ledger.write_error is not None:
             _log.warning("deliveries can't be recorded yet", detail=str(ledger.write_error))
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        async with app.running():
-            _log.info(
-                "listening",
-                address=str(listeners[0].address),
-                webhook_address=str(listeners[-1].address),
-                telemetry_path=settings.web_telemetry_path,
-                webhook_path=settings.webhook_path,
-                authentication=settings.authentication,
-                version=__version__,
-            )
-            await serve_until_signal(listeners, app.unserved.count_refused_connection)
+        reloading = Reloading(files.sources(app))
+        with signals.handled(reloading.ask):
+            async with app.running(), reloading.running():
+                _log.info(
+                    "listening",
+                    address=str(listeners[0].address),
+                    webhook_address=str(listeners[-1].address),
+                    telemetry_path=settings.web_telemetry_path,
+                    webhook_path=settings.webhook_path,
+                    authentication=settings.authentication,
+                    version=__version__,
+                )
+                await serve_until_signal(listeners, app.unserved.count_refused_connection)
     _log.info("stopped")
-
-
-def _load_web_config(settings: ServeSettings) -> WebConfig:
-    """The content of `--web.config.file`. Raises SettingsError."""
-    if settings.web_config_file is None:
-        return WebConfig()
-    web = load(settings.web_config_file)
-    if web.requires_client_certificate and settings.webhook_listen_address is None:
-        raise SettingsError(
-            f"{settings.web_config_file} asks every client for a certificate, and Adobe has none: set "
-            "--webhook.listen-address, so that the webhook gets a listener without TLS"
-        )
-    return web
 
 
 COMMAND: Final = Command(
     summary="receive notifications and serve metrics",
-    details="Runs until SIGTERM or SIGINT. A second signal stops it without waiting for requests in progress.",
+    details="Runs until SIGTERM or SIGINT. A second signal stops it without waiting for requests in progress. After "
+    "SIGHUP it reads certificates, passwords and tokens again.",
     settings=ServeSettings,
     run=run,
 )

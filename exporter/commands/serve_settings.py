@@ -4,6 +4,7 @@ They are not in `serve.py`, because the service and the health check read them a
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,9 +18,21 @@ ClientIds = Annotated[frozenset[str], BeforeValidator(parsers.client_ids)]
 ExistingFile = Annotated[Path, BeforeValidator(parsers.existing_file)]
 KeysUrl = Annotated[str, BeforeValidator(parsers.keys_url)]
 Size = Annotated[int, BeforeValidator(parsers.size)]
-Token = Annotated[SecretStr, BeforeValidator(parsers.token)]
-TokenFile = Annotated[SecretStr, BeforeValidator(parsers.token_file)]
+Tokens = Annotated[tuple[SecretStr, ...], BeforeValidator(parsers.tokens)]
 UrlPath = Annotated[str, BeforeValidator(parsers.url_path)]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFile:
+    """A file of tokens, and what it held at the start."""
+
+    path: Path
+    tokens: tuple[SecretStr, ...]
+
+    @classmethod
+    def read(cls, text: str) -> "TokenFile":
+        """Read the file that a person named. Raises ValueError."""
+        return cls(Path(text), tuple(SecretStr(token) for token in parsers.token_file(text)))
 
 
 class ServeSettings(RetentionSettings):
@@ -32,7 +45,10 @@ class ServeSettings(RetentionSettings):
     )
     web_telemetry_path: UrlPath = setting("web.telemetry-path", "/metrics", "Path of the metrics.")
     web_config_file: ExistingFile | None = setting(
-        "web.config.file", None, "File with TLS and basic authentication, in the format of Prometheus's exporters."
+        "web.config.file",
+        None,
+        "File with TLS and basic authentication, in the format of Prometheus's exporters. It "
+        "and the files it names are read again when they change.",
     )
     webhook_listen_address: ListenAddress | None = setting(
         "webhook.listen-address", None, "Address of a separate listener for the webhook and the health checks."
@@ -50,11 +66,17 @@ class ServeSettings(RetentionSettings):
     webhook_allow_missing_client_id: Boolean = setting(
         "webhook.allow-missing-client-id", "false", "Accept signed deliveries that name no client id."
     )
-    webhook_token: Token | None = setting(
-        "webhook.token", None, "Secret that the path must end in: /webhook/<token>.", is_secret=True
+    webhook_token: Tokens | None = setting(
+        "webhook.token",
+        None,
+        "Secret that the path must end in: /webhook/<token>. Several are separated by commas.",
+        is_secret=True,
     )
-    webhook_token_file: TokenFile | None = setting(
-        "webhook.token-file", None, "File that holds the token, instead of the flag.", is_secret=True
+    webhook_token_file: Annotated[TokenFile, BeforeValidator(TokenFile.read)] | None = setting(
+        "webhook.token-file",
+        None,
+        "File that holds the tokens, one a line, instead of the flag. It is read again when it changes.",
+        is_secret=True,
     )
     webhook_max_body: Size = setting(
         "webhook.max-body", "4MiB", "Size of the largest delivery that is accepted, before and after decompression."
@@ -107,13 +129,14 @@ class ServeSettings(RetentionSettings):
             return self.webhook_auth
         if self.webhook_client_id:
             return "adobe"
-        return "none" if self.token is None else "token"
+        return "token" if self.tokens else "none"
 
     @property
-    def token(self) -> str | None:
-        """The token, from the flag or from the file."""
-        secret = self.webhook_token or self.webhook_token_file
-        return secret.get_secret_value() if secret is not None else None
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens, from the flag or from the file as it was at the start. Empty if neither is set."""
+        of_file = self.webhook_token_file
+        secrets = self.webhook_token or (of_file.tokens if of_file is not None else ())
+        return tuple(secret.get_secret_value() for secret in secrets)
 
     def rules(self) -> list[Rule]:
         """What must hold between the settings."""
@@ -134,7 +157,7 @@ class ServeSettings(RetentionSettings):
             yield "--webhook.token and --webhook.token-file both give the token: keep one"
 
     def _check_authentication_has_its_secret(self) -> Iterator[str]:
-        if self.webhook_auth == "token" and self.token is None:
+        if self.webhook_auth == "token" and not self.tokens:
             yield "--webhook.auth=token needs --webhook.token or --webhook.token-file"
         if self.webhook_auth == "adobe" and not self.webhook_client_id:
             yield (
@@ -144,7 +167,7 @@ class ServeSettings(RetentionSettings):
 
     def _check_nothing_is_ignored(self) -> Iterator[str]:
         authentication = self.authentication
-        if self.token is not None and authentication != "token":
+        if self.tokens and authentication != "token":
             yield f"--webhook.auth={authentication} ignores the token that is set: remove one of the two"
         if self.webhook_client_id and authentication != "adobe":
             yield f"--webhook.auth={authentication} ignores --webhook.client-id: remove one of the two"
@@ -165,9 +188,11 @@ class ServeSettings(RetentionSettings):
 
     def _check_addresses_differ(self) -> Iterator[str]:
         own = self.webhook_listen_address
-        # Port 0 is any free port, so two of them differ.
-        if own is not None and own == self.web_listen_address and own.port:
-            yield "--webhook.listen-address is the same as --web.listen-address: change one, or leave it out"
+        if own is not None and own.overlaps(self.web_listen_address):
+            yield (
+                "--webhook.listen-address is the same as --web.listen-address, or one of them is every address with "
+                "that port: change one, or leave it out"
+            )
 
     def _check_sizes(self) -> Iterator[str]:
         if self.ledger_max_size == 0:

@@ -132,12 +132,37 @@ class KeyPath(NamedTuple):
     """By the ledger's clock: milliseconds since 1970. It may lag behind by a day."""
 
 
+class Content(NamedTuple):
+    """How much a ledger holds."""
+
+    entries: int
+    """The number of entries, or a bound above it: a ledger of millions is not counted, because that takes long."""
+    is_exact: bool
+    """Whether `entries` was counted. The bound comes from the positions, and a duplicate can use one up."""
+    bytes_used: int
+    """What counts against the ledger's limit: without room that pruning has freed."""
+
+
 class Ledger(Protocol):
     """Stores facts. Methods that are marked as blocking wait for a disk: call them on a thread of their own."""
 
     @property
     def write_error(self) -> LedgerUnavailableError | None:
         """What kept the ledger from being written when it was opened, or None. It stays when the ledger recovers."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people: the absolute path of a file. Without a password."""
+        ...
+
+    @property
+    def was_created(self) -> bool:
+        """Whether it did not exist before this object opened it."""
+        ...
+
+    def content(self) -> Content:
+        """How much it holds. Blocking, and quick. Raises LedgerUnavailableError."""
         ...
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
@@ -173,10 +198,6 @@ class Ledger(Protocol):
 
     def head(self) -> int:
         """The position of the last entry, or 0 if there is no entry. Blocking. Raises LedgerUnavailableError."""
-        ...
-
-    def count_entries(self) -> int:
-        """The number of entries. It takes about a second for ten million. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def cursor(self, name: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from exporter.errors import LedgerFullError, LedgerUnavailableError
 from exporter.ledger import (
     Checkpoint,
+    Content,
     Cursor,
     Draft,
     Entry,
@@ -57,6 +58,13 @@ _WRITE_CHECK_BYTES: Final = 64 * 1024
 _READ: Final = """
 SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
   FROM entry WHERE position > ? ORDER BY position LIMIT ?
+"""
+_COUNT_UP_TO: Final = 100_000
+"""Entries that are counted in a few milliseconds, from an index of some megabytes."""
+_COUNT: Final = "SELECT count(*) FROM (SELECT 1 FROM entry LIMIT ?)"
+_SPAN: Final = "SELECT (SELECT max(position) FROM entry) - (SELECT min(position) FROM entry) + 1"
+_USED: Final = """
+SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size
 """
 _POSITIONS: Final = "SELECT position FROM entry WHERE position > ? ORDER BY position LIMIT ?"
 _DAMAGED_PAGE: Final = 100
@@ -119,6 +127,13 @@ def _entry(row: tuple) -> Entry:  # type: ignore[type-arg] # the types of its va
     )
 
 
+def _is_missing_or_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return True
+
+
 class SqliteLedger:
     """A ledger in a file. The port, `exporter.ledger.Ledger`, states what each method guarantees."""
 
@@ -144,6 +159,7 @@ class SqliteLedger:
         self._readers = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._log_path, index_path = companions(path)
+        self._was_created = _is_missing_or_empty(path)
         self._writer, disk_error = open_file(path, create=create)
         try:
             self._guard = Guard(path, self._log_path, index_path)
@@ -160,6 +176,24 @@ class SqliteLedger:
     def write_error(self) -> LedgerUnavailableError | None:
         """What kept the ledger from being written when it was opened."""
         return self._write_error
+
+    @property
+    def location(self) -> str:
+        """The absolute path of the file."""
+        return str(self._path.absolute())
+
+    @property
+    def was_created(self) -> bool:
+        """Whether there was no file, or an empty one."""
+        return self._was_created
+
+    def content(self) -> Content:
+        """How much it holds."""
+        used = int(self._query(_USED, ())[0][0])
+        counted = int(self._query(_COUNT, (_COUNT_UP_TO + 1,))[0][0])
+        if counted <= _COUNT_UP_TO:
+            return Content(counted, is_exact=True, bytes_used=used)
+        return Content(int(self._query(_SPAN, ())[0][0]), is_exact=False, bytes_used=used)
 
     async def append(self, drafts: Sequence[Draft], cursor: Cursor | None = None) -> list[Receipt]:
         """Commit all drafts and the cursor, or none of them."""
@@ -210,11 +244,6 @@ class SqliteLedger:
         """The position of the last entry, or 0 if there is no entry."""
         self._guard.check()
         return int(self._query("SELECT coalesce(max(position), 0) FROM entry", ())[0][0])
-
-    def count_entries(self) -> int:
-        """The number of entries. Positions alone do not give it, because there are gaps between them."""
-        self._guard.check()
-        return int(self._query("SELECT count(*) FROM entry", ())[0][0])
 
     def cursor(self, name: str) -> str | None:
         """The last committed value of a cursor."""
@@ -418,9 +447,7 @@ class SqliteLedger:
 
     def _used(self) -> int:
         """Bytes of the database once the log is in it, without what pruning has freed and SQLite uses again."""
-        pragmas = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (self._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
-        return int((pages - free) * size)
+        return int(self._writer.execute(_USED).fetchone()[0])
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

@@ -28,9 +28,3 @@ def open_ledger(url: str, max_size: int | None = None, *, create: bool = True) -
     if path is None:
         raise LedgerUnusableError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
     return SqliteLedger(path, max_size=max_size, create=create)
-
-
-def describe(url: str) -> str:
-    """Which ledger a URL names, for people, without anything secret: the absolute path of the file."""
-    path = sqlite_path(url)
-    return str(path.absolute()) if path is not None else ""

@@ -7,7 +7,7 @@ signs for all its customers, so a signature alone proves only that Adobe sent th
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from starlette.types import Scope
@@ -103,17 +103,25 @@ class NoAuthentication:
 
 
 class TokenAuthentication(NoAuthentication):
-    """Accepts requests whose path ends in a secret token."""
+    """Accepts requests whose path ends in one of the secret tokens."""
 
-    def __init__(self, token: str) -> None:
-        """`token`: the last segment of the path."""
-        self._token = token.encode()
+    def __init__(self, tokens: Collection[str]) -> None:
+        """`tokens`: what the last segment of the path may be."""
+        self._tokens = [token.encode() for token in tokens]
+
+    def replace(self, tokens: Collection[str]) -> None:
+        """Accept these tokens from the next request on, and no others."""
+        self._tokens = [token.encode() for token in tokens]
 
     def verify_headers(self, scope: Scope, headers: Headers) -> Claim:  # noqa: ARG002 - the protocol's signature
-        """Compare the path's last segment with the token, in constant time."""
+        """Compare the path's last segment with every token, each in constant time."""
         sent = str(scope["path_params"].get("token", "")).encode(errors="replace")
-        if not hmac.compare_digest(sent, self._token):
-            raise WrongTokenError("the path does not end in the token")
+        is_right = False
+        for token in self._tokens:
+            # All are compared, so that the time does not show which one was right.
+            is_right |= hmac.compare_digest(sent, token)
+        if not is_right:
+            raise WrongTokenError("the path does not end in a token")
         return ()
 
 

@@ -35,14 +35,8 @@ class BasicAuth:
 
     def __init__(self, app: ASGIApp, users: Mapping[str, str], is_open: Callable[[str], bool]) -> None:
         self._app = app
-        self._users = {name.encode(): text.encode() for name, text in users.items()}
+        self._passwords = Passwords(users)
         self._is_open = is_open
-        # Use a dummy hash of the highest cost in use, so that unknown users take as long as known ones. No password
-        # matches it.
-        cost = max((text[4:6] for text in self._users.values()), default=b"10")
-        self._dummy_hash = b"$2b$" + cost + b"$" + b"." * 53
-        self._digest_key = secrets.token_bytes(32)
-        self._verdicts: dict[bytes, bool] = {}
         self._slots = asyncio.Semaphore(_MAX_CHECKS)
         # The event loop's default threads also read large deliveries. A client that guesses passwords must not keep
         # them busy.
@@ -50,11 +44,21 @@ class BasicAuth:
         # The refusal does not come from the application, so its security headers are added here.
         self._refuse = ExtraHeaders(_unauthorized, SECURITY_HEADERS)
 
+    @property
+    def has_users(self) -> bool:
+        """Whether any path requires a password."""
+        return bool(self._passwords.users)
+
+    def replace(self, users: Mapping[str, str]) -> None:
+        """Take these users from now on, and no others, also for requests whose password is being checked."""
+        if users != self._passwords.users:
+            self._passwords = Passwords(users)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401. A websocket is closed with code 1008."""
         if (
             scope["type"] == "lifespan"
-            or not self._users
+            or not self.has_users
             or self._is_open(scope["path"])
             or await self._is_authorized(_credentials(scope))
         ):
@@ -67,33 +71,64 @@ class BasicAuth:
     async def _is_authorized(self, credentials: bytes | None) -> bool:
         if credentials is None:
             return False
-        # Keep a keyed digest, so that no password stays in memory.
-        digest = hmac.digest(self._digest_key, credentials, "sha256")
-        if digest not in self._verdicts:
-            async with self._slots:
-                # A request that held a slot before may have brought the same credentials.
-                if digest not in self._verdicts:
-                    loop = asyncio.get_running_loop()
-                    is_right = await loop.run_in_executor(self._pool, self._check, credentials)
-                    self._put_verdict(digest, is_right=is_right)
-                    return is_right
-        return self._verdicts[digest]
+        while True:
+            passwords = self._passwords
+            is_right = await self._verdict(passwords, credentials)
+            if passwords is self._passwords:
+                return is_right
 
-    def _check(self, credentials: bytes) -> bool:
+    async def _verdict(self, passwords: "Passwords", credentials: bytes) -> bool:
+        known = passwords.verdict(credentials)
+        if known is not None:
+            return known
+        async with self._slots:
+            # A request that held a slot before may have brought the same credentials.
+            known = passwords.verdict(credentials)
+            if known is not None:
+                return known
+            loop = asyncio.get_running_loop()
+            is_right = await loop.run_in_executor(self._pool, passwords.check, credentials)
+            passwords.put_verdict(credentials, is_right=is_right)
+            return is_right
+
+
+class Passwords:
+    """The users of one version of the file, and which credentials were right."""
+
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self.users = dict(users)
+        self._hashes = {name.encode(): text.encode() for name, text in users.items()}
+        # Use a dummy hash of the highest cost in use, so that unknown users take as long as known ones. No password
+        # matches it.
+        cost = max((text[4:6] for text in self._hashes.values()), default=b"10")
+        self._dummy_hash = b"$2b$" + cost + b"$" + b"." * 53
+        self._digest_key = secrets.token_bytes(32)
+        self._verdicts: dict[bytes, bool] = {}
+
+    def check(self, credentials: bytes) -> bool:
         """Compare a password with its user's hash. Blocking."""
         name, _, password = credentials.partition(b":")
-        known = self._users.get(name)
+        known = self._hashes.get(name)
         try:
             return bcrypt.checkpw(password, known or self._dummy_hash) and known is not None
         except ValueError:
             return False
 
-    def _put_verdict(self, digest: bytes, *, is_right: bool) -> None:
+    def verdict(self, credentials: bytes) -> bool | None:
+        """Whether these credentials were right when they were checked. None if they were not, or are forgotten."""
+        return self._verdicts.get(self._digest(credentials))
+
+    def put_verdict(self, credentials: bytes, *, is_right: bool) -> None:
+        """Remember whether these credentials are right."""
         if len(self._verdicts) >= _MAX_VERDICTS:
             # Drop the oldest wrong one, so that guesses do not displace the verdict on a right password.
             oldest = next((each for each, good in self._verdicts.items() if not good), next(iter(self._verdicts)))
             del self._verdicts[oldest]
-        self._verdicts[digest] = is_right
+        self._verdicts[self._digest(credentials)] = is_right
+
+    def _digest(self, credentials: bytes) -> bytes:
+        """A keyed digest, so that no password stays in memory."""
+        return hmac.digest(self._digest_key, credentials, "sha256")
 
 
 async def _unauthorized(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature

@@ -23,6 +23,10 @@ class ExtraHeaders:
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
+        self.replace(headers)
+
+    def replace(self, headers: Mapping[str, str]) -> None:
+        """Set these headers from the next answer on."""
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._names = {name for name, _ in self._headers}
 

@@ -38,14 +38,17 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("origin")
 class OriginCheck:
     """ASGI middleware that passes a request on only where no page of another site may have caused it."""
 
-    def __init__(self, app: ASGIApp, rule: "OriginRule") -> None:
+    def __init__(self, app: ASGIApp, rule: "OriginRule", is_needed: Callable[[], bool] = lambda: True) -> None:
+        """`is_needed`: whether nothing else authenticates a request now."""
         self._app = app
         self._rule = rule
+        self._is_needed = is_needed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 421 or 403."""
         try:
-            self._rule.check(scope)
+            if self._is_needed():
+                self._rule.check(scope)
         except ExporterError as error:
             await refuse(send, error)
         else:

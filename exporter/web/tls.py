@@ -81,6 +81,12 @@ class TlsConfig(BaseModel):
         """Whether a client without a certificate is refused."""
         return self.client_auth_type == "RequireAndVerifyClientCert"
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are named, by their fields."""
+        files = {"cert_file": self.cert_file, "key_file": self.key_file, "client_ca_file": self.client_ca_file}
+        return {field: file for field, file in files.items() if file is not None}
+
     @field_validator("client_auth_type")
     @classmethod
     def _check_client_auth_type(cls, value: str) -> str:
@@ -139,9 +145,8 @@ def ssl_context(tls: TlsConfig, config_file: Path) -> ssl.SSLContext:
 
 
 def _check_readable(tls: TlsConfig, config_file: Path) -> None:
-    files = {"cert_file": tls.cert_file, "key_file": tls.key_file, "client_ca_file": tls.client_ca_file}
     # Check the permission instead of reading the file, because a file may be a pipe.
-    unreadable = [key for key, file in files.items() if file is not None and not os.access(file, os.R_OK)]
+    unreadable = [key for key, file in tls.files.items() if not os.access(file, os.R_OK)]
     if unreadable:
         raise _unusable(config_file, *(f"{key}: there is no such file, or it can't be read" for key in unreadable))
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from exporter.commands.forget import ForgetSettings
 from exporter.commands.main import COMMANDS, find_command, load, settings_table
-from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.serve_settings import ServeSettings, TokenFile
 from exporter.commands.settings import Rule, Setting, Settings, declared, setting
 from exporter.commands.settings import load as load_settings
 from exporter.commands.simulate import SimulateSettings
@@ -20,6 +20,7 @@ from exporter.errors import SettingsError
 from exporter.parsers import Address
 
 SECRET = "s3cret-s3cret-s3cret"
+OTHER = "an0ther-s3cret-to-change-to"
 TOKEN_FILE = "token.txt"
 
 FLAGS: dict[str, Setting] = {}
@@ -40,8 +41,8 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "webhook.auth": ("", "none", "none"),
     "webhook.client-id": ("", "one, two", frozenset({"one", "two"})),
     "webhook.allow-missing-client-id": ("false", "true", True),
-    "webhook.token": ("", SECRET, SecretStr(SECRET)),
-    "webhook.token-file": ("", TOKEN_FILE, SecretStr(SECRET)),
+    "webhook.token": ("", f"{SECRET}, {OTHER}", (SecretStr(SECRET), SecretStr(OTHER))),
+    "webhook.token-file": ("", TOKEN_FILE, TokenFile(Path(TOKEN_FILE), (SecretStr(SECRET),))),
     "webhook.max-body": ("4MiB", "3MiB", 3 * 1024**2),
     "webhook.auto-validate": ("false", "true", True),
     "webhook.allow-unauthenticated": ("false", "true", True),
@@ -78,7 +79,7 @@ BAD: dict[str, Iterable[str]] = {
     "webhook.auth": ["basic", "None", "TOKEN", "none "],
     "webhook.client-id": [",", "a b", "a,,b"],
     "webhook.allow-missing-client-id": ["1", "yes"],
-    "webhook.token": ["short", "with a blank in it", "with/a/slash/in/it"],
+    "webhook.token": ["short", "with a blank in it", "with/a/slash/in/it", f"{SECRET},", f"{SECRET},short"],
     "webhook.token-file": ["none.txt", ".", "x" * 300],
     "webhook.max-body": ["-1", "4.5MiB", "lots"],
     "webhook.auto-validate": ["1", "on"],
@@ -338,6 +339,11 @@ def test_serve_refuses_variables_of_other_commands(variables: dict[str, str], me
         pytest.param(["--webhook.auth=none", f"--webhook.token={SECRET}"], "ignores the token", id="token-unused"),
         pytest.param(["--webhook.auth=none", f"--webhook.token-file={TOKEN_FILE}"], "ignores", id="file-unused"),
         pytest.param(["--webhook.path=/metrics"], "or below it", id="same-paths"),
+        pytest.param(
+            ["--web.listen-address=0.0.0.0:1", "--webhook.listen-address=[::]:1", f"--webhook.token={SECRET}"],
+            "is the same as --web.listen-address, or one of them is every address with that port",
+            id="overlapping-addresses",
+        ),
     ],
 )
 def test_rules(words: list[str], message: str) -> None:
@@ -417,13 +423,13 @@ def test_an_open_webhook_is_refused(address: str, auth: list[str]) -> None:
     """Without authentication an address that other machines can reach needs --webhook.allow-unauthenticated."""
     words = [f"--web.listen-address={address}", *auth]
     assert "--webhook.allow-unauthenticated" in mistakes("serve", words)
-    assert serve([*words, "--webhook.allow-unauthenticated"]).token is None
+    assert serve([*words, "--webhook.allow-unauthenticated"]).tokens == ()
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_on_loopback_nothing_needs_authentication(address: str) -> None:
     """An address that only this machine can reach needs no authentication."""
-    assert serve([f"--web.listen-address={address}"]).token is None
+    assert serve([f"--web.listen-address={address}"]).tokens == ()
 
 
 @pytest.mark.parametrize("address", [*BEYOND, *LOOPBACK])
@@ -433,14 +439,14 @@ def test_on_loopback_nothing_needs_authentication(address: str) -> None:
 )
 def test_with_a_token_any_address_is_allowed(address: str, auth: list[str], words: list[str]) -> None:
     """With a token, any address can be listened on."""
-    assert serve([f"--web.listen-address={address}", *auth, *words]).token == SECRET
+    assert serve([f"--web.listen-address={address}", *auth, *words]).tokens == (SECRET,)
 
 
 @pytest.mark.parametrize("text", [SECRET, SECRET + "\n", f"\n {SECRET}\r\n\n"])
 def test_a_token_file_holds_a_token(folder: Path, text: str) -> None:
     """White space around the token in its file is not part of it, because editors add it."""
     (folder / TOKEN_FILE).write_text(text, encoding="utf-8")
-    assert serve([f"--webhook.token-file={TOKEN_FILE}"]).token == SECRET
+    assert serve([f"--webhook.token-file={TOKEN_FILE}"]).tokens == (SECRET,)
 
 
 def test_a_token_comes_through_a_pipe() -> None:
@@ -449,7 +455,7 @@ def test_a_token_comes_through_a_pipe() -> None:
     os.write(writing, SECRET.encode())
     os.close(writing)
     try:
-        assert serve([f"--webhook.token-file=/dev/fd/{reading}"]).token == SECRET
+        assert serve([f"--webhook.token-file=/dev/fd/{reading}"]).tokens == (SECRET,)
     finally:
         os.close(reading)
 
@@ -459,7 +465,10 @@ def test_a_token_comes_through_a_pipe() -> None:
     [
         pytest.param(b"", id="empty"),
         pytest.param(b"s3cret", id="too-short"),
-        pytest.param(f"{SECRET}\n{SECRET}".encode(), id="two-lines"),
+        pytest.param(b"\n \n# s3cret-s3cret-s3cret\n", id="no-line-with-a-token"),
+        pytest.param(f"{SECRET}\ns3cret".encode(), id="one-of-two-too-short"),
+        pytest.param(f"{SECRET},{OTHER}".encode(), id="commas"),
+        pytest.param("\n".join(f"{SECRET}{number}" for number in range(101)).encode(), id="too-many"),
         pytest.param(f"{SECRET}/".encode(), id="odd-character"),
         pytest.param(SECRET.encode("utf-16"), id="utf-16"),
         pytest.param(b"\xff" * 20, id="binary"),
@@ -498,7 +507,7 @@ def test_no_message_contains_a_secret(words: list[str], environment: dict[str, s
 def test_settings_hide_secrets() -> None:
     """Settings that are printed or dumped hide the token."""
     settings = serve([f"--webhook.token={SECRET}"])
-    assert settings.token == SECRET
+    assert settings.tokens == (SECRET,)
     for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
         assert "s3cret" not in shown
 

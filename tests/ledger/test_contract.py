@@ -99,14 +99,6 @@ def test_fact_keys_alone_are_unique(
     assert [entry.body for entry in entries(ledger)] == [b"first", b"second"][: 1 + is_new]
 
 
-def test_the_number_of_entries(ledger: Ledger) -> None:
-    """Entries are counted, and neither duplicates nor the gaps that they leave between positions."""
-    assert ledger.count_entries() == 0
-    append(ledger, draft("a"), draft("a"), draft("b"))
-    append(ledger, draft("a"), draft("c"))
-    assert ledger.count_entries() == len(entries(ledger)) == 3
-
-
 def test_the_first_outcome_of_a_run_counts(ledger: Ledger) -> None:
     """The first outcome that is recorded of a run counts. A start before it and another outcome after it do not."""
     append(
@@ -458,6 +450,37 @@ def test_positions_go_on_after_pruning(ledger: Ledger) -> None:
     assert ledger.head() == 0
     append(ledger, draft())
     assert [entry.position for entry in entries(ledger)] == [3]
+
+
+def test_the_number_of_entries(ledger: Ledger) -> None:
+    """A small ledger's entries are counted: duplicates and pruned entries are none."""
+    assert ledger.content()[:2] == (0, True)
+    known = draft()
+    append(ledger, known, draft())
+    append(ledger, known, draft(), known, draft())
+    append(ledger, known)
+    assert ledger.content()[:2] == (4, True)
+    head = ledger.head()
+    for position in (head, head + 1):
+        ledger.save_checkpoint(position, b"state")
+    assert ledger.prune(2**60, 2**60, 3) == 3
+    assert ledger.content()[:2] == (1, True)
+
+
+def test_what_is_used(ledger: Ledger) -> None:
+    """The bytes in use grow with what is appended, and are not more than the bytes on the disk."""
+    before = ledger.content().bytes_used
+    append(ledger, *(draft(body=b"x" * 100_000) for _ in range(5)))
+    assert before + 500_000 <= ledger.content().bytes_used <= ledger.size()
+
+
+def test_where_a_ledger_is(open_ledger: OpenLedger) -> None:
+    """A ledger has a place that is the same each time it is opened. It is new the first time only."""
+    first = open_ledger()
+    append(first, draft())
+    second = open_ledger()
+    assert (first.was_created, second.was_created) == (True, False)
+    assert first.location == second.location
 
 
 def test_pruning_stops_at_a_position(ledger: Ledger) -> None:

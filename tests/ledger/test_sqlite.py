@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusableError
-from exporter.ledger import DAMAGED, Entry, Ledger, Receipt, sqlite_insert
+from exporter.ledger import DAMAGED, Entry, Ledger, Receipt, sqlite, sqlite_insert
 from exporter.ledger.sqlite import _READ, SqliteLedger, _entry
 from exporter.ledger.sqlite_file import APPLICATION_ID
 from exporter.model import EntryKind
@@ -568,3 +568,24 @@ def reopened(path: Path) -> SqliteLedger:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.ledger.sqlite_file._CHECKED_UP_TO", 0)
         return SqliteLedger(path)
+
+
+def test_a_large_ledger_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above a number of entries there is a bound from the positions, which duplicates can raise."""
+    monkeypatch.setattr(sqlite, "_COUNT_UP_TO", 3)
+    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as ledger:
+        known = draft()
+        append(ledger, known, draft(), draft())
+        assert ledger.content()[:2] == (3, True)
+        append(ledger, known, draft())
+        entries, is_exact, _ = ledger.content()
+        assert entries >= 4
+        assert not is_exact
+
+
+def test_a_relative_path_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of a ledger is an absolute path, and an empty file that is there already makes a new ledger."""
+    monkeypatch.chdir(tmp_path)
+    Path("ledger.db").touch()
+    with contextlib.closing(SqliteLedger(Path("ledger.db"))) as ledger:
+        assert (ledger.location, ledger.was_created) == (str(tmp_path / "ledger.db"), True)

@@ -296,7 +296,7 @@ def test_no_recipient(received: Delivery) -> None:
 @pytest.mark.parametrize("token", ["secret", "s\xe9cret", "a/b"])
 def test_the_token(token: str, method: str) -> None:
     """A request with the token is accepted, whatever it holds, for GET and POST."""
-    authentication = TokenAuthentication(token)
+    authentication = TokenAuthentication([token])
     authentication.verify_headers({"method": method, "path_params": {"token": token}}, {})
     asyncio.run(authentication.verify_body((), b"ahoy"))
     authentication.verify_recipient(delivery("theirs", None))
@@ -314,8 +314,45 @@ def test_the_token(token: str, method: str) -> None:
 def test_another_token(method: str, parameters: dict[str, str]) -> None:
     """A request without exactly the token is refused, and the message does not contain the token."""
     with pytest.raises(WrongTokenError) as caught:
-        TokenAuthentication("secret").verify_headers({"method": method, "path_params": parameters}, {})
+        TokenAuthentication(["secret", "other"]).verify_headers({"method": method, "path_params": parameters}, {})
     assert "secret" not in str(caught.value)
+
+
+def accepts(authentication: TokenAuthentication, token: str) -> bool:
+    """Whether a request whose path ends in this token is accepted."""
+    try:
+        authentication.verify_headers({"method": "POST", "path_params": {"token": token}}, {})
+    except WrongTokenError:
+        return False
+    return True
+
+
+def test_several_tokens() -> None:
+    """Each of several tokens is accepted, and from one request to the next they are replaced by others."""
+    authentication = TokenAuthentication(["old", "new"])
+    assert [accepts(authentication, each) for each in ("old", "new", "newer", "oldnew", "")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
+    authentication.replace(["new", "newer"])
+    assert [accepts(authentication, each) for each in ("old", "new", "newer")] == [False, True, True]
+    authentication.replace([])
+    assert not any(accepts(authentication, each) for each in ("new", ""))
+
+
+@pytest.mark.parametrize("token", ["first", "second", "third", "none"])
+def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Whichever token is right, all are compared, by the function that takes the same time for each."""
+    compared: list[bytes] = []
+
+    def compare(sent: bytes, known: bytes) -> bool:
+        compared.append(known)
+        return sent == known
+
+    monkeypatch.setattr("exporter.web.authentication.hmac.compare_digest", compare)
+    assert accepts(TokenAuthentication(["first", "second", "third"]), token) is (token != "none")
+    assert compared == [b"first", b"second", b"third"]
 
 
 def test_no_authentication() -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from exporter.web.basic_auth import BasicAuth
+from exporter.web.basic_auth import BasicAuth, Passwords
 from exporter.web.headers import SECURITY_HEADERS
 from tests.web.web_config import HASH, OTHER_HASH, PASSWORD
 
@@ -63,7 +63,7 @@ def test_a_password_opens_and_is_checked_once(checks: list[bytes]) -> None:
     answers = fetch(app, *(("/metrics", [("authorization", each)]) for each in headers))
     assert [each.status_code for each in answers] == [200, 200, 200, 401, 401]
     assert len(checks) == 3
-    assert PASSWORD.encode() not in repr(app._verdicts).encode()
+    assert PASSWORD.encode() not in repr(app._passwords._verdicts).encode()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_verdicts_are_bounded_and_good_ones_stay(checks: list[bytes]) -> None:
     right = ("/", [("authorization", basic(f"alice:{PASSWORD}"))])
     guesses = [("/", [("authorization", basic(f"alice:{number}"))]) for number in range(140)]
     assert fetch(app, right, *guesses, right)[-1].status_code == 200
-    assert len(app._verdicts) == 128
+    assert len(app._passwords._verdicts) == 128
     assert len(checks) == 141
 
 
@@ -127,7 +127,7 @@ def test_few_checks_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(8)
     running, most, total = 0, 0, 0
 
-    def check(self: BasicAuth, credentials: bytes) -> bool:
+    def check(self: Passwords, credentials: bytes) -> bool:
         nonlocal running, most, total
         with counting:
             running, total = running + 1, total + 1
@@ -139,12 +139,41 @@ def test_few_checks_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             running -= 1
         return False
 
-    monkeypatch.setattr(BasicAuth, "_check", check)
+    monkeypatch.setattr(Passwords, "check", check)
     guesses = [("/", [("authorization", basic(f"alice:{number}"))]) for number in range(20)]
     same = [("/", [("authorization", basic("alice:0"))])] * 5
     answers = fetch(BasicAuth(hello, {"alice": HASH}, is_open), *guesses, *same, at_once=True)
     assert {each.status_code for each in answers} == {401}
     assert (most, total) == (8, 20)
+
+
+def test_users_are_replaced(checks: list[bytes]) -> None:
+    """From one request to the next a removed user is refused, a new one and a new password are accepted."""
+    app = BasicAuth(hello, {"alice": HASH, "bob": HASH}, is_open)
+    requests = [("/", [("authorization", basic(f"{each}:{PASSWORD}"))]) for each in ("alice", "bob", "carol")]
+    assert [each.status_code for each in fetch(app, *requests)] == [200, 200, 401]
+    app.replace({"alice": bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode(), "carol": HASH})
+    assert [each.status_code for each in fetch(app, *requests)] == [401, 401, 200]
+    assert fetch(app, ("/", [("authorization", basic("alice:another"))]))[0].status_code == 200
+    done = len(checks)
+    app.replace(app._passwords.users)
+    assert fetch(app, requests[2])[0].status_code == 200
+    # The users are the same, so what is known of them stays.
+    assert len(checks) == done
+
+
+def test_a_user_who_is_removed_during_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is removed while the password is being compared is refused."""
+    app = BasicAuth(hello, {"alice": HASH}, is_open)
+    check = Passwords.check
+
+    def slow_check(self: Passwords, credentials: bytes) -> bool:
+        found = check(self, credentials)
+        app.replace({"bob": HASH})
+        return found
+
+    monkeypatch.setattr(Passwords, "check", slow_check)
+    assert fetch(app, ("/", [("authorization", basic(f"alice:{PASSWORD}"))]))[0].status_code == 401
 
 
 def test_other_protocols() -> None:

@@ -81,7 +81,7 @@ class Serving:
             timeout_keep_alive=1,
             timeout_graceful_shutdown=5,
         )
-        self.server = Server(config, tls)
+        self.server = Server(config, (lambda: tls) if tls is not None else None)
         self._thread = threading.Thread(target=self._run)
         self._loop: asyncio.AbstractEventLoop
 
