@@ -88,8 +88,8 @@ def _state() -> list[Panel]:
             panels.small_spec(
                 "Silence, share of limit",
                 "Time since the latest run ended, as a share of the silence limit. The limit is one and a half times "
-                "the longest silence that is usual for the flow, plus 15 minutes. Above 100 % the flow is overdue. "
-                "The alert AEPFlowOverdue waits longer for a new flow.",
+                "the longest silence that is usual for the flow, plus 15 minutes, and more for a new flow. Above 100 % "
+                "the flow is overdue.",
                 "percentunit",
                 0,
             ),

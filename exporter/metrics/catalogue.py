@@ -169,6 +169,11 @@ RUN_INTERVAL = _gauge(
     "Longest time between completions of runs that is usual for the flow. Absent before three gaps.",
     scale=_MILLISECONDS,
 )
+OVERDUE = _gauge(
+    "aep_flow_overdue_timestamp_seconds",
+    "When the flow is overdue if no further run ends, in seconds since 1970. Absent before three gaps.",
+    scale=_MILLISECONDS,
+)
 ENABLED = _gauge("aep_flow_enabled", "Whether the flow is enabled, according to the Flow Service. Absent when unknown.")
 IN_PROGRESS = _gauge("aep_flow_runs_in_progress", "Runs that were reported as in progress and have not ended.")
 OLDEST_IN_PROGRESS = _gauge(
@@ -215,6 +220,7 @@ FLOW_METRICS: Final = (
     CONSECUTIVE_FAILURES,
     FAILING_SINCE,
     RUN_INTERVAL,
+    OVERDUE,
     ENABLED,
     IN_PROGRESS,
     OLDEST_IN_PROGRESS,

@@ -125,6 +125,10 @@ class RunHistory:
         """The usual longest silence in milliseconds. None before three gaps."""
         return self.cadence.interval()
 
+    def overdue_at(self) -> int | None:
+        """When the flow is overdue if no further run ends. None before three gaps."""
+        return self.cadence.overdue_at()
+
     def failures(self) -> tuple[int, int | None]:
         """The number of failures since the last success, and the completion of the first of them."""
         failed = self._failures_since_success()
