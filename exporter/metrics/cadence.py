@@ -7,7 +7,7 @@ is kept. Days are UTC. Times and gaps are milliseconds.
 
 A flow is overdue after one and a half intervals and 15 minutes. The interval of a new flow is not yet reliable, so a
 new flow may be silent for a night, or for a weekend if its interval is 50 minutes or more. A flow is new if it has had
-fewer than 100 runs, and its first gap ended less than two weeks ago. benchmarks/overdue.py measures how many false
+fewer than 100 runs, and its first gap ended less than 15.5 days ago. benchmarks/overdue.py measures how many false
 alarms this avoids, and how much later true ones come.
 """
 
@@ -32,8 +32,9 @@ _TOLERANCE: Final = 15 * _MINUTE
 _NEW_RUNS: Final = 100
 """A flow with as many runs is not new. Office hours have 90 runs before their second weekend. A flow that runs every
 quarter of an hour has as many in a day."""
-_NEW_FOR: Final = 14 * DAY + 12 * _HOUR
-"""After the day of its first gap a flow is new for so long. It contains two weekends and some hours."""
+_NEW_FOR: Final = 15 * DAY + 12 * _HOUR
+"""After the day of its first gap a flow is new for so long: about a day until its interval is known, and then two
+weekends and some hours."""
 _NIGHT: Final = 28 * _HOUR
 """From one day's run to the next day's, which may be some hours later."""
 _WEEKEND: Final = 80 * _HOUR

@@ -134,6 +134,7 @@ def test_every_flow_metric_is_reached_by_the_samples(filled: Application) -> Non
     # These need a long history of a flow, or the Flow Service. Other tests cover them.
     assert listed.keys() - families.keys() <= {
         "aep_flow_enabled",
+        "aep_flow_overdue_timestamp_seconds",
         "aep_flow_run_interval_seconds",
         "aep_flow_typical_run_duration_seconds",
         "aep_flow_typical_run_input_records",
