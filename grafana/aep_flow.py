@@ -174,7 +174,7 @@ def _durations() -> list[Panel]:
         panels.lines(
             PanelSpec(
                 title="Latest and typical duration",
-                description="Typical is the median of the latest runs that did not fail, at most 20. The alert "
+                description="Typical is the median of the latest runs that succeeded, at most 20. The alert "
                 "AEPFlowSlow fires if the latest run takes more than twice that plus ten minutes.",
                 unit="s",
                 width=8,
@@ -245,7 +245,7 @@ def _amounts() -> list[Panel]:
         panels.lines(
             PanelSpec(
                 title="Latest and typical records",
-                description="Records that were read and written by the latest run that did not fail. Typical input is "
+                description="Records that were read and written by the latest run that succeeded. Typical input is "
                 "the median of the records read by the latest such runs, at most 20.",
                 width=8,
             ),
