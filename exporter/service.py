@@ -227,7 +227,7 @@ def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
 def _telemetry(limits: Limits) -> Telemetry:
     telemetry = Telemetry(
         __version__,
-        sources=(Source.WEBHOOK, Source.JOURNAL),
+        sources=(Source.WEBHOOK,),
         results=(Result.RECORDED, Result.DUPLICATE, Result.UNSUPPORTED, Result.UNREADABLE),
         authentication_failures=FAILURES,
         refusals=REFUSALS,

@@ -1,4 +1,4 @@
-"""The panels of the dashboard AEP exporter about ledger, metrics, process and polling."""
+"""The panels of the dashboard AEP exporter about ledger, metrics and process."""
 
 from typing import Final
 
@@ -10,11 +10,8 @@ from exporter.metrics.catalogue import (
     CLOCK_SKEW,
     EXPORTED_FLOWS,
     EXPORTED_SERIES,
-    FLOW_NAMES_REFRESH,
     FLOWS_LIMIT,
     FLOWS_OVERFLOWED,
-    JOURNAL_LAG,
-    JOURNAL_POLLS,
     LEDGER_APPEND_DURATION,
     LEDGER_BYTES,
     LEDGER_CHECKPOINT_POSITION,
@@ -191,36 +188,5 @@ def process() -> list[Panel]:
             ],
             sorted_by="Instance",
             is_ascending=True,
-        ),
-    ]
-
-
-def polling() -> list[Panel]:
-    """Requests that the exporter sends to Adobe itself, if it is configured to."""
-    return [
-        panels.bars(
-            PanelSpec(
-                title="Polls of the journal", description="Polls of Adobe's journal, by outcome.", width=8, height=6
-            ),
-            Query(SCOPE.process_increase(JOURNAL_POLLS, "outcome"), "{{outcome}}"),
-        ),
-        panels.lines(
-            PanelSpec(
-                title="Age of the journal's last entry",
-                description="Age of the journal entry that was read last. It rises if polling falls behind.",
-                unit="s",
-                width=8,
-                height=6,
-            ),
-            Query(f"max by (instance) ({SCOPE.select(JOURNAL_LAG)})", "{{instance}}"),
-        ),
-        panels.bars(
-            PanelSpec(
-                title="Refreshes from the Flow Service",
-                description="Refreshes of flow names and states, by outcome.",
-                width=8,
-                height=6,
-            ),
-            Query(SCOPE.process_increase(FLOW_NAMES_REFRESH, "outcome"), "{{outcome}}"),
         ),
     ]

@@ -88,8 +88,8 @@ def _state() -> list[Panel]:
             panels.small_spec(
                 "Silence, share of limit",
                 "Time since the latest run ended, as a share of the silence limit. The limit is one and a half times "
-                "the longest silence that is usual for the flow, plus 15 minutes. Above 100 % the flow is overdue. "
-                "The alert AEPFlowOverdue waits longer for a new flow.",
+                "the longest silence that is usual for the flow, plus 15 minutes, and more for a new flow. Above 100 % "
+                "the flow is overdue.",
                 "percentunit",
                 0,
             ),
@@ -174,7 +174,7 @@ def _durations() -> list[Panel]:
         panels.lines(
             PanelSpec(
                 title="Latest and typical duration",
-                description="Typical is the median of the latest runs that did not fail, at most 20. The alert "
+                description="Typical is the median of the latest runs that succeeded, at most 20. The alert "
                 "AEPFlowSlow fires if the latest run takes more than twice that plus ten minutes.",
                 unit="s",
                 width=8,
@@ -245,7 +245,7 @@ def _amounts() -> list[Panel]:
         panels.lines(
             PanelSpec(
                 title="Latest and typical records",
-                description="Records that were read and written by the latest run that did not fail. Typical input is "
+                description="Records that were read and written by the latest run that succeeded. Typical input is "
                 "the median of the records read by the latest such runs, at most 20.",
                 width=8,
             ),

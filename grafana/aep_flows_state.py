@@ -62,10 +62,10 @@ def counts() -> list[Panel]:
             panels.small_spec(
                 "Overdue",
                 "Flows that have been silent for longer than their limit. The limit is one and a half times the "
-                "longest silence that is usual for the flow, plus 15 minutes. Flows whose usual silence is not known "
-                "yet are not counted. The alert AEPFlowOverdue waits longer for new flows.",
+                "longest silence that is usual for the flow, plus 15 minutes, and more for a new flow. Flows whose "
+                "usual silence is not known yet are not counted.",
             ),
-            SCOPE.count_flows(f"{SCOPE.silence_ratio()} > 1"),
+            SCOPE.count_flows(SCOPE.overdue()),
             *_RED_ABOVE_ZERO,
         ),
         panels.number(
@@ -180,8 +180,7 @@ def other_problems() -> list[Panel]:
             PanelSpec(
                 title="Freshness",
                 description="Time since the latest run of each flow ended, as a share of its silence limit. Above 100 "
-                "% a flow is overdue. The alert AEPFlowOverdue waits longer for new flows. The table has the 50 "
-                "stalest flows.",
+                "% a flow is overdue. The table has the 50 stalest flows.",
             ),
             [
                 stalest,

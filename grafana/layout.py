@@ -38,7 +38,6 @@ class Section:
 
     panels: Sequence[Builder[models.Panel]]
     title: str = ""
-    is_collapsed: bool = False
 
 
 def to_flow() -> str:
@@ -105,14 +104,9 @@ def dashboard(
     )
     for section in sections:
         if section.title:
-            row = dashboards.Row(section.title).collapsed(section.is_collapsed)
-            if section.is_collapsed:
-                for panel in section.panels:
-                    row.with_panel(panel)
-            made.with_row(row)
-        if not section.is_collapsed:
-            for panel in section.panels:
-                made.with_panel(panel)
+            made.with_row(dashboards.Row(section.title))
+        for panel in section.panels:
+            made.with_panel(panel)
     built = made.build()
     for link in built.links or ():
         # The SDK sets a placement inside a menu. Without one, Grafana shows the links directly.

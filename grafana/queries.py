@@ -26,7 +26,7 @@ from exporter.metrics.catalogue import (
     INFO,
     LAST_RUN,
     OLDEST_IN_PROGRESS,
-    RUN_INTERVAL,
+    OVERDUE,
     TYPICAL_DURATION,
     Metric,
     MetricType,
@@ -166,12 +166,14 @@ class Scope:
         return f"time() - max by ({_FLOW_LABELS}) ({self.select(LAST_RUN)})"
 
     def silence_ratio(self) -> str:
-        """The silence of each flow as a share of its silence limit. A flow is overdue above 1.
-
-        The limit is that of AEPFlowOverdue for flows that are not new.
-        """
-        limit = f"(1.5 * {self.gauge(RUN_INTERVAL)} + 900)"
+        """The silence of each flow as a share of its silence limit. A flow is overdue above 1."""
+        latest = f"max by ({_FLOW_LABELS}) ({self.select(LAST_RUN)})"
+        limit = f"({self.gauge(OVERDUE)} - on ({_FLOW_LABELS}) {latest})"
         return self.unless_disabled(f"({self.silence()}) / on ({_FLOW_LABELS}) {limit}")
+
+    def overdue(self) -> str:
+        """The seconds for which each flow has been overdue, of the flows that are."""
+        return self.unless_disabled(f"time() - {self.gauge(OVERDUE)} > 0")
 
     def run_age_ratio(self) -> str:
         """The age of each flow's oldest run in progress, as a share of the limit of AEPFlowRunStuck."""

@@ -11,9 +11,9 @@ from benchmarks.overdue import (
     NEVER,
     QUARTER,
     STOPS,
+    Computed,
     Floor,
     Flow,
-    Rule,
     Told,
     alarms,
     lives,
@@ -21,7 +21,7 @@ from benchmarks.overdue import (
 )
 
 
-def looked_at(rule: Rule, flow: Flow) -> list[int]:
+def looked_at(rule: Computed, flow: Flow) -> list[int]:
     """When the alert fires, found the slow way: the limit is worked out anew at every tick of the clock."""
     fired: list[int] = []
     since: int | None = None
@@ -37,8 +37,8 @@ def looked_at(rule: Rule, flow: Flow) -> list[int]:
     return fired
 
 
-def limit(rule: Rule, told: Told, interval: int, age: int) -> int:
-    """What flow:aep_flow_silence:ratio divides by."""
+def limit(rule: Computed, told: Told, interval: int, age: int) -> int:
+    """The longest silence that the rule allows the flow at this age."""
     floors = [
         floor.silence
         for floor in rule.floors
@@ -59,7 +59,7 @@ def some_flow(random: Random) -> Flow:
     return Flow(told, 0, 600)
 
 
-def some_rule(random: Random) -> Rule:
+def some_rule(random: Random) -> Computed:
     """A rule with floors of every kind, in ticks."""
     floors = [
         Floor(
@@ -71,7 +71,7 @@ def some_rule(random: Random) -> Rule:
         )
         for _ in range(random.randrange(4))
     ]
-    return Rule(
+    return Computed(
         name="some", multiplier=1.5, slack=random.randrange(20), hold=random.randrange(1, 20), floors=tuple(floors)
     )
 

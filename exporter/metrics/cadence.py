@@ -1,9 +1,14 @@
-"""Learns from a flow's completions how long the flow is usually silent.
+"""Learns from a flow's completions how long the flow is usually silent, and when it is overdue.
 
 For each day the longest gap that ended on it is kept. The interval is the second longest of these daily gaps, or the
 only one. The days are those of the last 35, or the last eight with a gap where the 35 hold fewer.
 Completions are kept one by one for as long as a late notification can split a gap. Of older days only the longest gap
 is kept. Days are UTC. Times and gaps are milliseconds.
+
+A flow is overdue after one and a half intervals and 15 minutes. The interval of a new flow is not yet reliable, so a
+new flow may be silent for a night, or for a weekend if its interval is 50 minutes or more. A flow is new if it has had
+fewer than 100 runs, and its first gap ended less than 15.5 days ago. benchmarks/overdue.py measures how many false
+alarms this avoids, and how much later true ones come.
 """
 
 from array import array
@@ -19,6 +24,23 @@ _MIN_DAYS: Final = 8
 _KEPT_FOR: Final = 8 * DAY
 """How long single completions are kept. Adobe's journal reaches back seven days."""
 _MAX_COMPLETIONS: Final = 2000
+
+_HOUR: Final = DAY // 24
+_MINUTE: Final = _HOUR // 60
+_TOLERANCE: Final = 15 * _MINUTE
+"""A flow may be later than one and a half intervals by so much."""
+_NEW_RUNS: Final = 100
+"""A flow with as many runs is not new. Office hours have 90 runs before their second weekend. A flow that runs every
+quarter of an hour has as many in a day."""
+_NEW_FOR: Final = 15 * DAY + 12 * _HOUR
+"""After the day of its first gap a flow is new for so long: about a day until its interval is known, and then two
+weekends and some hours."""
+_NIGHT: Final = 28 * _HOUR
+"""From one day's run to the next day's, which may be some hours later."""
+_WEEKEND: Final = 80 * _HOUR
+"""From Friday's run to Monday's, likewise."""
+_WEEKEND_FROM: Final = 50 * _MINUTE
+"""New flows with this interval, or a longer one, may be silent for a weekend."""
 
 if TYPE_CHECKING:
     _Array = array[int]
@@ -72,6 +94,20 @@ class Cadence:
             return None
         longest = sorted(self.days[day] for day in self._window())
         return longest[-2] if len(longest) > 1 else longest[-1]
+
+    def overdue_at(self) -> int | None:
+        """When the flow is overdue if no further run ends. None before three gaps."""
+        interval = self.interval()
+        if interval is None or not self.completions:
+            return None
+        last = self.completions[-1]
+        overdue_at = last + interval * 3 // 2 + _TOLERANCE
+        if self.gaps + 1 >= _NEW_RUNS:
+            return overdue_at
+        spared_until = last + (_WEEKEND if interval >= _WEEKEND_FROM else _NIGHT)
+        # The end of the day, because of older days only the number is kept.
+        new_until = (min(self._window()) + 1) * DAY + _NEW_FOR
+        return max(overdue_at, min(spared_until, new_until))
 
     def _window(self) -> list[int]:
         """The days whose gaps count."""

@@ -146,15 +146,17 @@ LAST_RUN = _gauge(
     scale=_MILLISECONDS,
 )
 LAST_DURATION = _gauge("aep_flow_last_run_duration_seconds", "Duration of the latest run.", scale=_MILLISECONDS)
-LAST_RECORDS = _gauge("aep_flow_last_run_records", "Records of the latest run that did not fail, by result.", "result")
+LAST_RECORDS = _gauge(
+    "aep_flow_last_run_records", "Records of the latest run that succeeded, wholly or partly, by result.", "result"
+)
 TYPICAL_DURATION = _gauge(
     "aep_flow_typical_run_duration_seconds",
-    "Median duration of up to 20 latest runs that did not fail. Absent before the third.",
+    "Median duration of up to 20 latest runs that succeeded, wholly or partly. Absent before the third.",
     scale=_MILLISECONDS,
 )
 TYPICAL_RECORDS = _gauge(
     "aep_flow_typical_run_input_records",
-    "Median of the records read by up to 20 latest runs that did not fail. Absent before the third.",
+    "Median of the records read by up to 20 latest runs that succeeded, wholly or partly. Absent before the third.",
 )
 CONSECUTIVE_FAILURES = _gauge(
     "aep_flow_consecutive_failures", "Failed runs since the last run that succeeded, wholly or partly."
@@ -169,8 +171,19 @@ RUN_INTERVAL = _gauge(
     "Longest time between completions of runs that is usual for the flow. Absent before three gaps.",
     scale=_MILLISECONDS,
 )
-ENABLED = _gauge("aep_flow_enabled", "Whether the flow is enabled, according to the Flow Service. Absent when unknown.")
-IN_PROGRESS = _gauge("aep_flow_runs_in_progress", "Runs that were reported as in progress and have not ended.")
+OVERDUE = _gauge(
+    "aep_flow_overdue_timestamp_seconds",
+    "When the flow is overdue if no further run ends, in seconds since 1970. Absent before three gaps.",
+    scale=_MILLISECONDS,
+)
+ENABLED = _gauge(
+    "aep_flow_enabled",
+    "Whether the flow is enabled, according to an answer of the Flow Service that was replayed. Absent without one.",
+)
+IN_PROGRESS = _gauge(
+    "aep_flow_runs_in_progress",
+    "Runs that were reported as in progress and have not ended. A run without an end counts for seven days.",
+)
 OLDEST_IN_PROGRESS = _gauge(
     "aep_flow_oldest_in_progress_start_timestamp_seconds",
     "Start of the oldest run in progress, in seconds since 1970. Absent when there is none.",
@@ -181,7 +194,7 @@ ALERT_FIRING = _gauge("aep_alert_firing", "Whether Adobe's own alert of this nam
 NOTIFICATION_DELAY = Metric(
     name="aep_notification_delay_seconds",
     type=MetricType.HISTOGRAM,
-    help="Time from a run's completion until its notification was recorded here.",
+    help="Time from a run's completion until its notification was recorded here. Replayed runs are left out.",
     half=FLOWS,
     group=SANDBOX,
     buckets=(1, 5, 15, 60, 300, 900, 3600, 21600, 86400),
@@ -192,7 +205,7 @@ NOTIFICATIONS = _counter(
 )
 LAST_NOTIFICATION = _gauge(
     "aep_last_notification_timestamp_seconds",
-    "When the latest new notification was recorded, in seconds since 1970.",
+    "When the latest new notification was recorded, by source, in seconds since 1970.",
     group=("source",),
     scale=_MILLISECONDS,
 )
@@ -215,6 +228,7 @@ FLOW_METRICS: Final = (
     CONSECUTIVE_FAILURES,
     FAILING_SINCE,
     RUN_INTERVAL,
+    OVERDUE,
     ENABLED,
     IN_PROGRESS,
     OLDEST_IN_PROGRESS,
@@ -257,7 +271,8 @@ NOT_UNDERSTOOD = _own(
 WEBHOOK_REQUESTS = _own(
     "aep_exporter_webhook_requests_total",
     MetricType.COUNTER,
-    "Webhook requests, by the status of the answer. The code closed means that the sender left or was too slow.",
+    "Webhook requests, by the status of the answer. The code closed means that the sender left or was too slow. "
+    "Requests that were refused because a web page may have caused them are not counted here.",
     "code",
 )
 WEBHOOK_DURATION = _own(
@@ -342,18 +357,6 @@ SCRAPE_DURATION = _own(
     "format",
     buckets=_FAST,
 )
-JOURNAL_POLLS = _own(
-    "aep_exporter_journal_polls_total", MetricType.COUNTER, "Polls of Adobe's journal, by outcome.", "outcome"
-)
-JOURNAL_LAG = _own(
-    "aep_exporter_journal_lag_seconds", MetricType.GAUGE, "Age of the journal entry that was read last, in seconds."
-)
-FLOW_NAMES_REFRESH = _own(
-    "aep_exporter_flow_names_refresh_total",
-    MetricType.COUNTER,
-    "Requests of flow names from the Flow Service, by outcome.",
-    "outcome",
-)
 HTTP_NOT_FOUND = _own(
     "aep_exporter_http_not_found_total",
     MetricType.COUNTER,
@@ -389,9 +392,6 @@ EXPORTER_METRICS: Final = (
     DROPPED_STATE,
     EXPORTED_SERIES,
     SCRAPE_DURATION,
-    JOURNAL_POLLS,
-    JOURNAL_LAG,
-    FLOW_NAMES_REFRESH,
     HTTP_NOT_FOUND,
     CONNECTIONS_REFUSED,
 )

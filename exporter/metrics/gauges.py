@@ -45,6 +45,7 @@ def _run_gauges(history: RunHistory) -> Iterator[Gauge]:
     yield catalogue.CONSECUTIVE_FAILURES, {(): failures}
     yield catalogue.FAILING_SINCE, _one(failing_since)
     yield catalogue.RUN_INTERVAL, _one(history.interval())
+    yield catalogue.OVERDUE, _one(history.overdue_at())
 
 
 def _one(value: Value | None) -> Mapping[Labels, Value]:

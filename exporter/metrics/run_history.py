@@ -2,8 +2,8 @@
 
 Outcomes are ordered by completion time, then by position in the ledger. Of several outcomes of one run id the one with
 the newest `updatedAt` applies (docs/architecture.md, "Order and corrections"). These outcomes of a flow are kept: the
-20 latest, the 20 latest that did not fail, the latest with each status, and the failures since the last success. Of
-failures beyond MAX_FAILURES only the number is kept.
+20 latest, the 20 latest that succeeded (wholly or partly), the latest with each status, and the failures since the last
+success. Of failures beyond MAX_FAILURES only the number is kept.
 
 Weak point: a correction can take an outcome out of one of these sets. If the next one in order was deleted before, the
 one after it that is still kept is used instead.
@@ -109,12 +109,12 @@ class RunHistory:
         return self.outcomes[-1].duration if self.outcomes else None
 
     def last_records(self) -> Mapping[str, int]:
-        """The records of the latest run that did not fail, by result."""
+        """The records of the latest run that succeeded, wholly or partly, by result."""
         latest = self._successes(1)
         return dict(latest[0].records) if latest else {}
 
     def typical_duration(self) -> float | None:
-        """The median duration of the latest runs that did not fail. None before the third."""
+        """The median duration of the latest runs that succeeded, wholly or partly. None before the third."""
         return _typical([outcome.duration for outcome in self._successes(LATEST)])
 
     def typical_input_records(self) -> float | None:
@@ -124,6 +124,10 @@ class RunHistory:
     def interval(self) -> int | None:
         """The usual longest silence in milliseconds. None before three gaps."""
         return self.cadence.interval()
+
+    def overdue_at(self) -> int | None:
+        """When the flow is overdue if no further run ends. None before three gaps."""
+        return self.cadence.overdue_at()
 
     def failures(self) -> tuple[int, int | None]:
         """The number of failures since the last success, and the completion of the first of them."""

@@ -26,8 +26,6 @@ from exporter.metrics.exposition import Format
 from exporter.metrics.fold_state import DROPPED_KINDS
 from exporter.model import NotUnderstood, Result
 
-JOURNAL_OUTCOMES = ("events", "empty", "expired", "error")
-REFRESH_OUTCOMES = ("success", "error")
 LEDGER_OPERATIONS = ("append", "read", "fold", "checkpoint", "prune")
 WEBHOOK_CODES = ("200", "400", "401", "405", "413", "503", "closed")
 
@@ -75,9 +73,6 @@ class Telemetry:
         self.scrape_duration = self._histogram(catalogue.SCRAPE_DURATION)
         self.http_not_found = self._counter(catalogue.HTTP_NOT_FOUND)
         self.connections_refused = self._counter(catalogue.CONNECTIONS_REFUSED)
-        # Not built yet. The series exist at 0, so that rules on them evaluate.
-        journal_polls = self._counter(catalogue.JOURNAL_POLLS)
-        refreshes = self._counter(catalogue.FLOW_NAMES_REFRESH)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -98,10 +93,6 @@ class Telemetry:
             self.ledger_errors.labels(operation)
         for kind in DROPPED_KINDS:
             self.dropped_state.labels(kind)
-        for outcome in JOURNAL_OUTCOMES:
-            journal_polls.labels(outcome)
-        for outcome in REFRESH_OUTCOMES:
-            refreshes.labels(outcome)
         for format_ in Format:
             self.scrape_duration.labels(format_.value)
 

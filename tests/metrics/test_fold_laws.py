@@ -19,8 +19,23 @@ from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.exposition import Format
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
-from exporter.model import RecordedFact
-from tests.metrics.facts import DAY, MINUTE, SECOND, T0, exposition, fact_lists, limits, near_limits, samples
+from exporter.model import RecordedFact, Status
+from tests.metrics.facts import (
+    DAY,
+    MINUTE,
+    SECOND,
+    T0,
+    exposition,
+    fact_lists,
+    limits,
+    near_limits,
+    recorded,
+    run,
+    samples,
+    value,
+)
+
+OUTCOMES = [status for status in Status if status.is_outcome]
 
 
 @given(fact_lists(), near_limits, st.data())
@@ -101,6 +116,37 @@ def test_counters_never_fall(facts: list[RecordedFact], times: list[int]) -> Non
         fold.advance(T0 + at)
         now = {key: number for key, number in samples(exposition(fold)).items() if key[0].startswith(counters)}
         assert all(now[key] >= number for key, number in before.items())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6 * DAY), st.sampled_from(OUTCOMES)), min_size=4, max_size=120, unique=True),
+    st.data(),
+)
+def test_when_a_flow_is_overdue_depends_on_its_runs_alone(runs: list[tuple[int, Status]], data: st.DataObject) -> None:
+    """The same runs in any order, with restarts and renderings between them, give the same time."""
+
+    def facts(of: list[tuple[int, Status]]) -> list[RecordedFact]:
+        return [
+            recorded(run(f"{ended_at}-{status}", status, completed_at=T0 + ended_at), position, T0 + 7 * DAY)
+            for position, (ended_at, status) in enumerate(of, start=1)
+        ]
+
+    in_order, shuffled = Fold(limits()), Fold(limits())
+    for fact in facts(sorted(runs)):
+        in_order.apply(fact)
+    for fact in facts(data.draw(st.permutations(runs))):
+        shuffled.apply(fact)
+        if data.draw(st.integers(0, 9)) == 0:
+            shuffled.advance(fact.received_at)
+            checkpoint = encode(shuffled.state())
+            shuffled = Fold(limits())
+            shuffled.restore(decode(checkpoint))
+    for fold in (in_order, shuffled):
+        fold.advance(T0 + 40 * DAY)
+    overdue_at = value(in_order, "aep_flow_overdue_timestamp_seconds")
+    assert overdue_at is not None
+    assert value(shuffled, "aep_flow_overdue_timestamp_seconds") == overdue_at
+    assert overdue_at * 1000 - T0 > max(ended_at for ended_at, _ in runs) + 15 * MINUTE - 1
 
 
 def _body(run: int, status: str, flow: int, code: str | None, records: int) -> dict[str, Any]:

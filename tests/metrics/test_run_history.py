@@ -1,3 +1,5 @@
+from dataclasses import replace
+from itertools import accumulate
 from random import Random
 from typing import Any
 
@@ -196,9 +198,73 @@ def test_the_usual_silence(completions: list[int], expected: int | None) -> None
     assert cadence.interval() == expected
 
 
+def completed(*completions: int) -> Cadence:
+    """A flow with runs that ended at these times after the start of a day."""
+    cadence = Cadence()
+    for completed_at in completions:
+        cadence.add(DAY_START + completed_at)
+    return cadence
+
+
+NEW_FOR = 15 * DAY + 12 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("completions", "expected"),
+    [
+        pytest.param([], None, id="nothing"),
+        pytest.param([0, HOUR, 2 * HOUR], None, id="two gaps are too few"),
+        pytest.param([0, 1, 2, 3 * MINUTE], 28 * HOUR, id="new, seldom silent: a night"),
+        pytest.param([0, 1, 2, 50 * MINUTE - 1 + 2], 28 * HOUR, id="new, just under 50 minutes: a night"),
+        pytest.param([0, 1, 2, 50 * MINUTE + 2], 80 * HOUR, id="new, 50 minutes: a weekend"),
+        pytest.param([day * DAY for day in range(4)], 80 * HOUR, id="new, daily: a weekend"),
+        pytest.param([week * 7 * DAY for week in range(4)], 10 * DAY + 12 * HOUR + 15 * MINUTE, id="new, weekly"),
+        pytest.param([hour * HOUR for hour in range(99)], 80 * HOUR, id="99 runs: new"),
+        pytest.param([hour * HOUR for hour in range(100)], 105 * MINUTE, id="100 runs: not new"),
+        pytest.param([day * DAY for day in range(30)], 36 * HOUR + 15 * MINUTE, id="after two weeks: not new"),
+        pytest.param(
+            [*range(3), *(day * DAY for day in range(1, 15))],
+            # The first gap ended on the first day.
+            DAY + NEW_FOR - 14 * DAY,
+            id="no longer new during the silence",
+        ),
+        pytest.param(
+            [day * DAY for day in range(16)],
+            # The first gap ended on the second day.
+            2 * DAY + NEW_FOR - 15 * DAY,
+            id="no longer new during the silence, by the first gap",
+        ),
+        pytest.param([-900 * DAY, *(day * DAY for day in range(4))], 80 * HOUR, id="new after an old sample"),
+        pytest.param(
+            [*(day * DAY for day in range(20)), 59 * DAY, 60 * DAY],
+            36 * HOUR + 15 * MINUTE,
+            id="not new after a long pause",
+        ),
+    ],
+)
+def test_when_a_flow_is_overdue(completions: list[int], expected: int | None) -> None:
+    """A flow is overdue after 1.5 intervals and 15 minutes, and a new flow not before a night or a weekend."""
+    overdue_at = completed(*completions).overdue_at()
+    assert (None if overdue_at is None else overdue_at - DAY_START - completions[-1]) == expected
+
+
+@pytest.mark.parametrize("status", [S, P, F, C, U])
+def test_any_outcome_ends_a_silence(status: Status) -> None:
+    """The silence of a flow begins with its latest completion, whatever the outcome and the order of recording."""
+    history = history_of(outcome(1, S), outcome(2, S), outcome(3, S), outcome(9, status), outcome(8, S))
+    assert history.overdue_at() == T0 + 9 * MINUTE + 28 * HOUR
+
+
+def test_a_correction_moves_when_a_flow_is_overdue() -> None:
+    """If a correction changes when the latest run ended, the silence begins then."""
+    runs = [outcome(minute, S) for minute in range(1, 6)]
+    corrected = replace(outcome(30, F), run_id=runs[-1].run_id)
+    assert history_of(*runs, corrected).overdue_at() == T0 + 30 * MINUTE + 28 * HOUR
+
+
 @given(st.lists(st.integers(0, 6 * DAY), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_late_completions_split_gaps(completions: list[int], random: Random) -> None:
-    """Completions give the same interval in any order."""
+    """Completions give the same interval, and the same time at which the flow is overdue, in any order."""
     one, other = Cadence(), Cadence()
     for completed_at in sorted(completions):
         one.add(T0 + completed_at)
@@ -206,11 +272,12 @@ def test_late_completions_split_gaps(completions: list[int], random: Random) -> 
     for completed_at in completions:
         other.add(T0 + completed_at)
     assert one.interval() == other.interval()
+    assert one.overdue_at() == other.overdue_at()
 
 
 @given(st.lists(st.integers(0, 6 * DAY), min_size=5, max_size=40, unique=True), st.data())
 def test_a_correction_leaves_no_trace(completions: list[int], data: st.DataObject) -> None:
-    """After a completion is removed the interval is as if it had never been added."""
+    """After a completion is removed, everything is as if it had never been added."""
     wrong = data.draw(st.sampled_from(completions))
     one, other = Cadence(), Cadence()
     for completed_at in completions:
@@ -219,6 +286,20 @@ def test_a_correction_leaves_no_trace(completions: list[int], data: st.DataObjec
             other.add(T0 + completed_at)
     one.remove(T0 + wrong)
     assert one.interval() == other.interval()
+    assert one.overdue_at() == other.overdue_at()
+
+
+@given(st.lists(st.integers(1, 3 * DAY), min_size=4, max_size=150))
+def test_the_limit_of_a_silence_has_bounds(gaps: list[int]) -> None:
+    """A flow is never overdue before 1.5 intervals and 15 minutes, and a new flow never later than a weekend."""
+    cadence = Cadence()
+    for completed_at in accumulate(gaps):
+        cadence.add(T0 + completed_at)
+        interval, overdue_at = cadence.interval(), cadence.overdue_at()
+        assert (interval is None) == (overdue_at is None)
+        if interval is not None and overdue_at is not None:
+            limit = interval * 3 // 2 + 15 * MINUTE
+            assert limit <= overdue_at - T0 - completed_at <= max(limit, 80 * HOUR)
 
 
 def test_cadence_is_bounded() -> None:

@@ -36,33 +36,6 @@ def test_the_programs_accept_the_files(tool: Tool, command: tuple[str, ...]) -> 
     run(tool(name), *arguments, cwd=FOLDER)
 
 
-_KNOWN_FLOW = """
-rule_files: [rules.yml]
-evaluation_interval: 6h
-tests:
-  - interval: 6h
-    input_series:
-      - {series: 'aep_flow_run_interval_seconds{flow_id="f"}', values: 86400x64}
-      - {series: 'aep_flow_runs_total{flow_id="f",status="success"}', values: 15x64}
-    promql_expr_test:
-      - expr: flow:aep_flow_silence_limit:seconds
-        eval_time: 342h
-        exp_samples: [{labels: 'flow:aep_flow_silence_limit:seconds{flow_id="f"}', value: 288000}]
-      - expr: flow:aep_flow_silence_limit:seconds
-        eval_time: 354h
-        exp_samples: [{labels: 'flow:aep_flow_silence_limit:seconds{flow_id="f"}', value: 130500}]
-"""
-
-
-def test_a_flow_is_no_longer_new_after_two_weeks(tool: Tool, tmp_path: Path) -> None:
-    """A flow with few runs is overdue by its interval alone after Prometheus has known it for two weeks."""
-    # Evaluated every six hours, because every 30 seconds would take a minute.
-    rules = text("rules.yml").replace("interval: 30s", "interval: 6h")
-    (tmp_path / "rules.yml").write_text(rules, encoding="utf-8")
-    (tmp_path / "test.yml").write_text(_KNOWN_FLOW, encoding="utf-8")
-    run(tool("promtool"), "test", "rules", str(tmp_path / "test.yml"), cwd=FOLDER)
-
-
 @pytest.mark.parametrize(("severity", "receiver"), [("critical", "pager"), ("warning", "team"), ("info", "team")])
 def test_only_critical_alerts_page(tool: Tool, severity: str, receiver: str) -> None:
     """Alertmanager sends critical alerts to the pager, and all others to the team."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ class Application:
     async def router(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the main listener."""
         await self._app.main(scope, receive, send)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """The work in the background, and the last checkpoint at its end."""
+        return self._app.running()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """The answer to a request."""

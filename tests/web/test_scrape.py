@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.errors import LedgerUnavailableError
-from exporter.metrics.catalogue import CLOCK_SKEW, EXPORTER_METRICS, FLOW_METRICS, JOURNAL_LAG
+from exporter.metrics.catalogue import CLOCK_SKEW, EXPORTER_METRICS
 from exporter.metrics.exposition import Format
 from tests.web.conftest import Application
 
@@ -102,8 +102,8 @@ def test_the_exporter_half_is_the_catalogues(application: Application) -> None:
         for family in parse_text(application.metrics())
         if family.name.startswith("aep_exporter_")
     }
-    # The lag of the journal has no value before the first poll, and the clock's skew none before an answer of Adobe's.
-    listed = {metric.name: metric for metric in EXPORTER_METRICS if metric not in {JOURNAL_LAG, CLOCK_SKEW}}
+    # The clock's skew has no value before an answer of Adobe's.
+    listed = {metric.name: metric for metric in EXPORTER_METRICS if metric is not CLOCK_SKEW}
     assert families.keys() == listed.keys()
     for name, metric in listed.items():
         assert families[name].type == metric.type.value
@@ -114,30 +114,13 @@ def test_closed_label_values_exist_from_the_start(application: Application) -> N
     """Every result, reason, field and outcome exists at 0, so that alert rules and panels find it."""
     text = application.metrics("?collect[]=exporter")
     for line in (
-        'aep_exporter_notifications_total{result="duplicate",source="journal"} 0.0',
+        'aep_exporter_notifications_total{result="duplicate",source="webhook"} 0.0',
         'aep_exporter_authentication_failures_total{reason="token"} 0.0',
         'aep_exporter_payload_anomalies_total{field="status"} 0.0',
         'aep_exporter_ledger_errors_total{operation="append"} 0.0',
-        'aep_exporter_journal_polls_total{outcome="error"} 0.0',
+        'aep_exporter_dropped_state_total{kind="start"} 0.0',
     ):
         assert line in text
-
-
-def test_every_flow_metric_is_reached_by_the_samples(filled: Application) -> None:
-    """The samples produce the metrics of the flow half with the catalogue's types, and no others."""
-    families = {
-        family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in parse_text(filled.metrics("?collect[]=flows"))
-    }
-    listed = {metric.name: metric.type.value for metric in FLOW_METRICS}
-    assert families.items() <= listed.items()
-    # These need a long history of a flow, or the Flow Service. Other tests cover them.
-    assert listed.keys() - families.keys() <= {
-        "aep_flow_enabled",
-        "aep_flow_run_interval_seconds",
-        "aep_flow_typical_run_duration_seconds",
-        "aep_flow_typical_run_input_records",
-    }
 
 
 def test_units(filled: Application) -> None:
