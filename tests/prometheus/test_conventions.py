@@ -37,7 +37,7 @@ BASE = (
 )
 PAGE = 'flows/{{ $labels.flow_id | urlquery | reReplaceAll "[+]" "%20" }}'
 SANDBOX = "?sandbox={{ $labels.sandbox | urlquery }}"
-INFO = r'aep_flow_info{job=%q,flow_id=%q,sandbox=%q,flow_name!=\"\"}'
+INFO = r"aep_flow_info{job=%q,flow_id=%q,sandbox=%q,flow_name!=\"\"}"
 
 
 def name_lookup(flow_id: str) -> str:
