@@ -49,7 +49,7 @@ class Newcomer:
 
     def do(self, command: Command) -> None:
         """Do one step, and check that it prints what the README shows."""
-        line = self._moved(command.line).replace("/tmp/aep-", f"{self._folder}/")  # noqa: S108 - the README's
+        line = self._moved(command.line).replace("/tmp/aep-", f"{self._folder}/")
         name, _, arguments = line.partition(" ")
         if name in SERVERS:
             server = self._servers.enter_context(Process(self._folder, name))
