@@ -9,9 +9,10 @@ help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.installed ## Start the exporter on a ledger in ./data, on loopback; FLAGS=... adds flags
-	@echo 'Once it listens, try in another terminal:'
-	@echo '  curl -d @tests/samples/source-failure-messages.json http://127.0.0.1:10464/webhook'
-	@echo '  curl -s http://127.0.0.1:10464/metrics | grep ^aep_flow'
+	@echo 'Once it listens, try in another terminal, in this folder:'
+	@echo '  curl -d @tests/samples/quick-start/failed.json http://127.0.0.1:10464/webhook'
+	@echo '  curl -s http://127.0.0.1:10464/metrics | grep ^aep_flow_consecutive_failures'
+	@echo 'README.md goes on from there, to the first alert.'
 	@exec $(BIN)/aep-flow-exporter serve $(FLAGS)
 
 # Each file runs in one worker, because the tests of a file share what takes long to make, such as an image.

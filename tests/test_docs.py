@@ -36,6 +36,8 @@ _PATH = re.compile(
     r"(?:exporter|tests|grafana|prometheus|deploy|benchmarks|docs|\.ci)/[\w/.-]*\w/?|"
     r"(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|\.pre-commit-config\.yaml|pyproject\.toml|compose\.yaml|Dockerfile"
 )
+# Commands of other programs, which have flags of their own, with their continued lines.
+_OTHER_PROGRAM = re.compile(r"(?m)^\$ (?:prometheus|alertmanager|amtool) (?:.*\\\n)*.*$")
 # `MAX_EVENTS` in `exporter/adobe/deliveries.py`, or the file first.
 _NAME_IN_FILE = re.compile(r"`([A-Za-z_]\w*)` (?:in|of) `(exporter/[\w/]+\.py)`")
 _FILE_OF_NAME = re.compile(r"`(exporter/[\w/]+\.py)` \(`([A-Za-z_]\w*)`\)")
@@ -151,7 +153,8 @@ def unknown_words(document: Path) -> Iterator[str]:
     metrics |= {name + end for name in metrics for end in ("_bucket", "_count", "_sum")}
     # An external label of Prometheus, which rules read.
     metrics |= {"aep_exporter_url"}
-    for found in sorted(set(re.findall(r"(?<!prometheus )--[a-z]+\.[a-z.-]*[a-z]", text)) - flags):
+    ours = _OTHER_PROGRAM.sub("", text)
+    for found in sorted(set(re.findall(r"(?<!prometheus )--[a-z]+\.[a-z.-]*[a-z]", ours)) - flags):
         yield f"{relative(document)}: {found}"
     for found in sorted(set(re.findall(r"(?:`|\$ )make ([a-z]+)", text)) - targets):
         yield f"{relative(document)}: make {found}"

@@ -1,17 +1,19 @@
 """Conventions that every alert, every recording rule and every section of the runbook follows."""
 
 import re
+from collections.abc import Collection
 
 import pytest
-from promql_parser import Expr, MatrixSelector, VectorSelector
+from promql_parser import Expr, MatrixSelector, SubqueryExpr, VectorSelector
 
 from tests.prometheus.files import Rule, alerts, load, rules, sections, template_queries
-from tests.prometheus.promql import OF_FLOWS, copies, name_of, parse, parts, recorded, result_labels, selectors
+from tests.prometheus.promql import OF_FLOWS, SAMPLES, copies, name_of, parse, parts, recorded, result_labels, selectors
 
 RECORDED = recorded()
 SEVERITIES = {
     "AEPFlowRunFailed": "warning",
     "AEPFlowFailingRepeatedly": "critical",
+    "AEPFlowDisabledWhileFailing": "warning",
     "AEPFlowFailuresCounted": "warning",
     "AEPFlowErrorCodeSpike": "warning",
     "AEPFlowOverdue": "warning",
@@ -21,8 +23,10 @@ SEVERITIES = {
     "AEPFlowSlow": "info",
     "AEPAdobeAlertFiring": "warning",
     "AEPNotificationsStopped": "critical",
+    "AEPNotificationsNotUnderstood": "warning",
     "AEPWebhookRejecting": "critical",
     "AEPExporterLedgerFailing": "critical",
+    "AEPExporterClockWrong": "warning",
     "AEPExporterFlowLimitReached": "warning",
     "AEPExporterDown": "critical",
 }
@@ -33,11 +37,19 @@ BASE = (
 )
 PAGE = 'flows/{{ $labels.flow_id | urlquery | reReplaceAll "[+]" "%20" }}'
 SANDBOX = "?sandbox={{ $labels.sandbox | urlquery }}"
-NAME = (
-    r'{{ with printf "aep_flow_info{job=%q,flow_id=%q,sandbox=%q,flow_name!=\"\"}"'
-    " $labels.job $labels.flow_id $labels.sandbox | query }}"
-    '{{ . | first | label "flow_name" }}{{ else }}{{ $labels.flow_id }}{{ end }}'
-)
+INFO = r"aep_flow_info{job=%q,flow_id=%q,sandbox=%q,flow_name!=\"\"}"
+
+
+def name_lookup(flow_id: str) -> str:
+    """The template of a flow's name: as scraped now, else as scraped last within the past hour, else the id."""
+    template = ""
+    for query in (INFO, f"topk(1, last_over_time(timestamp({INFO})[1h:15s]))"):
+        template += f'{{{{ with printf "{query}" $labels.job {flow_id} $labels.sandbox | query }}}}'
+        template += '{{ . | first | label "flow_name" }}{{ else }}'
+    return template + f"{{{{ {flow_id} }}}}" + 2 * "{{ end }}"
+
+
+NAME = name_lookup("$labels.flow_id")
 READS_LATEST_SCRAPE = "AEPExporterDown"
 """The only alert that must detect missing samples, so it reads them without a range."""
 
@@ -92,21 +104,62 @@ def test_each_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
     assert cases == {(alert.name, fires) for alert in alerts() for fires in (True, False)}
 
 
-def metrics_without_range(node: Expr) -> set[str]:
-    """The metrics of the flow half that an expression reads without a range."""
-    if isinstance(node, MatrixSelector):
+def metrics_without_range(node: Expr, metrics: Collection[str]) -> set[str]:
+    """Those of these metrics that an expression reads without a range."""
+    if isinstance(node, MatrixSelector | SubqueryExpr):
         return set()
     if isinstance(node, VectorSelector):
-        return {name_of(node)} & OF_FLOWS
-    return set().union(*map(metrics_without_range, parts(node)))
+        return {name_of(node)}.intersection(metrics)
+    return set().union(*(metrics_without_range(part, metrics) for part in parts(node)))
 
 
 def test_a_failed_scrape_changes_nothing() -> None:
     """Rules read metrics of the flow half over a range, so that one failed scrape does not change their results."""
-    found = {rule.name: metrics_without_range(parse(rule.expression)) for rule in rules()}
+    found = {rule.name: metrics_without_range(parse(rule.expression), OF_FLOWS) for rule in rules()}
     assert {name: metrics for name, metrics in found.items() if metrics} == {
         READS_LATEST_SCRAPE: {"aep_last_notification_timestamp_seconds"}
     }
+
+
+def without_names(description: str) -> str:
+    """A description without the lookups of flows' names."""
+    for flow_id in ("$labels.flow_id", "$flow.Labels.flow_id"):
+        description = description.replace(name_lookup(flow_id), "NAME")
+    return description
+
+
+def test_every_name_is_looked_up_alike() -> None:
+    """Descriptions query aep_flow_info only by the lookup that also works while the exporter is down."""
+    descriptions = [alert.annotations["description"] for alert in alerts()]
+    assert len([text for text in descriptions if "NAME" in without_names(text)]) >= 10
+    assert [text for text in descriptions if "aep_flow_info" in without_names(text)] == []
+
+
+def queries_without_range(description: str) -> set[str]:
+    """The scraped metrics that a description reads without a range, except in the lookups of names."""
+    queries = [parse(query) for query, _ in template_queries(without_names(description))]
+    return set().union(*(metrics_without_range(query, SAMPLES) for query in queries))
+
+
+def test_descriptions_do_not_change_while_the_exporter_is_down() -> None:
+    """Queries in descriptions read scraped metrics over a range, because an alert outlives the last scrape."""
+    found = {alert.name: queries_without_range(alert.annotations["description"]) for alert in alerts()}
+    assert {name: metrics for name, metrics in found.items() if metrics} == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("max(aep_flow_failing_since_timestamp_seconds)", {"aep_flow_failing_since_timestamp_seconds"}),
+        ("up == 0", {"up"}),
+        ("max(last_over_time(up[10m]))", set()),
+        ("last_over_time((up - timestamp(up))[10m:30s])", set()),
+        ("flow:aep_flow_enabled:max", set()),
+    ],
+)
+def test_queries_without_a_range_are_found(query: str, found: set[str]) -> None:
+    """The check of descriptions finds a scraped metric that is read without a range or a subquery."""
+    assert queries_without_range(f'{{{{ with "{query}" | query }}}}{{{{ end }}}}') == found
 
 
 def test_two_instances_do_not_double() -> None:
@@ -139,7 +192,7 @@ def test_a_rename_breaks_no_rule() -> None:
 
 def test_recorded_names_have_level_metric_and_operation() -> None:
     """Each recorded series is named level:metric:operation."""
-    pattern = r"(flow|sandbox|sandbox_error_code):aep_[a-z_]+:[a-z0-9_]+"
+    pattern = r"(flow|sandbox|sandbox_error_code|job_reason):aep_[a-z_]+:[a-z0-9_]+"
     recording = [rule.name for rule in rules() if not rule.is_alert]
     assert recording
     assert [name for name in recording if not re.fullmatch(pattern, name)] == []

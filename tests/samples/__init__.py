@@ -12,6 +12,8 @@ vector, make all of them anew. This verifies one without this project:
 
     openssl dgst -sha256 -verify key-1.pem -signature <(base64 -d single.signature-1) single.body
 
+`quick-start/` holds the bodies that the README posts. They have no times, so their runs end when they are posted.
+
 `ledgers/` holds ledgers that earlier versions wrote (tests/test_saved_ledgers.py).
 """
 
