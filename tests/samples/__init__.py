@@ -12,6 +12,8 @@ vector, make all of them anew. This verifies one without this project:
 
     openssl dgst -sha256 -verify key-1.pem -signature <(base64 -d single.signature-1) single.body
 
+`error-codes.txt` names every error code that a public document names, one a line (`exporter/pages/explanations.py`).
+
 `ledgers/` holds ledgers that earlier versions wrote (tests/test_saved_ledgers.py).
 """
 
