@@ -25,7 +25,7 @@ class Text:
     action: str
     """One or two sentences. Empty for the statuses of runs, which need no action of their own."""
     source: str
-    """A file in a public repository (`owner/name:path`), the URL of a page, or empty."""
+    """A file in a public repository (`owner/name:path`), the URL of a page, or empty if there is no public document."""
 
     def __post_init__(self) -> None:
         if not self.meaning:

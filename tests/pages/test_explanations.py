@@ -97,12 +97,16 @@ def test_a_source_is_a_file_or_a_page(table: str) -> None:
             "CONNECTOR-1001-500",
             "https://github.com/AdobeDocs/experience-platform.en/blob/HEAD/help/sources/notifications.md",
         ),
+        (
+            "INGEST-1205-400",
+            "https://github.com/AdobeDocs/experience-platform.en/commits/HEAD/help/sources/notifications.md",
+        ),
         ("22012", "https://www.postgresql.org/docs/current/errcodes-appendix.html"),
         ("other", ""),
     ],
 )
 def test_a_source_has_an_address(code: str, url: str) -> None:
-    """A file in a repository has the address of its newest version, a page has its own, and no source has none."""
+    """A file in a repository has the address of its newest version, and a page has its own address."""
     assert explain(code).source_url == url
 
 
