@@ -103,7 +103,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
         {"bcrypt", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
     ),
-    "exporter.pages": ({"exporter.pages"}, {"starlette"}),
+    "exporter.pages": ({"exporter.pages", "exporter.model"}, {"starlette"}),
     # A program of its own, which a container's health check runs.
     "exporter.healthcheck": (
         {*SETTINGS, "exporter.commands.serve_settings", "exporter.errors", "exporter.parsers", "exporter.web.config"},

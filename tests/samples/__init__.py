@@ -3,6 +3,8 @@
 `*.json` are bodies. There is one for each shape that Adobe documents (docs/adobe.md, "Bodies", "Journal", "Payloads"
 and "Flow Service"). `tests/golden` holds the exposition of each.
 
+`error-codes.txt` names every error code that a public document names, one a line (`exporter/pages/explanations.py`).
+
 `signatures/` holds signed bodies (docs/adobe.md, "Signatures"): `single.body` and `batch.body`, each with two
 signatures, `key-1.pem` and `key-2.pem`, which verify them, `key-unrelated.pem`, which verifies nothing, and
 `another-body.signature-1`, a signature of other bytes with the first key. A script of 20 lines made them once. It
