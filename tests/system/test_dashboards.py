@@ -11,7 +11,7 @@ import pytest
 
 from tests.grafana.dashboards import FILES, Target, Window, everything, load, option, panels, targets, variables
 from tests.system.alerting import fast_rules
-from tests.system.processes import EXPORTER, PATIENCE, Exporter, Process, Prometheus
+from tests.system.processes import EXPORTER, PATIENCE, Exporter, Process, Prometheus, free_port
 
 FLOWS = 24
 SEED = 1
@@ -72,8 +72,11 @@ class Week:
 def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
     """The Prometheus after the week. The exporter still runs."""
     folder = tmp_path_factory.mktemp("week")
+    keys = f"127.0.0.1:{free_port()}"
+    # Signed, because the key host's answers have Adobe's time, which a panel shows.
+    authentication = ("--webhook.client-id=ours", f"--adobe.keys-url=http://{keys}")
     with (
-        Exporter(folder / "exporter", "--series.hold=3s") as exporter,
+        Exporter(folder / "exporter", "--series.hold=3s", *authentication) as exporter,
         # As if two instances exported the same flows: nothing may count twice.
         Prometheus(
             folder / "prometheus",
@@ -88,6 +91,7 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
                 EXPORTER,
                 "simulate",
                 f"--url={exporter.url}/webhook",
+                *("--sign", "--client-id=ours", f"--keys.listen-address={keys}"),
                 f"--seed={SEED}",
                 f"--flows={FLOWS}",
                 f"--since={BEFORE}",

@@ -1,6 +1,7 @@
 """Variables of the environment that are not ours: the program starts with them, or says which one it can't use."""
 
 import http.server
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,12 @@ def test_where_nothing_is_requested(tmp_path: Path, flags: tuple[str, ...]) -> N
 
 def test_other_commands(tmp_path: Path) -> None:
     """The other commands, and help, need none of the variables."""
-    (tmp_path / "runs.json").write_text('{"id": "run", "flowId": "flow"}')
+    run = {"id": "run", "flowId": "flow", "metrics": {"statusSummary": {"status": "success"}}}
+    (tmp_path / "runs.json").write_text(json.dumps(run))
     for words in (
         ("version",),
         ("simulate", "--help"),
-        ("replay", "--ledger.url=sqlite:///ledger.db", "runs.json"),
+        ("replay", "--create", "--ledger.url=sqlite:///ledger.db", "runs.json"),
     ):
         status, output = ended(tmp_path, STRAY | LINKS, *words)
         assert status == 0, output
