@@ -27,6 +27,12 @@ def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", 
     )
 
 
+def failures(history: RunHistory) -> tuple[int, int | None]:
+    """The number of failures in a row, and when they began."""
+    streak = history.streak()
+    return streak.failures, streak.since
+
+
 def history_of(*outcomes: Outcome) -> RunHistory:
     """A history to which these were added in this order."""
     history = RunHistory()
@@ -36,7 +42,7 @@ def history_of(*outcomes: Outcome) -> RunHistory:
 
 
 @pytest.mark.parametrize(
-    ("ends", "failures", "since"),
+    ("ends", "failed", "since"),
     [
         pytest.param([], 0, None, id="nothing yet"),
         pytest.param([(1, S)], 0, None, id="a success"),
@@ -52,14 +58,14 @@ def history_of(*outcomes: Outcome) -> RunHistory:
         pytest.param([(2, S), (2, F)], 1, 2, id="at the same time, the one recorded last is later"),
     ],
 )
-def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], failures: int, since: int | None) -> None:
+def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], failed: int, since: int | None) -> None:
     """Consecutive failures are those completed since the last success, in whatever order they were recorded."""
     history = history_of(*(outcome(at, status, position) for position, (at, status) in enumerate(ends, start=1)))
-    assert history.failures() == (failures, None if since is None else T0 + since * MINUTE)
+    assert failures(history) == (failed, None if since is None else T0 + since * MINUTE)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "failures"),
+    ("first", "second", "failed"),
     [
         pytest.param((F, 10), (S, 20), 0, id="a newer correction to success"),
         pytest.param((S, 10), (F, 20), 1, id="a newer correction to failure"),
@@ -67,7 +73,7 @@ def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], fail
         pytest.param((S, 10), (F, 10), 1, id="equally old, the one recorded last applies"),
     ],
 )
-def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Status, int], failures: int) -> None:
+def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Status, int], failed: int) -> None:
     """Of several outcomes of one run the one with the newest updatedAt applies."""
     history = history_of(
         *(
@@ -75,8 +81,8 @@ def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Stat
             for position, (status, updated_at) in enumerate((first, second), start=1)
         )
     )
-    assert history.failures()[0] == failures
-    assert set(history.last_run_by_status()) == {(F if failures else S)}
+    assert failures(history)[0] == failed
+    assert set(history.last_run_by_status()) == {(F if failed else S)}
 
 
 def test_last_run_by_status_is_by_completion() -> None:
@@ -136,7 +142,7 @@ def test_the_order_of_recording_does_not_matter(ends: list[tuple[int, Status]], 
     shuffled = list(distinct)
     random.shuffle(shuffled)
     one, other = history_of(*distinct), history_of(*shuffled)
-    assert one.failures() == other.failures()
+    assert one.streak() == other.streak()
     assert one.last_run_by_status() == other.last_run_by_status()
     assert one.interval() == other.interval()
     assert one.typical_duration() == other.typical_duration()
@@ -148,15 +154,15 @@ def test_history_is_bounded() -> None:
     total = 5 * MAX_FAILURES
     for at in range(1, total + 1):
         history.add(outcome(at, F))
-    assert history.failures() == (total, T0 + MINUTE)
+    assert failures(history) == (total, T0 + MINUTE)
     assert len(history.outcomes) < 2 * MAX_FAILURES
     history.add(outcome(total + 1, S))
-    assert history.failures() == (0, None)
+    assert failures(history) == (0, None)
     last = total + 2 * MAX_FAILURES
     for at in range(total + 2, last):
         history.add(outcome(at, S))
     history.add(outcome(last, F))
-    assert history.failures() == (1, T0 + last * MINUTE)
+    assert failures(history) == (1, T0 + last * MINUTE)
     assert len(history.outcomes) < 5 * LATEST
 
 
@@ -331,9 +337,9 @@ def test_any_corrections_are_applied(corrections: list[tuple[int, Status, int, i
                 updated_at=updated_at,
             )
         )
-        history.failures()
+        failures(history)
         history.interval()
     for hour in range(5):
         history.add(outcome(hour * 60 + 1, S, 100 + hour))
     assert history.interval() is not None
-    assert history.failures() == (0, None)
+    assert failures(history) == (0, None)
