@@ -159,8 +159,7 @@ def failing() -> list[Panel]:
                 decimals=0,
             ),
             Query(
-                "sort_desc(topk(12, count by (error_code) "
-                f"({SCOPE.unless_disabled(SCOPE.gauge(FAILING_RUNS))})))",
+                f"sort_desc(topk(12, count by (error_code) ({SCOPE.unless_disabled(SCOPE.gauge(FAILING_RUNS))})))",
                 "{{error_code}}",
             ),
             RED,
