@@ -18,12 +18,12 @@ from typing import Final
 
 import structlog
 
+from exporter.earlier_checkpoints import EarlierCheckpoints, FactOf
 from exporter.errors import ExporterError, LedgerUnavailableError
-from exporter.ledger import Entry, Ledger
+from exporter.ledger import Ledger
 from exporter.metrics.checkpoint import decode, encode
-from exporter.metrics.fold import VERSION, Fold
+from exporter.metrics.fold import Fold
 from exporter.metrics.fold_state import FoldState
-from exporter.model import SkipReason
 
 CHECKPOINT_INTERVAL: Final = 300.0
 """Seconds between checkpoints while few entries come in."""
@@ -46,18 +46,18 @@ class Checkpoints:
         ledger: Ledger,
         fold: Fold,
         fold_position: Callable[[], int],
-        can_read: Callable[[Entry], bool],
+        fact_of: FactOf,
         thread: Executor,
     ) -> None:
         """`thread` is the fold's thread, which has one worker. The other two functions are called on it.
 
-        `fold_position` returns the position of the last entry that the fold includes, 0 before the first. `can_read`
-        returns whether this version can read an entry.
+        `fold_position` returns the position of the last entry that the fold includes, 0 before the first. `fact_of`
+        returns the fact of an entry, or None if this version can't read it.
         """
         self._ledger = ledger
         self._fold = fold
         self._fold_position = fold_position
-        self._can_read = can_read
+        self._earlier = EarlierCheckpoints(ledger, fact_of)
         self._thread = thread
         self._saver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._saving: Future[None] | None = None
@@ -116,7 +116,7 @@ class Checkpoints:
             state = self._decode(checkpoint.position, raw)
             if state is None:
                 continue
-            if self._can_read_skipped(state):
+            if self._earlier.can_read_skipped(state):
                 incomplete.append((checkpoint.position, state))
                 continue
             restored = self._restore(checkpoint.position, state)
@@ -176,21 +176,10 @@ class Checkpoints:
         return position, encode(state), frozenset(self._unusable)
 
     def _restore(self, position: int, state: FoldState) -> int:
+        self._earlier.fill_codes(state, position)
         self._fold.restore(state)
         self.last_position = self._encoded_position = position
         return position
-
-    def _can_read_skipped(self, state: FoldState) -> bool:
-        """Whether this version can read, or may be able to fold, an entry that the state lacks."""
-        return any(
-            state.version < VERSION
-            if skipped.reason is SkipReason.FOLD
-            else any(
-                entry.position == skipped.position and self._can_read(entry)
-                for entry in self._ledger.read(skipped.position - 1, 1)
-            )
-            for skipped in state.skipped.entries
-        )
 
     def _decode(self, position: int, raw: bytes) -> FoldState | None:
         """Decode a checkpoint. Return None if it can't be read, which is logged and counted once."""

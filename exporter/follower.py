@@ -92,7 +92,7 @@ class Follower:
         self._position = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
         self._saves_checkpoints = saves_checkpoints
-        self.checkpoints = Checkpoints(ledger, fold, lambda: self._position, self._can_read, self._thread)
+        self.checkpoints = Checkpoints(ledger, fold, lambda: self._position, self._readable_fact, self._thread)
         self._error: ExporterError | None = None
         self._has_begun = False
         self._is_caught_up = False
@@ -301,11 +301,12 @@ class Follower:
                 exc_info=error,
             )
 
-    def _can_read(self, entry: Entry) -> bool:
+    def _readable_fact(self, entry: Entry) -> RecordedFact | None:
+        """The fact of an entry, or None if this version can't read it."""
         try:
-            return self._fact(entry) is not None
+            return self._fact(entry)
         except Exception:  # noqa: BLE001 - whatever the reader raises, it can't read the entry
-            return False
+            return None
 
     def _fact(self, entry: Entry) -> RecordedFact | None:
         """The fact of an entry, with what the ledger recorded about it. None if its kind or its source is unknown.

@@ -8,6 +8,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from exporter.metrics.catalogue import (
     ALERT_FIRING,
     CONSECUTIVE_FAILURES,
+    FAILING_RUNS,
     FAILING_SINCE,
     IN_PROGRESS,
     LAST_RECORDS,
@@ -148,12 +149,27 @@ def failing() -> list[Panel]:
             sorted_by="Failing since",
             no_value="No flows are failing",
         ),
+        panels.ranking(
+            PanelSpec(
+                title="Failing now, by code",
+                description="The number of failing flows whose failures in a row reported each error code. A flow with "
+                "several codes counts under each of them. The panel has the 12 codes with the most flows.",
+                width=8,
+                height=9,
+                decimals=0,
+            ),
+            Query(
+                f"sort_desc(topk(12, count by (error_code) ({SCOPE.unless_disabled(SCOPE.gauge(FAILING_RUNS))})))",
+                "{{error_code}}",
+            ),
+            RED,
+        ),
         panels.history(
             PanelSpec(
                 title="When flows were failing",
                 description="The 20 flows with the most failures in a row in the time range. A flow is red while its "
                 "latest run is a failed one.",
-                width=24,
+                width=16,
                 height=9,
             ),
             Query(

@@ -49,7 +49,11 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.signals": ({"exporter.logs"}, {"structlog"}),
     "exporter.reloading": ({"exporter.errors"}, {"structlog"}),
     "exporter.checkpoints": (
-        {"exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
+        {"exporter.earlier_checkpoints", "exporter.errors", "exporter.ledger", "exporter.metrics"},
+        {"structlog"},
+    ),
+    "exporter.earlier_checkpoints": (
+        {"exporter.ledger", "exporter.metrics", "exporter.model", "exporter.plain_text"},
         {"structlog"},
     ),
     "exporter.follower": (

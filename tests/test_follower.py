@@ -618,7 +618,7 @@ def test_an_entry_that_could_not_be_folded(
     following.follower.catch_up()
     assert following.follower.skipped == 4
     following.end()
-    monkeypatch.setattr("exporter.checkpoints.VERSION", VERSION + older)
+    monkeypatch.setattr("exporter.earlier_checkpoints.VERSION", VERSION + older)
     following.begin()
     assert following.follower.catch_up() == count
 

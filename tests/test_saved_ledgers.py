@@ -133,6 +133,29 @@ def test_a_saved_ledger_shows_when_its_flows_are_overdue(version: str, tmp_path:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_a_saved_ledger_shows_why_its_flows_fail(version: str, tmp_path: Path) -> None:
+    """Flows that failed before the upgrade have the error codes of their failures at once."""
+    ledger = SqliteLedger(copy_of(version, tmp_path))
+    try:
+        shown = exposition(ledger, last_recorded(ledger) + MINUTE)
+    finally:
+        ledger.close()
+    failing = {
+        tuple(pairs)
+        for name in ("runs", "cause_info")
+        for pairs in re.findall(rf'(?m)^aep_flow_failing_({name}){{error_code="(.*?)",flow_id="(.*?)",.*}} 1.0$', shown)
+    }
+    of_source = "1f4e8b2a-7d39-4c65-b0a8-93e5d7c61f02"
+    assert failing == {
+        ("runs", "CONNECTOR-1001-500", "flow-held"),
+        ("cause_info", "CONNECTOR-1001-500", "flow-held"),
+        ("runs", "133", of_source),
+        ("runs", "CONNECTOR-2001-500", of_source),
+        ("cause_info", "CONNECTOR-2001-500", of_source),
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_saved_ledger_goes_on_counting(version: str, tmp_path: Path) -> None:
     """A run recorded now adds one to the saved counter, and the same run again adds nothing."""
     failed = 'aep_flow_runs_total{flow_id="flow-held",sandbox="prod",status="failed"}'

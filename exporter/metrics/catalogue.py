@@ -166,6 +166,17 @@ FAILING_SINCE = _gauge(
     "Completion of the first of the consecutive failures, in seconds since 1970. Absent when there are none.",
     scale=_MILLISECONDS,
 )
+FAILING_RUNS = _gauge(
+    "aep_flow_failing_runs",
+    "Failed runs since the last success that reported the error code. A run can report several: do not sum over codes. "
+    "Absent when there are none.",
+    "error_code",
+)
+FAILING_CAUSE = _gauge(
+    "aep_flow_failing_cause_info",
+    "Always 1. Its label is the first error code of the first of the consecutive failures. Absent when there are none.",
+    "error_code",
+)
 RUN_INTERVAL = _gauge(
     "aep_flow_run_interval_seconds",
     "Longest time between completions of runs that is usual for the flow. Absent before three gaps.",
@@ -227,6 +238,8 @@ FLOW_METRICS: Final = (
     TYPICAL_RECORDS,
     CONSECUTIVE_FAILURES,
     FAILING_SINCE,
+    FAILING_RUNS,
+    FAILING_CAUSE,
     RUN_INTERVAL,
     OVERDUE,
     ENABLED,

@@ -263,23 +263,32 @@ class Fold:
             for status in _PRECREATED:
                 self.series.ensure(catalogue.RUNS, key, (status.value,), at, held=held)
         ended_at = recorded.ended_at if recorded.ended_at is not None else at
+        codes = self._error_code_labels(recorded, run, key, state)
         if run.status.is_outcome:
             self._end_run(recorded, run, ended_at)
             if recorded.counts:
-                self._count(recorded, run, key, state, held=held)
+                self._count(recorded, run, key, codes, held=held)
         if is_shared(key):
             return
         self._gauge_changes.add(key)
         if run.status is Status.IN_PROGRESS:
             self._start_run(recorded, run, key)
         elif run.status.is_outcome:
-            state.run_history.add(Outcome.of(run, recorded.position, ended_at))
+            state.run_history.add(Outcome.of(run, recorded.position, ended_at, codes))
         as_of = (ended_at if run.status.is_outcome else started_at(run, at), recorded.position)
         state.describe(run.flow_name, run.kind, run.org, as_of)
 
-    def _count(self, recorded: RecordedFact, run: FlowRun, key: FlowKey, state: FlowState, *, held: bool) -> None:
+    def _error_code_labels(
+        self, recorded: RecordedFact, run: FlowRun, key: FlowKey, state: FlowState
+    ) -> tuple[str, ...]:
+        """The error codes of a run as label values, where a series shows them: one that counts, or a correction."""
+        if recorded.counts or (run.status is Status.FAILED and not is_shared(key)):
+            return self._error_codes.labels(run.error_codes, state.error_codes)
+        return ()
+
+    def _count(self, recorded: RecordedFact, run: FlowRun, key: FlowKey, codes: tuple[str, ...], *, held: bool) -> None:
         """Count the first outcome of a run. Flows that are counted together have counters only."""
-        for metric, labels, amount in increments(run, self._error_codes.labels(run.error_codes, state.error_codes)):
+        for metric, labels, amount in increments(run, codes):
             if metric.type is MetricType.COUNTER or not is_shared(key):
                 self.series.add(metric, key, labels, amount, recorded.received_at, held=held, run_id=run.run_id)
         self._observe_delay(recorded, run, key.sandbox, held=held)

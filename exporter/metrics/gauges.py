@@ -33,7 +33,7 @@ def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterat
 def _run_gauges(history: RunHistory) -> Iterator[Gauge]:
     last_runs = history.last_run_by_status()
     last_records = history.last_records()
-    failures, failing_since = history.failures()
+    streak = history.streak()
     yield catalogue.LAST_RUN, {(status.value,): last_runs[status] for status in Status if status in last_runs}
     yield catalogue.LAST_DURATION, _one(history.last_duration())
     yield (
@@ -42,8 +42,10 @@ def _run_gauges(history: RunHistory) -> Iterator[Gauge]:
     )
     yield catalogue.TYPICAL_DURATION, _one(history.typical_duration())
     yield catalogue.TYPICAL_RECORDS, _one(history.typical_input_records())
-    yield catalogue.CONSECUTIVE_FAILURES, {(): failures}
-    yield catalogue.FAILING_SINCE, _one(failing_since)
+    yield catalogue.CONSECUTIVE_FAILURES, {(): streak.failures}
+    yield catalogue.FAILING_SINCE, _one(streak.since)
+    yield catalogue.FAILING_RUNS, {(code,): runs for code, runs in streak.runs_by_code.items()}
+    yield catalogue.FAILING_CAUSE, {} if streak.cause is None else {(streak.cause,): 1}
     yield catalogue.RUN_INTERVAL, _one(history.interval())
     yield catalogue.OVERDUE, _one(history.overdue_at())
 

@@ -63,6 +63,8 @@ def lowered_limits() -> Iterator[None]:
         patch.setattr("exporter.metrics.alerts.MAX_NAMES", 1)
         patch.setattr("exporter.metrics.code_labels.MAX_CODES_PER_FLOW", 2)
         patch.setattr("exporter.metrics.code_labels.MAX_CODES", 2)
+        patch.setattr("exporter.metrics.failure_streak.CODES_SHOWN", 1)
+        patch.setattr("exporter.metrics.failure_streak.MAX_COMBINATIONS", 2)
         patch.setattr("exporter.metrics.runs_in_progress.MAX_STARTS", 2)
         patch.setattr("exporter.metrics.runs_in_progress.MAX_ENDED", 3)
         patch.setattr("exporter.metrics.gauge_changes._MIN_GAUGE_CHANGES", 1)

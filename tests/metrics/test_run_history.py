@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics.cadence import Cadence
+from exporter.metrics.failure_streak import Streak
 from exporter.metrics.run_history import LATEST, MAX_FAILURES, Outcome, RunHistory
 from exporter.model import Status
 from tests.metrics.facts import DAY, HOUR, MINUTE, SECOND, T0
@@ -27,6 +28,12 @@ def outcome(ended_at: int, status: Status, position: int = 0, run_id: str = "", 
     )
 
 
+def failures(history: RunHistory) -> tuple[int, int | None]:
+    """The number of failures in a row, and when they began."""
+    streak = history.streak()
+    return streak.failures, streak.since
+
+
 def history_of(*outcomes: Outcome) -> RunHistory:
     """A history to which these were added in this order."""
     history = RunHistory()
@@ -36,7 +43,7 @@ def history_of(*outcomes: Outcome) -> RunHistory:
 
 
 @pytest.mark.parametrize(
-    ("ends", "failures", "since"),
+    ("ends", "failed", "since"),
     [
         pytest.param([], 0, None, id="nothing yet"),
         pytest.param([(1, S)], 0, None, id="a success"),
@@ -52,14 +59,14 @@ def history_of(*outcomes: Outcome) -> RunHistory:
         pytest.param([(2, S), (2, F)], 1, 2, id="at the same time, the one recorded last is later"),
     ],
 )
-def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], failures: int, since: int | None) -> None:
+def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], failed: int, since: int | None) -> None:
     """Consecutive failures are those completed since the last success, in whatever order they were recorded."""
     history = history_of(*(outcome(at, status, position) for position, (at, status) in enumerate(ends, start=1)))
-    assert history.failures() == (failures, None if since is None else T0 + since * MINUTE)
+    assert failures(history) == (failed, None if since is None else T0 + since * MINUTE)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "failures"),
+    ("first", "second", "failed"),
     [
         pytest.param((F, 10), (S, 20), 0, id="a newer correction to success"),
         pytest.param((S, 10), (F, 20), 1, id="a newer correction to failure"),
@@ -67,7 +74,7 @@ def test_failures_are_counted_by_completion(ends: list[tuple[int, Status]], fail
         pytest.param((S, 10), (F, 10), 1, id="equally old, the one recorded last applies"),
     ],
 )
-def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Status, int], failures: int) -> None:
+def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Status, int], failed: int) -> None:
     """Of several outcomes of one run the one with the newest updatedAt applies."""
     history = history_of(
         *(
@@ -75,8 +82,8 @@ def test_the_newest_update_applies(first: tuple[Status, int], second: tuple[Stat
             for position, (status, updated_at) in enumerate((first, second), start=1)
         )
     )
-    assert history.failures()[0] == failures
-    assert set(history.last_run_by_status()) == {(F if failures else S)}
+    assert failures(history)[0] == failed
+    assert set(history.last_run_by_status()) == {(F if failed else S)}
 
 
 def test_last_run_by_status_is_by_completion() -> None:
@@ -136,7 +143,7 @@ def test_the_order_of_recording_does_not_matter(ends: list[tuple[int, Status]], 
     shuffled = list(distinct)
     random.shuffle(shuffled)
     one, other = history_of(*distinct), history_of(*shuffled)
-    assert one.failures() == other.failures()
+    assert one.streak() == other.streak()
     assert one.last_run_by_status() == other.last_run_by_status()
     assert one.interval() == other.interval()
     assert one.typical_duration() == other.typical_duration()
@@ -148,16 +155,128 @@ def test_history_is_bounded() -> None:
     total = 5 * MAX_FAILURES
     for at in range(1, total + 1):
         history.add(outcome(at, F))
-    assert history.failures() == (total, T0 + MINUTE)
+    assert failures(history) == (total, T0 + MINUTE)
     assert len(history.outcomes) < 2 * MAX_FAILURES
     history.add(outcome(total + 1, S))
-    assert history.failures() == (0, None)
+    assert failures(history) == (0, None)
     last = total + 2 * MAX_FAILURES
     for at in range(total + 2, last):
         history.add(outcome(at, S))
     history.add(outcome(last, F))
-    assert history.failures() == (1, T0 + last * MINUTE)
+    assert failures(history) == (1, T0 + last * MINUTE)
     assert len(history.outcomes) < 5 * LATEST
+
+
+def test_codes_are_those_of_the_failures_in_a_row() -> None:
+    """The codes are counted over the failures since the last success, and the cause is the first code of the first."""
+    history = history_of(
+        outcome(1, F, codes="99"),
+        outcome(2, S),
+        outcome(3, F, codes="133 2200"),
+        outcome(4, C),
+        outcome(5, F, codes=""),
+    )
+    assert dict(history.streak().runs_by_code) == {"133": 1, "2200": 1, "none": 1}
+    assert history.streak().cause == "133"
+    history.add(outcome(6, P))
+    assert history.streak() == Streak()
+
+
+@pytest.mark.parametrize(
+    ("later", "cause"),
+    [
+        pytest.param(outcome(9, F, 9, codes="99"), "133", id="a later failure"),
+        pytest.param(outcome(9, C, 9), "133", id="a run that was cancelled"),
+        pytest.param(outcome(3, F, 9, codes="99"), "99", id="a failure recorded late that ended earlier"),
+        pytest.param(outcome(5, F, 9, "a", codes="99"), "99", id="at the same time, with a lower run id"),
+        pytest.param(outcome(5, F, 9, "z", codes="99"), "133", id="at the same time, with a higher run id"),
+        pytest.param(outcome(6, S, 9), "2200", id="a success recorded late that ended between them"),
+        pytest.param(outcome(4, S, 9), "133", id="a success recorded late that ended before them"),
+        pytest.param(outcome(5, S, 9, "first", updated_at=20), "2200", id="the first was corrected"),
+        pytest.param(outcome(5, F, 9, "first", updated_at=20, codes="99"), "133", id="the first was updated"),
+    ],
+)
+def test_the_cause_is_of_the_first_failure(later: Outcome, cause: str) -> None:
+    """The cause changes only if the failures in a row begin with another run."""
+    history = history_of(outcome(5, F, 1, "first", codes="133"), outcome(7, F, 2, "second", codes="2200"), later)
+    assert history.streak().cause == cause
+
+
+_failures = st.tuples(st.integers(1, 60), st.sampled_from([F, F, F, C, U]), st.sampled_from(["", "133", "133 2200"]))
+
+
+@given(st.lists(_failures, max_size=60), st.data())
+def test_codes_and_cause_do_not_depend_on_the_order(ends: list[tuple[int, Status, str]], data: st.DataObject) -> None:
+    """The same failures give the same codes, cause and beginning, in whatever order they are recorded."""
+
+    def in_order(order: list[int]) -> RunHistory:
+        return history_of(
+            *(
+                outcome(ends[run][0], ends[run][1], position, f"run-{run}", codes=ends[run][2])
+                for position, run in enumerate(order, start=1)
+            )
+        )
+
+    with pytest.MonkeyPatch.context() as lowered:
+        lowered.setattr("exporter.metrics.run_history.MAX_FAILURES", 5)
+        lowered.setattr("exporter.metrics.run_history.LATEST", 2)
+        one = in_order(list(range(len(ends))))
+        other = in_order(data.draw(st.permutations(range(len(ends)))))
+    assert one.streak() == other.streak()
+    failed = [(at, f"run-{run}", codes) for run, (at, status, codes) in enumerate(ends) if status is F]
+    assert one.streak().failures == len(failed)
+    assert one.streak().cause == (min(failed)[2].partition(" ")[0] or "none" if failed else None)
+    assert one.streak().runs_by_code.get("2200", 0) == sum("2200" in codes for _, _, codes in failed)
+
+
+def test_codes_are_bounded() -> None:
+    """Failures that are kept as a number keep their codes and the cause, until a success ends them."""
+    history = RunHistory()
+    total = 5 * MAX_FAILURES
+    for at in range(1, total + 1):
+        history.add(outcome(at, F, codes="99" if at == 1 else "133" if at % 2 else "133 2200"))
+    assert history.older_failures > 0
+    assert dict(history.streak().runs_by_code) == {"99": 1, "133": total - 1, "2200": total // 2}
+    assert history.streak().cause == "99"
+    assert history.older_codes.keys() == {"99", "133", "133 2200"}
+    history.add(outcome(total + 1, S))
+    history.add(outcome(total + 2, F, codes=""))
+    assert history.streak().cause == "none"
+    assert dict(history.streak().runs_by_code) == {"none": 1}
+    for at in range(total + 3, total + 2 * MAX_FAILURES):
+        history.add(outcome(at, S))
+    assert (history.older_codes, history.older_cause) == ({}, "")
+
+
+def many(first: int, count: int, codes: str) -> list[Outcome]:
+    """So many failures, one a minute."""
+    return [outcome(at, F, codes=codes) for at in range(first, first + count)]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "failed", "cause"),
+    [
+        pytest.param(many(1, 50, "133"), many(51, 50, "99"), {"133": 50, "99": 50}, "133", id="one streak"),
+        pytest.param(many(1, 50, "133"), [outcome(51, S), *many(52, 50, "99")], {"99": 50}, "99", id="ended between"),
+        pytest.param([*many(1, 50, "133"), outcome(51, S)], many(52, 50, "99"), {"99": 50}, "99", id="ended before"),
+        pytest.param(many(51, 50, "133"), many(1, 50, "99"), {"133": 50, "99": 50}, "99", id="older runs came later"),
+    ],
+)
+def test_histories_are_added_with_their_codes(
+    older: list[Outcome],
+    newer: list[Outcome],
+    failed: dict[str, int],
+    cause: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If a flow that was set aside is put back, its failures and those since then are one series of failures."""
+    monkeypatch.setattr("exporter.metrics.run_history.MAX_FAILURES", 10)
+    monkeypatch.setattr("exporter.metrics.run_history.LATEST", 2)
+    history = history_of(*older)
+    history.add_all(history_of(*newer))
+    streak = history.streak()
+    assert (streak.failures, dict(streak.runs_by_code)) == (sum(failed.values()), failed)
+    assert streak.cause == cause
 
 
 DAY_START = T0 // DAY * DAY
@@ -331,9 +450,9 @@ def test_any_corrections_are_applied(corrections: list[tuple[int, Status, int, i
                 updated_at=updated_at,
             )
         )
-        history.failures()
+        failures(history)
         history.interval()
     for hour in range(5):
         history.add(outcome(hour * 60 + 1, S, 100 + hour))
     assert history.interval() is not None
-    assert history.failures() == (0, None)
+    assert failures(history) == (0, None)
