@@ -1,5 +1,19 @@
-"""`python -m exporter` runs the same program as `aep-flow-exporter`."""
+"""The entry point: `aep-flow-exporter`, and `python -m exporter`."""
 
-from exporter.commands.main import main
+import sys
 
-raise SystemExit(main())
+from exporter.ignored_signals import ignore
+
+
+def main() -> int:
+    """Run the command that the arguments name. Returns the exit status."""
+    if sys.argv[1:2] == ["serve"]:
+        # Loading the rest of the program takes long enough for a signal to arrive.
+        ignore()
+    from exporter.commands.main import main as run  # noqa: PLC0415 - as above
+
+    return run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -3,7 +3,9 @@
 Two groups of characters do not belong there:
 
 - Control characters, halves of surrogates, and the line separators U+2028 and U+2029. A database or an encoder refuses
-  some of them, and others break a line for whoever reads lines. They are replaced.
+  some of them, and others break a line for whoever reads lines. U+FFFD, the usual replacement of damage, belongs to
+  them: PromQL refuses it in a string, so nobody could ask for a label that has one. They are replaced by a question
+  mark.
 - Format characters that have no glyph of their own: zero widths, byte order marks, and those that turn the direction
   of writing. A reader can't see them, and they make two different texts look the same. They are removed.
 
@@ -17,10 +19,10 @@ This module uses the standard library only.
 import re
 from typing import Final
 
-REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+REPLACEMENT: Final = "?"
 
-_SEPARATORS = re.compile("[\u2028\u2029]")
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SEPARATORS = re.compile("[\u2028\u2029\ufffd]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
 _FORMATS = re.compile(
     # Soft hyphen, Arabic letter mark, Mongolian vowel separator.
     "[\u00ad\u061c\u180e"
@@ -39,10 +41,14 @@ def without_formats(text: str) -> str:
 
 
 def clean(text: str, replacement: str = REPLACEMENT) -> str:
-    """Remove the format characters, and replace each control character, half of a surrogate and line separator."""
-    return text if text.isprintable() else _CONTROLS.sub(replacement, _FORMATS.sub("", text))
+    """Remove the format characters, and replace each character of the first group."""
+    return text if _is_clean(text) else _CONTROLS.sub(replacement, _FORMATS.sub("", text))
 
 
 def clean_json(text: str) -> str:
     """Clean the strings of a JSON text. Control characters are not looked for: a JSON text has them between tokens."""
-    return text if text.isprintable() else _SEPARATORS.sub(REPLACEMENT, _FORMATS.sub("", text))
+    return text if _is_clean(text) else _SEPARATORS.sub(REPLACEMENT, _FORMATS.sub("", text))
+
+
+def _is_clean(text: str) -> bool:
+    return text.isprintable() and (text.isascii() or "\N{REPLACEMENT CHARACTER}" not in text)

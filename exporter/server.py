@@ -7,6 +7,7 @@ checkpoint, no closed ledger. So `Server` leaves signals alone and `serve_until_
 import asyncio
 import contextlib
 import functools
+import os
 import resource
 import signal
 import socket
@@ -209,11 +210,21 @@ def listen(address: Address, flag: str) -> socket.socket:
             family, place = _resolve(address)
             listening = socket.create_server(place, family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "this is no host name"
-        raise CannotListenError(f"can't listen on {address} ({reason}): choose another address with {flag}") from error
+        raise CannotListenError(
+            f"can't listen on {address} ({_reason(error)}): choose another address with {flag}"
+        ) from error
     # Accepted connections inherit it.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     return listening
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if not isinstance(error, OSError):
+        return "this is no host name"
+    # Python adds the socket address to the system's words. A name that is not found has its own, without a number.
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or "it can not be used"
 
 
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

@@ -29,7 +29,7 @@ _DATE = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 )
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_AGE = re.compile(r"[0-9]{1,8}")
+_AGE = re.compile(r"[0-9]{1,6}")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("clock")
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exporter import __version__, logs, signals
+from exporter import __version__, logs
 from exporter.commands import settings
 from exporter.commands.base import PROGRAM, Command, CommandSettings
 from exporter.commands.output import OutputError, print_error, print_result
@@ -66,9 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # is one process, and its counters come from the ledger.
     ignored = [name for name in _IGNORED if os.environ.pop(name, None) is not None]
     name = words.pop(0) if words else ""
-    if arguments is None and name == "serve":
-        # The command sees to signals itself, but loading it takes a while.
-        signals.ignore()
     try:
         return _run(name, words, ignored)
     except SettingsError as error:

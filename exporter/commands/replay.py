@@ -52,7 +52,7 @@ def run(settings: ReplaySettings, names: list[str]) -> int:
         raise SettingsError("replay needs a file, or - for standard input")
     missing = [name for name in names if name != "-" and not _exists(name)]
     if missing:
-        raise SettingsError("\n".join(f"{name}: there is no such file" for name in missing))
+        raise SettingsError("\n".join(f"{name}: {_why_missing(name)}" for name in missing))
     total = Account()
     is_successful = True
     with contextlib.closing(_open_ledger(settings)) as ledger, asyncio.Runner() as runner:
@@ -120,6 +120,14 @@ def _open_ledger(settings: ReplaySettings) -> Ledger:
         return open_ledger(settings.ledger_url, create=settings.create)
     except LedgerMissingError as error:
         raise SettingsError(f"{error}\nOr add --create to make a ledger there") from error
+
+
+def _why_missing(name: str) -> str:
+    try:
+        is_folder = stat.S_ISDIR(Path(name).stat().st_mode)
+    except (OSError, ValueError):
+        is_folder = False
+    return "this is a folder: name the files in it" if is_folder else "there is no such file"
 
 
 def _exists(name: str) -> bool:

@@ -14,6 +14,7 @@ from exporter.commands.base import Command
 from exporter.commands.serve_files import ServeFiles
 from exporter.commands.serve_report import report_start
 from exporter.commands.serve_settings import ServeSettings
+from exporter.ignored_signals import ignore
 from exporter.ledger.urls import open_ledger
 from exporter.reloading import Reloading
 from exporter.server import Listener, listen, raise_file_limit, serve_until_signal
@@ -33,7 +34,7 @@ def run(settings: ServeSettings, _arguments: list[str]) -> int:
 
     Raises SettingsError, CannotListenError and LedgerUnusableError.
     """
-    signals.ignore()
+    ignore()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
     return 0

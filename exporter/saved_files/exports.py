@@ -6,26 +6,32 @@ An export is a list of requests, or an object that holds one in `data`. Each req
 Pure functions of bytes: no I/O, no clock.
 """
 
-from typing import Final
+import json
+from typing import Any, Final, TypeGuard
 
 from exporter.adobe import lenient_json
 
-_MEMBERS: Final = frozenset({"uuid", "token_id", "method", "content"})
-"""What each request of an export has, and no notification."""
+_MEMBERS: Final = frozenset({"uuid", "method", "content"})
+"""What each request of an export has, also of one that somebody has shortened, and no notification."""
 
 
 def bodies(text: bytes) -> list[bytes] | None:
-    """The bodies of the requests in an export, without those that are empty. None if the text is no export."""
-    if b'"token_id"' not in text:
+    """The bodies of the requests in an export, without those that are empty. None if the text is no export.
+
+    What is in the list and is no request stands in it as it is.
+    """
+    if any(b'"%s"' % member.encode() not in text for member in _MEMBERS):
         return None
     decoded = lenient_json.decode(text)
     value = decoded.value if decoded else None
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
-    requests: list[dict[str, object]] = []
-    for each in value if isinstance(value, list) else [value]:
-        if not isinstance(each, dict) or not each.keys() >= _MEMBERS:
-            return None
-        requests.append(each)
-    contents = [each["content"] for each in requests]
+    elements = value if isinstance(value, list) else [value]
+    if not any(map(_is_request, elements)):
+        return None
+    contents = [each["content"] if _is_request(each) else json.dumps(each) for each in elements]
     return [content.encode(errors="replace") for content in contents if isinstance(content, str) and content.strip()]
+
+
+def _is_request(element: Any) -> TypeGuard[dict[str, Any]]:  # noqa: ANN401 - any decoded JSON
+    return isinstance(element, dict) and element.keys() >= _MEMBERS

@@ -24,6 +24,7 @@ _TAR: Final = (b"ustar", 257)
 _PAGE: Final = re.compile(rb"\s*(?:<!doctype html|<html|<\?xml)", re.IGNORECASE)
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c\x1d]")
 _ROW: Final = re.compile(rb"[^\n{}]*?([,;\t])[^\n{}]*?\1[^\n]*\n")
+_SCALAR: Final = re.compile(rb'(?:"(?:[^"\\]|\\.)*(?:"|\Z)|-?[0-9][0-9.eE+-]*|true|false|null)\s*(?:\n|\Z)')
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -44,7 +45,9 @@ def likely_kind(head: bytes) -> str:
     """What a file seems to be by its first 512 bytes, of which no part is a JSON object."""
     text = head.removeprefix(_BOM).lstrip()
     if text.startswith((b"{", b"[")):
-        return "JSON that is damaged or cut off"
+        return "JSON that is damaged, cut off or nested too deep"
+    if _SCALAR.match(text):
+        return "JSON without an object. If it is a string that holds one, take it out: jq -r ."
     if _CONTROLS.search(text):
         return "a binary file"
     if _ROW.match(text):

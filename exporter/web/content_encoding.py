@@ -2,7 +2,7 @@
 
 A short body can hold gigabytes, so nothing is inflated further than a bound, and in small pieces. `decoded_size` keeps
 none of the pieces. So the memory of a body can be accounted for before `decode` fills it. A body that was cut off or
-damaged, that has bytes after its end, or that is encoded in another way can't be decoded. It is kept as it came.
+damaged, that has other bytes after its end, or that is encoded in another way can't be decoded. It is kept as it came.
 
 The header comes before the signature is verified, and the body is inflated after that.
 
@@ -31,6 +31,8 @@ own."""
 _PIECE: Final = 64 * 1024
 """Bytes that are inflated at a time."""
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+_PADDING: Final = b"\0"
+"""Some programs fill a file of gzip up with these."""
 _ZLIB_METHOD: Final = 8
 """The lower half of a zlib stream's first byte. No encoder begins a raw deflate stream like this."""
 
@@ -93,13 +95,19 @@ def _inflate(pieces: Iterator[bytes], encoding: bytes) -> Iterator[bytes]:
     first = next(filter(None, pieces), b"")
     if not first:
         raise UndecodableError
-    inflater = zlib.decompressobj(_window(encoding, first[0]))
+    window = _window(encoding, first[0])
+    inflater = zlib.decompressobj(window)
     # Input that has to wait for the next piece of output is copied each time, so it is handed over in small parts.
     for part in _parts(chain((first,), pieces)):
         pending = part
         while pending:
             if inflater.eof:
-                raise UndecodableError
+                # The content of a gzip file with several members is that of all of them (RFC 1952, 2.2).
+                pending = pending.lstrip(_PADDING)
+                if window != _GZIP_WINDOW and pending:
+                    raise UndecodableError
+                inflater = zlib.decompressobj(window) if pending else inflater
+                continue
             yield _next_piece(inflater, pending)
             pending = inflater.unused_data or inflater.unconsumed_tail
     # If the output has filled its last piece, there can be more of it without more input.

@@ -66,6 +66,22 @@ def test_several_services() -> None:
     assert unknown(made | {"AEP_EXPORTER_WEBHOK_PATH": "/x"}).startswith("unknown variable AEP_EXPORTER_WEBHOK_PATH")
 
 
+def test_linked_containers() -> None:
+    """A container that Docker links is no setting, whatever its own variables are."""
+    url = "tcp://172.17.0.2:10464"
+    linked = {
+        "AEP_EXPORTER_PORT": url,
+        "AEP_EXPORTER_PORT_10464_TCP": url,
+        "AEP_EXPORTER_PORT_10464_TCP_ADDR": "172.17.0.2",
+        "AEP_EXPORTER_PORT_10464_TCP_PORT": "10464",
+        "AEP_EXPORTER_PORT_10464_TCP_PROTO": "tcp",
+        "AEP_EXPORTER_NAME": "/prometheus/aep-exporter",
+        "AEP_EXPORTER_ENV_PYTHON_VERSION": "3.11.7",
+    }
+    assert unknown(linked) == ""
+    assert "AEP_EXPORTER_ENV_X" in unknown({"AEP_EXPORTER_ENV_X": "1"})
+
+
 HOST = {"AEP_EXPORTER_WEB_SERVICE_HOST": "10.0.0.1"}
 PAIR = HOST | {"AEP_EXPORTER_WEB_SERVICE_PORT": "80"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from exporter.signals import UNUSED
+from exporter.ignored_signals import UNUSED
 from tests.system.processes import EXPORTER, PATIENCE, Exporter, Process, free_port, until
 
 RUN = b'{"id": "run-1", "flowId": "flow", "metrics": {"statusSummary": {"status": "success"}}}'

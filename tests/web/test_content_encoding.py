@@ -108,8 +108,9 @@ UNDECODABLE: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
     "a wrong checksum": (PACKED[:-8] + b"1234" + PACKED[-4:], (b"gzip",)),
     "a damaged byte": (PACKED[:20] + b"\xff" + PACKED[21:], (b"gzip",)),
     "bytes after its end": (PACKED + b"\n", (b"gzip",)),
-    "zeros after its end": (PACKED + b"\0" * 70_000, (b"gzip",)),
-    "two in a row": (PACKED + PACKED, (b"gzip",)),
+    "bytes after two in a row": (PACKED + PACKED + b"\n", (b"gzip",)),
+    "two in a row, the second cut off": (PACKED + PACKED[:-1], (b"gzip",)),
+    "two in a row of deflate": (zlib.compress(PLAIN) * 2, (b"deflate",)),
     "a dictionary": (b"\x78\xbb" + zlib.compress(PLAIN)[2:], (b"deflate",)),
     "once less than declared": (PACKED, (b"gzip", b"gzip")),
     "three times": (gzip.compress(gzip.compress(PACKED)), (b"gzip",) * 3),
@@ -125,6 +126,23 @@ def test_what_can_not_be_decoded() -> None:
                 function(*case, MIB)
 
     assert failures(UNDECODABLE, check) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        (PACKED + PACKED, PLAIN * 2),
+        (PACKED + b"\0" * 70_000, PLAIN),
+        (PACKED + b"\0" * 70_000 + PACKED, PLAIN * 2),
+        (gzip.compress(b"") * 5 + PACKED, PLAIN),
+        (PACKED * 3000, PLAIN * 3000),
+    ],
+    ids=["two", "zeros at the end", "zeros between two", "empty ones", "many"],
+)
+def test_several_members(body: bytes, content: bytes) -> None:
+    """The content of several members of gzip is that of all of them, and zeros after a member are no content."""
+    assert decode(body, (b"gzip",), 4 * MIB) == content
+    assert decoded_size(body, (b"gzip",), 4 * MIB) == len(content)
 
 
 @pytest.mark.parametrize("most", [0, 1, 65_536, 100_000])
