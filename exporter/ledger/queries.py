@@ -173,7 +173,8 @@ class Queries(Protocol):
     and holds all that was committed before the question. Each is bounded in rows and in time.
 
     All raise QueryTimeoutError if an answer takes too long, LedgerUnavailableError if the ledger can't be read now,
-    and, when it has to be opened, LedgerMissingError or LedgerUnusableError. A `limit` outside 1 to MAX_LIMIT, and a
+    and, when it has to be opened, LedgerMissingError or LedgerUnusableError. In a process that has the ledger open as a
+    `Ledger`, ask only while that is open, and close this first. A `limit` outside 1 to MAX_LIMIT, and a
     text that is not valid Unicode, raise ValueError.
     """
 

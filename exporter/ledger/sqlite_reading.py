@@ -6,6 +6,10 @@ the same afterwards.
 
 Each question has a connection of its own and one transaction, so its parts are of one moment. The time is looked at
 before each statement, and within one after each number of SQLite's steps. A question whose time is over ends.
+
+Weak point: closing an immutable file releases all locks that this process has on it. So a process that opens a ledger
+to write asks questions only while the ledger is open, when its log is there, and closes the questions first. A
+connection that is left open keeps SQLite from emptying the log when the ledger is closed.
 """
 
 import sqlite3
