@@ -266,7 +266,7 @@ def test_a_ledger_is_read_while_it_is_opened_and_closed(path: Path) -> None:
     record(path, "first")
     committed = {"first"}
     answers = 0
-    command = [sys.executable, "-c", OPENS_AND_CLOSES, path]
+    command = [sys.executable, "-c", OPENS_AND_CLOSES, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer, asked(path) as queries:
         lines = writer.stdout or ()
         waiting = threading.Thread(target=lambda: committed.update(line.strip() for line in lines))
