@@ -140,6 +140,18 @@ class LedgerUnusableError(ExporterError):
     reason = "ledger_unusable"
 
 
+class QueryTimeoutError(ExporterError):
+    """The ledger took too long to answer a question of a page or a command."""
+
+    reason = "query_timeout"
+
+
+class BadCursorError(ExporterError):
+    """A list was asked to go on from a text that is no cursor of it."""
+
+    reason = "bad_cursor"
+
+
 class NotCaughtUpError(ExporterError):
     """The metrics do not yet contain every entry of the ledger."""
 

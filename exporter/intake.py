@@ -192,6 +192,7 @@ def draft(source: Source, event: Event) -> Draft:
                 status=run.status.value,
                 error_codes=" ".join(run.error_codes) or None,
                 completed_at=run.ended_at,
+                updated_at=run.updated_at,
                 is_outcome=run.status.is_outcome,
                 is_provisional=run.status is Status.UNKNOWN,
                 body=event.body,

@@ -183,6 +183,7 @@ def test_what_is_kept_of_a_run() -> None:
         status="partial_success",
         error_codes="133 other",
         completed_at=NOW,
+        updated_at=NOW,
         is_outcome=True,
     )
     assert draft(Source.JOURNAL, event(replace(run, status=Status.UNKNOWN))).is_provisional

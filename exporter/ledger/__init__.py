@@ -43,6 +43,8 @@ class Draft:
     """Separated by blanks."""
     completed_at: int | None = None
     """When it happened, by Adobe's clock: milliseconds since 1970."""
+    updated_at: int | None = None
+    """When a run was updated last, by Adobe's clock: milliseconds since 1970. The newest outcome of a run stands."""
     is_outcome: bool = False
     """Whether it is the end of a run. The first entry that ends a run counts."""
     is_provisional: bool = False

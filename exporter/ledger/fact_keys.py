@@ -18,6 +18,14 @@ def run_key(run_id: str, status: str) -> str:
     return f"run:{run_id}:{status}"
 
 
+def run_keys(run_id: str) -> tuple[str, str]:
+    """Two texts between which all keys of a run are, in the order of their bytes. Keys of other runs can be there too.
+
+    `exporter/ledger/sqlite_runs.py` makes the same in SQL.
+    """
+    return run_key(run_id, ""), f"run:{run_id};"
+
+
 def alert_key(alert_id: str, state: str, changed_at: int | None) -> str:
     """The key of an alert that entered a state at a time (milliseconds since 1970)."""
     return f"alert:{alert_id}:{state}:{changed_at or ''}"

@@ -23,6 +23,7 @@ from exporter.ledger import (
     Receipt,
     damaged_entry,
     sqlite_checkpoint,
+    sqlite_deliveries,
     sqlite_key_paths,
 )
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
@@ -38,7 +39,7 @@ from exporter.ledger.sqlite_file import (
     choose_cookie,
     companions,
     connect,
-    error_name,
+    explain,
     is_damage,
     open_file,
     truncate_log,
@@ -69,17 +70,6 @@ SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_
 _POSITIONS: Final = "SELECT position FROM entry WHERE position > ? ORDER BY position LIMIT ?"
 _DAMAGED_PAGE: Final = 100
 """Entries that are read one by one where a page of entries has a damaged row."""
-
-_ADVICE: Final = {
-    "SQLITE_BUSY": ": another program holds its lock. Wait for the backup, or end that program",
-    "SQLITE_FULL": ": the disk is full. Make room",
-    "SQLITE_IOERR": ": the disk fails or is full. Check it",
-    "SQLITE_READONLY": ": the disk or the file can't be written. Give the user of the exporter access to it",
-    "SQLITE_CANTOPEN": ": give the user of the exporter access to its folder",
-    "SQLITE_CORRUPT": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
-    "SQLITE_NOTADB": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
-}
-"""What to do about SQLite's errors, by the beginning of their names."""
 
 # What SQLite or its Python module raises for a value that can't be stored. Other errors concern the database itself.
 _DATA_REFUSED = (
@@ -354,9 +344,7 @@ class SqliteLedger:
             self._guard.check()
         except LedgerUnavailableError as damage:
             return damage
-        name = error_name(error)
-        advice = next((text for start, text in _ADVICE.items() if name.startswith(start)), "")
-        return LedgerUnavailableError(f"the ledger can't be used now: {name}{advice}")
+        return explain(error)
 
     def _reader(self) -> sqlite3.Connection:
         """The connection of this thread, opened when it is first used."""
@@ -389,6 +377,7 @@ class SqliteLedger:
             for request in requests:
                 if request.cursor is not None:
                     connection.execute(sqlite_checkpoint.SET_CURSOR, (request.cursor.name, request.cursor.value))
+            sqlite_deliveries.store(connection, drafts, moment.received_at)
             newest = self._newest_event.store(connection, drafts)
             self._end()
         except BaseException as error:

@@ -11,7 +11,9 @@ import os
 import secrets
 import sqlite3
 import time
+from enum import StrEnum
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -48,12 +50,34 @@ _DISK_ERRORS: Final = ("SQLITE_FULL", "SQLITE_IOERR")
 """How the names of errors begin that a disk without space causes. Some file systems report it as a failure."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+_ADVICE: Final = {
+    "SQLITE_BUSY": ": another program holds its lock. Wait for the backup, or end that program",
+    "SQLITE_FULL": ": the disk is full. Make room",
+    "SQLITE_IOERR": ": the disk fails or is full. Check it",
+    "SQLITE_READONLY": ": the disk or the file can't be written. Give the user of the exporter access to it",
+    "SQLITE_CANTOPEN": ": give the user of the exporter access to its folder",
+    "SQLITE_CORRUPT": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
+    "SQLITE_NOTADB": ": it is damaged. Stop the exporter, and put a copy from a backup in its place",
+}
+"""What to do about SQLite's errors, by the beginning of their names."""
+
+
+class Access(StrEnum):
+    """What a connection may do with a file. None of them creates the file."""
+
+    WRITE = "mode=rw"
+    READ = "mode=ro"
+    """SQLite creates the write-ahead log and its index if they are not there."""
+    IMMUTABLE = "mode=ro&immutable=1"
+    """Without locks and without a log. The file must not change meanwhile."""
+
+
+def connect(path: Path, access: Access = Access.WRITE) -> sqlite3.Connection:
     """Connect to a file that exists. Raises sqlite3.Error."""
     # Only a URI can ask SQLite not to create the file. A connection may move to another thread while it is not in use.
     # The path is absolute, because `:memory:` alone is no file.
     connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(path.absolute()))}?mode=rw",
+        f"file:{quote(os.fsencode(path.absolute()))}?{access.value}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
@@ -79,7 +103,7 @@ def open_file(path: Path, *, create: bool = True) -> tuple[sqlite3.Connection, s
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.exists() or not path.stat().st_size:
-            raise _missing(path)
+            raise missing(path)
         # Only the owner may read the file, because bodies name flows, people and files.
         os.close(os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
     except OSError as error:
@@ -117,7 +141,7 @@ def companions(path: Path) -> tuple[Path, Path]:
     return real.with_name(real.name + "-wal"), real.with_name(real.name + "-shm")
 
 
-def _missing(path: Path) -> LedgerMissingError:
+def missing(path: Path) -> LedgerMissingError:
     """The error that no ledger is at this path. It names the ledgers that are near it."""
     state = "the file is empty: there is no ledger in" if path.exists() else "there is no ledger at"
     near = ", ".join(map(str, _ledgers_near(path)))
@@ -291,13 +315,23 @@ def _cannot_open(path: Path, error: sqlite3.Error) -> LedgerUnusableError | Ledg
     )
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Run the numbered scripts that the file's schema lacks, in one transaction together with the schema's number."""
-    scripts = {
+def newest_schema() -> int:
+    """The number of the schema that this version writes and reads."""
+    return max(_scripts())
+
+
+def _scripts() -> dict[int, Traversable]:
+    """The scripts that bring a schema up to date, by the number of the schema that each leads to."""
+    return {
         int(file.name.removeprefix("sqlite_").removesuffix(".sql")): file
         for file in resources.files(__package__).iterdir()
         if file.name.startswith("sqlite_") and file.name.endswith(".sql")
     }
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Run the numbered scripts that the file's schema lacks, in one transaction together with the schema's number."""
+    scripts = _scripts()
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -339,6 +373,13 @@ def _statements(script: str) -> list[str]:
 def error_name(error: sqlite3.Error) -> str:
     """SQLite's name for an error. It is one of a closed list and holds no data."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
+
+
+def explain(error: sqlite3.Error) -> LedgerUnavailableError:
+    """The error to raise for one of SQLite's, with what to do about it."""
+    name = error_name(error)
+    advice = next((text for start, text in _ADVICE.items() if name.startswith(start)), "")
+    return LedgerUnavailableError(f"the ledger can't be used now: {name}{advice}")
 
 
 def is_damage(error: sqlite3.Error) -> bool:

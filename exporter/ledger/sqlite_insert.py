@@ -19,13 +19,13 @@ from exporter.ledger import Draft
 
 _COLUMNS: Final = (
     "event, fact_key, source, received_at, kind, event_code, counts, "
-    "flow_id, run_id, sandbox, status, error_codes, completed_at, body"
+    "flow_id, run_id, sandbox, status, error_codes, completed_at, body, updated_at"
 )
 # The first outcome of a run counts, and no later one. An outcome that is unknown takes no run's place.
 _VALUES: Final = (
     "?, ?, ?, ?, ?, ?, "
     "? * NOT EXISTS (SELECT 1 FROM entry WHERE run_id = ? AND counts = 1 AND status IS NOT 'unknown'), "
-    "?, ?, ?, ?, ?, ?, ?"
+    "?, ?, ?, ?, ?, ?, ?, ?"
 )
 _COUNTS: Final = 1
 _COUNTS_PROVISIONALLY: Final = 2
@@ -134,4 +134,5 @@ def _parameters(draft: Draft, received_at: int) -> tuple[object, ...]:
         draft.error_codes,
         draft.completed_at,
         draft.body,
+        draft.updated_at,
     )

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from exporter.errors import LedgerUnusableError
 from exporter.ledger import Ledger
+from exporter.ledger.queries import Queries
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger.sqlite_queries import SqliteQueries
 
 _SQLITE = "sqlite:///"
 
@@ -24,7 +26,19 @@ def open_ledger(url: str, max_size: int | None = None, *, create: bool = True) -
     `max_size`: bytes above which nothing is appended. Raises LedgerMissingError if there is no ledger and none is made,
     LedgerUnusableError, or LedgerUnavailableError while another program holds the file's lock.
     """
+    return SqliteLedger(_path(url), max_size=max_size, create=create)
+
+
+def open_queries(url: str, seconds: float) -> Queries:
+    """Questions to a ledger, which opens its file with the first one. `seconds`: how long an answer may take.
+
+    Raises LedgerUnusableError if the URL names no ledger.
+    """
+    return SqliteQueries(_path(url), seconds)
+
+
+def _path(url: str) -> Path:
     path = sqlite_path(url)
     if path is None:
         raise LedgerUnusableError("a ledger's URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
-    return SqliteLedger(path, max_size=max_size, create=create)
+    return path

@@ -34,6 +34,8 @@ STATUS: Final[dict[type[errors.ExporterError], int]] = {
     errors.CommitTimeoutError: 503,
     errors.LedgerUnavailableError: 503,
     errors.NotCaughtUpError: 503,
+    errors.QueryTimeoutError: 503,
+    errors.BadCursorError: 400,
     errors.DefectError: 503,
 }
 """The status of each error. A subclass has the status of its nearest base class that is listed here."""

@@ -5,8 +5,10 @@ from typing import Final
 import pytest
 
 from exporter.ledger import Ledger
+from exporter.ledger.queries import Queries
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.sqlite_clock import wall_clock
+from exporter.ledger.sqlite_queries import SqliteQueries
 from tests.ledger import Clock, OpenLedger
 
 
@@ -16,12 +18,23 @@ def _sqlite(folder: Path) -> Callable[[Clock | None], Ledger]:
 
 ENGINES: Final = {"sqlite": _sqlite}
 """The engines by name. Each takes the test's folder and returns a function that opens ledgers on one new database."""
+QUERIES: Final[dict[str, Callable[[Path], Queries]]] = {
+    "sqlite": lambda folder: SqliteQueries(folder / "ledger.db", seconds=60)
+}
+"""Opens the queries of each engine on the same database."""
 
 
 @pytest.fixture(params=ENGINES)
-def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLedger]:
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of the engine that a test is run with."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def open_ledger(engine: str, tmp_path: Path) -> Iterator[OpenLedger]:
     """Opens the test's database, any number of times, and closes what it opened."""
-    opener = ENGINES[request.param](tmp_path)
+    opener = ENGINES[engine](tmp_path)
     opened: list[Ledger] = []
 
     def open_one(clock: Clock | None = None) -> Ledger:
@@ -37,3 +50,11 @@ def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open
 def ledger(open_ledger: OpenLedger) -> Ledger:
     """A new ledger."""
     return open_ledger()
+
+
+@pytest.fixture
+def queries(engine: str, tmp_path: Path) -> Iterator[Queries]:
+    """Questions to the test's database."""
+    opened = QUERIES[engine](tmp_path)
+    yield opened
+    opened.close()

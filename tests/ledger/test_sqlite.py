@@ -25,7 +25,7 @@ from tests.ledger import append, draft, entries, outcome
 
 COLUMNS = [
     *("position", "event_id", "fact_key", "source", "received_at", "kind", "event_code", "counts", "flow_id"),
-    *("run_id", "sandbox", "status", "error_codes", "completed_at", "body", "event"),
+    *("run_id", "sandbox", "status", "error_codes", "completed_at", "body", "event", "updated_at"),
 ]
 
 
@@ -70,7 +70,7 @@ def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
         assert [row[1] for row in other.execute("PRAGMA table_info(checkpoint)")] == ["position", "written_at", "state"]
         assert [row[1] for row in other.execute("PRAGMA table_info(key_path)")] == ["path", "last_used_at"]
         assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert other.execute("PRAGMA user_version").fetchone() == (4,)
+        assert other.execute("PRAGMA user_version").fetchone() == (5,)
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -209,6 +209,7 @@ def test_every_word_of_a_draft_has_its_column(ledger: SqliteLedger, path: Path) 
         "sandbox": "prod",
         "error_codes": "A-1 B-2",
         "completed_at": 7,
+        "updated_at": 8,
         "body": b"{}",
     }
     append(ledger, outcome("run", "failed", event_id="event", **fields))
