@@ -106,7 +106,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.metrics",
             "exporter.tasks",
         },
-        {"bcrypt", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
+        {"bcrypt", "cryptography", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
     ),
     "exporter.pages": ({"exporter.pages", "exporter.model"}, {"starlette"}),
     # A program of its own, which a container's health check runs.
@@ -159,8 +159,9 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.parsers",
             "exporter.reloading",
             "exporter.web.config",
+            "exporter.web.tls",
         },
-        set(),
+        {"cryptography", "structlog"},
     ),
     "exporter.commands.serve_report": (
         {"exporter.commands.serve_settings", "exporter.errors", "exporter.ledger", "exporter.web.config"},

@@ -125,11 +125,21 @@ def export(*contents: object) -> list[dict[str, object]]:
     [
         pytest.param({"data": export(json.dumps(run(1)), "", json.dumps([run(2)])), "total": 3}, id="answer"),
         pytest.param(export(json.dumps(run(1)), None, json.dumps(run(2))), id="array"),
+        pytest.param(
+            [{"uuid": "u", "method": "POST", "content": json.dumps(run(1))}, run(2)],
+            id="shortened, with a run beside it",
+        ),
     ],
 )
 def test_an_export_of_webhook_site(file: object) -> None:
     """Of an export of webhook.site each request's body is read. A request without a body is nothing."""
     assert facts(lines(file)) == TWO
+
+
+def test_odd_elements_of_an_export() -> None:
+    """What is no request in an export is an event of its own, and hides none of the others."""
+    odd = [None, *export(json.dumps(run(1))), {"uuid": "u"}, *export(json.dumps(run(2)))]
+    assert facts(lines(odd)) == ["unreadable", "run-1", "unsupported", "run-2"]
 
 
 def test_a_run_is_no_export() -> None:
@@ -381,6 +391,12 @@ def test_a_file_that_breaks_off() -> None:
         pytest.param(b"hello, world\n", "text", id="a-text"),
         pytest.param(bytes(range(256)) * 9, "binary", id="binary"),
         pytest.param(json.dumps(run(1)).encode()[:-9], "cut off", id="half-a-run"),
+        pytest.param(b"[" * 200_000 + b"]" * 200_000, "nested too deep", id="brackets"),
+        pytest.param(json.dumps(json.dumps(run(1))).encode(), "without an object", id="a-string"),
+        pytest.param(json.dumps("x" * 1000).encode(), "without an object", id="a-long-string"),
+        pytest.param(b"-1.5e3\n", "without an object", id="a-number"),
+        pytest.param(b"null", "without an object", id="null"),
+        pytest.param(b"12 monkeys\n", "text", id="a-text-with-a-number"),
     ],
 )
 def test_a_file_of_something_else(file: bytes, kind: str) -> None:

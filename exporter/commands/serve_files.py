@@ -8,14 +8,21 @@ must not open the metrics to everybody.
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+from cryptography import x509
 
 from exporter import parsers
 from exporter.commands.serve_settings import ServeSettings
 from exporter.errors import SettingsError
 from exporter.reloading import Note, Source
 from exporter.web.config import WebConfig, load
+from exporter.web.tls import read_certificate, why_outdated
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("reload")
 
 WEB: Final = "--web.config.file"
 TOKENS: Final = "--webhook.token-file"
@@ -38,6 +45,12 @@ class _Web(NamedTuple):
 
     config: WebConfig
     context: ssl.SSLContext | None
+    certificate: x509.Certificate | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why its certificate is not valid now."""
+        return why_outdated(self.certificate, datetime.now(UTC)) if self.certificate is not None else None
 
 
 class ServeFiles:
@@ -49,6 +62,9 @@ class ServeFiles:
         self._web = _Web(WebConfig(), None)
         if settings.web_config_file is not None:
             self._web = self._load_web(settings.web_config_file, lambda _label, _path: None)
+            if self._web.problem is not None:
+                # Prometheus can be told not to verify certificates, so the metrics can still be of use.
+                _log.warning("the certificate is not valid", detail=self._web.problem)
 
     @property
     def web(self) -> WebConfig:
@@ -89,10 +105,14 @@ class ServeFiles:
             )
         for field, file in config.tls.files.items() if config.tls is not None else ():
             note(field, file)
-        return _Web(config, config.ssl_context())
+        context = config.ssl_context()
+        return _Web(config, context, read_certificate(config.tls) if config.tls is not None else None)
 
     def _use_web(self, web: _Web, app: Protected) -> Mapping[str, object]:
         mistakes = list(_taken_away(self._web.config, web.config))
+        # The one that is in use may expire, and users can be changed all the same.
+        if web.problem is not None and web.certificate != self._web.certificate:
+            mistakes.append(f"{web.problem}: put a valid one there")
         if mistakes:
             raise SettingsError("\n".join(f"{web.config.path}: {mistake}" for mistake in mistakes))
         app.use_web_config(web.config)

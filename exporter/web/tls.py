@@ -10,9 +10,11 @@ exist here.
 import os
 import ssl
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+from cryptography import x509
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from exporter.errors import SettingsError
@@ -142,6 +144,26 @@ def ssl_context(tls: TlsConfig, config_file: Path) -> ssl.SSLContext:
     _load_certificate(context, tls, config_file)
     _load_client_ca(context, tls, config_file)
     return context
+
+
+def read_certificate(tls: TlsConfig) -> x509.Certificate | None:
+    """The certificate of a listener. Blocking.
+
+    None if the file can't be read a second time, as a pipe, or if only OpenSSL understands it.
+    """
+    try:
+        return x509.load_pem_x509_certificates(tls.cert_file.read_bytes())[0] if tls.cert_file.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def why_outdated(certificate: x509.Certificate, now: datetime) -> str | None:
+    """Why a certificate is not valid at a time, in words. None if it is."""
+    if certificate.not_valid_after_utc < now:
+        return f"cert_file: the certificate expired at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if certificate.not_valid_before_utc > now:
+        return f"cert_file: the certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    return None
 
 
 def _check_readable(tls: TlsConfig, config_file: Path) -> None:

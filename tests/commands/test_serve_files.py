@@ -106,6 +106,28 @@ def test_a_new_certificate_with_the_same_name(folder: Path, name: str, changed: 
     assert story.files.tls() is not before
 
 
+def test_an_expired_certificate(folder: Path) -> None:
+    """A new certificate that has expired is refused. One that is in use stays, and users can be changed then."""
+    story = web(folder, TLS + USERS)
+    story.step()
+    assert story.files.tls is not None
+    before = story.files.tls()
+    certificate(folder, "server", days=-1)
+    (line,) = story.step()
+    assert "cert_file: the certificate expired at " in line["detail"]
+    assert story.files.tls() is before
+    with capture_logs() as logs:
+        late = web(folder, TLS + USERS)
+    assert [line["event"] for line in logs] == ["the certificate is not valid"]
+    late.step()
+    write(folder, TLS + USERS.replace("prometheus", "grafana"))
+    (line,) = late.step()
+    assert line["event"] == "files were read again"
+    certificate(folder, "server")
+    (line,) = late.step()
+    assert line["changed"] == "cert_file, key_file"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "advice"),
     [
