@@ -55,8 +55,8 @@ READ_LATEST_SCRAPE = {
     "AEPExporterDown": {"aep_last_notification_timestamp_seconds"},
     "flow:aep_flow_failing:cause": {"aep_flow_failing_cause_info"},
 }
-"""The rules that read metrics without a range: the one that must detect missing samples, and one that prefers the latest
-scrape and then reads a range."""
+"""The rules that read metrics without a range. The first must detect missing samples. The second prefers the latest
+scrape, and reads a range where that has nothing."""
 
 
 def test_each_alert_exists_once_with_its_severity() -> None:
@@ -65,7 +65,7 @@ def test_each_alert_exists_once_with_its_severity() -> None:
 
 
 def test_alerts_that_inhibit_are_evaluated_first() -> None:
-    """An alert that fires at once comes after the alerts of its group that inhibit it, so that it is never sent early."""
+    """An alert that fires at once comes after the alerts of its group that inhibit it, so it is never sent early."""
     group = next(group for group in load("alerts.yml")["groups"] if group["name"] == "aep-flow-state")
     names = [rule["alert"] for rule in group["rules"] if "alert" in rule]
     at_once = [rule["alert"] for rule in group["rules"] if "alert" in rule and "for" not in rule]

@@ -92,7 +92,7 @@ def groups(alertmanager: Alertmanager, alerts: list[dict[str, str]]) -> list[dic
 
 
 def test_a_second_cause_in_a_sandbox_is_a_group_of_its_own(tool: Tool, tmp_path: Path) -> None:
-    """Flows of a sandbox that fail with one cause are one group for the pager, and those of another cause are another."""
+    """Flows of a sandbox that fail with the same cause are one group, and those with another cause are another one."""
     page = "AEPFlowFailingRepeatedly"
     alerts = [
         failing(page, "a", "E-1-500"),

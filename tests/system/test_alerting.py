@@ -26,7 +26,8 @@ RUN_FAILED = "AEPFlowRunFailed"
 REPEATEDLY = "AEPFlowFailingRepeatedly"
 TOGETHER = "AEPFlowsFailingTogether"
 DOWN = "AEPExporterDown"
-COUNTERS = '{__name__=~"aep_(flow|notification).*_(total|count|sum|bucket)"}'
+COUNTERS = [f'{{__name__=~"aep_(flow|notification).*_{kind}"}}' for kind in ("total", "count", "sum", "bucket")]
+"""Counters by kind. resets() drops the names, and then `_count` and `_sum` of a histogram would be the same series."""
 
 
 LONG_AGO = 7 * 3600
@@ -96,7 +97,8 @@ class Site:
     def check_nothing_was_doubled(self) -> None:
         """Check that no counter fell and that every rule can be evaluated."""
         for server in self.servers:
-            assert server.value(f"sum(resets({COUNTERS}[10m]))") == 0
+            for counters in COUNTERS:
+                assert server.value(f"sum(resets({counters}[10m])) or vector(0)") == 0
             answer = httpx.get(f"http://127.0.0.1:{server.port}/api/v1/rules", timeout=PATIENCE)
             groups = answer.json()["data"]["groups"]
             assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
@@ -160,7 +162,7 @@ def test_fifty_first_failures_are_seen_counted_and_resolved(site: Site) -> None:
 
 
 def test_an_incident_is_paged_once(site: Site) -> None:
-    """If many flows fail at once, one page about all of them is sent, and none about each flow until a third failure."""
+    """If many flows fail at once, one page about it is sent, and none about a flow before its third failure."""
     tell(site.exporter, 1, "failed", ago=0)
     site.until_firing(RUN_FAILED, FLOWS)
     site.until_firing(TOGETHER, 1)
