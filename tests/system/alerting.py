@@ -86,14 +86,14 @@ def paged() -> Iterator[Paged]:
 class Alertmanager(Process):
     """Alertmanager with the project's example configuration, made faster. It sends all pages to one receiver."""
 
-    def __init__(self, folder: Path, receiver: str) -> None:
+    def __init__(self, folder: Path, receiver: str, *, path: str | None = None) -> None:
         super().__init__(folder, "alertmanager")
         self.port = free_port()
         config = folder / "alertmanager.yml"
         text = faster((RULES / "alertmanager.yml").read_text(encoding="utf-8"))
         config.write_text(re.sub(r"url: .*", f"url: {receiver}", text), encoding="utf-8")
         self.start(
-            program("prometheus-alertmanager"),
+            path or program("prometheus-alertmanager"),
             f"--config.file={config}",
             f"--storage.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
