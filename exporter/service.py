@@ -36,6 +36,7 @@ from exporter.model import Result, Source
 from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
 from exporter.pages.landing import Landing
+from exporter.pages.links import host_of_url
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -147,7 +148,7 @@ def build_app(
         ttl=milliseconds(settings.series_ttl),
         max_flows=settings.series_max_flows,
     )
-    telemetry = _telemetry(limits)
+    telemetry = _telemetry(limits, settings.web_external_url or "")
     telemetry.show(CLOCK_SKEW, clients.clock_skew.value)
     telemetry.show(LEDGER_TIME, lambda: _ledger_time(ledger))
     fact_cache = FactCache(read)
@@ -224,7 +225,7 @@ def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
         return fold.sandboxes_of(flow_id)
 
 
-def _telemetry(limits: Limits) -> Telemetry:
+def _telemetry(limits: Limits, external_url: str) -> Telemetry:
     telemetry = Telemetry(
         __version__,
         sources=(Source.WEBHOOK,),
@@ -232,6 +233,7 @@ def _telemetry(limits: Limits) -> Telemetry:
         authentication_failures=FAILURES,
         refusals=REFUSALS,
         anomaly_fields=ANOMALY_FIELDS,
+        external_url=external_url,
     )
     telemetry.flows_limit.set(limits.max_flows)
     return telemetry
@@ -283,19 +285,25 @@ def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemet
         "for deliveries that come another way set --webhook.client-id or --webhook.token, or, behind a proxy that "
         "authenticates, --webhook.allow-unauthenticated"
     )
-    return OriginCheck(webhook, _origin_rule(telemetry, advice))
+    return OriginCheck(webhook, _origin_rule(settings, telemetry, advice))
 
 
 def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemetry: Telemetry) -> list[Middleware]:
     """Keep web pages away from metrics and pages on a loopback address while there are no passwords."""
     if not settings.web_listen_address.is_loopback:
         return []
-    advice = "set users in --web.config.file, or ask for it by the name localhost"
-    return [Middleware(OriginCheck, _origin_rule(telemetry, advice), is_needed)]
+    advice = "set users in --web.config.file, ask for it by the name localhost, or set --web.external-url"
+    return [Middleware(OriginCheck, _origin_rule(settings, telemetry, advice), is_needed)]
 
 
-def _origin_rule(telemetry: Telemetry, advice: str) -> OriginRule:
-    return OriginRule(lambda reason: telemetry.requests_refused.labels(reason).inc(), time.monotonic, advice)
+def _origin_rule(settings: ServeSettings, telemetry: Telemetry, advice: str) -> OriginRule:
+    url = settings.web_external_url
+    return OriginRule(
+        lambda reason: telemetry.requests_refused.labels(reason).inc(),
+        time.monotonic,
+        advice,
+        also=() if url is None else (host_of_url(url),),
+    )
 
 
 def _describe_webhook(settings: ServeSettings) -> str:

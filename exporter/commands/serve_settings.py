@@ -15,11 +15,14 @@ from exporter.commands.base import Boolean, Count, Duration, ListenAddress, Rete
 from exporter.commands.settings import Rule, setting
 
 ClientIds = Annotated[frozenset[str], BeforeValidator(parsers.client_ids)]
+ExternalUrl = Annotated[str, BeforeValidator(parsers.external_url)]
 ExistingFile = Annotated[Path, BeforeValidator(parsers.existing_file)]
 KeysUrl = Annotated[str, BeforeValidator(parsers.keys_url)]
 Size = Annotated[int, BeforeValidator(parsers.size)]
+Tenant = Annotated[str, BeforeValidator(parsers.tenant)]
 Tokens = Annotated[tuple[SecretStr, ...], BeforeValidator(parsers.tokens)]
 UrlPath = Annotated[str, BeforeValidator(parsers.url_path)]
+PagesMode = Literal["full", "summary", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,18 @@ class ServeSettings(RetentionSettings):
         None,
         "File with TLS and basic authentication, in the format of Prometheus's exporters. It "
         "and the files it names are read again when they change.",
+    )
+    web_external_url: ExternalUrl | None = setting(
+        "web.external-url",
+        None,
+        "URL under which people open the pages, where a proxy is in front of them. It can have a path, which the proxy "
+        "takes off.",
+    )
+    web_pages: PagesMode | None = setting(
+        "web.pages",
+        None,
+        "What pages show: full, summary (no messages and no bodies) or off (default: full on a loopback address or "
+        "with passwords, else summary).",
     )
     webhook_listen_address: ListenAddress | None = setting(
         "webhook.listen-address", None, "Address of a separate listener for the webhook and the health checks."
@@ -96,6 +111,12 @@ class ServeSettings(RetentionSettings):
         "Where Adobe's public keys are fetched from. Change it for a private mirror.",
         is_secret=True,
     )
+    adobe_tenant: Tenant | None = setting(
+        "adobe.tenant",
+        None,
+        "Name behind @ in the addresses of Experience Platform's pages, for links to them (default: the organisation's "
+        "id).",
+    )
     ledger_max_size: Size | None = setting(
         "ledger.max-size", None, "Size of the ledger above which deliveries are refused with 503."
     )
@@ -137,6 +158,12 @@ class ServeSettings(RetentionSettings):
         of_file = self.webhook_token_file
         secrets = self.webhook_token or (of_file.tokens if of_file is not None else ())
         return tuple(secret.get_secret_value() for secret in secrets)
+
+    def pages(self, *, has_passwords: bool) -> PagesMode:
+        """What pages show: as `--web.pages` says, or without it by who can open them."""
+        if self.web_pages is not None:
+            return self.web_pages
+        return "full" if has_passwords or self.web_listen_address.is_loopback else "summary"
 
     def rules(self) -> list[Rule]:
         """What must hold between the settings."""
