@@ -6,7 +6,7 @@ They are not in `serve.py`, because the service and the health check read them a
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
@@ -36,6 +36,11 @@ class TokenFile:
     def read(cls, text: str) -> "TokenFile":
         """Read the file that a person named. Raises ValueError."""
         return cls(Path(text), tuple(SecretStr(token) for token in parsers.token_file(text)))
+
+
+PAGE_PATHS: Final = ("/errors", "/notifications", "/static")
+"""The paths of pages, and of what they are made of. No password is asked for at and below the webhook's path, so that
+one must be another, also on a listener of its own."""
 
 
 class ServeSettings(RetentionSettings):
@@ -177,6 +182,7 @@ class ServeSettings(RetentionSettings):
             self._check_sizes,
             self._check_ttl,
             self._check_paths,
+            self._check_pages_keep_their_paths,
         ]
 
     def _check_token_is_given_once(self) -> Iterator[str]:
@@ -239,3 +245,12 @@ class ServeSettings(RetentionSettings):
     def _check_paths(self) -> Iterator[str]:
         if f"{self.web_telemetry_path}/".startswith(f"{self.webhook_path}/"):
             yield "--web.telemetry-path is the same as --webhook.path or below it: change one"
+
+    def _check_pages_keep_their_paths(self) -> Iterator[str]:
+        # The stylesheet is there also without pages, and holds nothing.
+        if self.web_pages == "off":
+            return
+        for flag, path in (("--web.telemetry-path", self.web_telemetry_path), ("--webhook.path", self.webhook_path)):
+            page = next((page for page in PAGE_PATHS if f"{path}/".startswith(f"{page}/")), None)
+            if page is not None:
+                yield f"{flag}={path} is the path of a page ({page}) or below it: choose another, or set --web.pages=off"

@@ -18,6 +18,8 @@ _MAX_PLATFORM_ID: Final = 256
 """Characters of an id or a name that Adobe can have made. Its ids have 36."""
 _MAX_ADDRESS: Final = 6_000
 """Characters of an address of ours, without what comes before the path. Proxies commonly accept 8 kB in all."""
+_MAX_DEPTH: Final = 20
+"""Slashes of a path, after its first."""
 _DOT_SEGMENTS: Final = frozenset({".", ".."})
 """Segments that browsers and proxies take out of a path, however they are encoded."""
 _MONITORED: Final = frozenset({FlowKind.DESTINATION, FlowKind.PROFILE, FlowKind.IDENTITY})
@@ -90,8 +92,12 @@ def own_links(external_url: str | None, raw_path: str) -> OwnLinks:
 
 
 def relative_root(raw_path: str) -> str:
-    """The relative address of `/`, as seen from the page at a path."""
-    return "../" * (raw_path.count("/") - 1) or "./"
+    """The relative address of `/`, as seen from the page at a path.
+
+    No page is deep. From a path of many slashes, which somebody made up, it is `/`, so that the answer stays small.
+    """
+    depth = raw_path.count("/") - 1
+    return "/" if depth > _MAX_DEPTH else "../" * depth or "./"
 
 
 def host_of_url(url: str) -> str:

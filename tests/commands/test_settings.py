@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from exporter.commands.forget import ForgetSettings
 from exporter.commands.main import COMMANDS, find_command, load, settings_table
-from exporter.commands.serve_settings import ServeSettings, TokenFile
+from exporter.commands.serve_settings import PAGE_PATHS, ServeSettings, TokenFile
 from exporter.commands.settings import Rule, Setting, Settings, declared, setting
 from exporter.commands.settings import load as load_settings
 from exporter.commands.simulate import SimulateSettings
@@ -626,6 +626,16 @@ def test_what_pages_show(address: str, words: list[str], has_passwords: bool, ex
     """Messages and bodies are on pages only where they are for this machine or behind passwords, or where asked for."""
     settings = serve([f"--web.listen-address={address}", "--webhook.token=" + SECRET, *words])
     assert settings.pages(has_passwords=has_passwords) == expected
+
+
+@pytest.mark.parametrize("page", PAGE_PATHS)
+@pytest.mark.parametrize("flag", ["--web.telemetry-path", "--webhook.path"])
+def test_a_page_keeps_its_path(page: str, flag: str) -> None:
+    """Neither the metrics nor the webhook, below which no password is asked for, take the path of a page."""
+    for path in (page, f"{page}/below"):
+        assert f"{flag}={path} is the path of a page" in mistakes("serve", [f"{flag}={path}"])
+        assert serve([f"{flag}={path}", "--web.pages=off"])
+    assert serve([f"{flag}={page}-of-ours"])
 
 
 @pytest.mark.parametrize("text", ["acme", "@acme", "ABC123@AdobeOrg", "@ABC123@AdobeOrg"])

@@ -145,6 +145,11 @@ def test_with_an_external_url_links_are_absolute() -> None:
     assert relative_root("/errors") == "./"
 
 
+def test_a_path_of_slashes_makes_no_long_links() -> None:
+    """The page that answers a made-up path stays small."""
+    assert relative_root("/" * 60_000) == "/"
+
+
 @pytest.mark.parametrize(
     ("url", "host"),
     [
