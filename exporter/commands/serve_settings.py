@@ -253,4 +253,4 @@ class ServeSettings(RetentionSettings):
         for flag, path in (("--web.telemetry-path", self.web_telemetry_path), ("--webhook.path", self.webhook_path)):
             page = next((page for page in PAGE_PATHS if f"{path}/".startswith(f"{page}/")), None)
             if page is not None:
-                yield f"{flag}={path} is the path of a page ({page}) or below it: choose another, or set --web.pages=off"
+                yield f"{flag}={path} is at or below a page's path ({page}): choose another, or set --web.pages=off"

@@ -88,7 +88,9 @@ class Site:
         try:
             content = await self._asking.ask(lambda queries: self._frame.render(template, path, values(queries)))
         except BadCursorError:
-            return self._message(path, 400, "Wrong address", "This list can't go on from here: open it from its beginning.")
+            return self._message(
+                path, 400, "Wrong address", "This list can't go on from here: open it from its beginning."
+            )
         except ExporterError as error:
             more = self._throttle.allow(error.reason)
             if more is not None:

@@ -46,7 +46,7 @@ def body(content: bytes, limit: int) -> str:
     cut = content[:limit]
     if len(content) > limit:
         end = limit
-        while end > limit - 4 and content[end] & 0xC0 == 0x80:
+        while end > max(limit - 4, 0) and content[end] & 0xC0 == 0x80:
             end -= 1
         cut = content[:end]
     return with_escapes(cut.decode(errors="replace"))

@@ -633,7 +633,7 @@ def test_what_pages_show(address: str, words: list[str], has_passwords: bool, ex
 def test_a_page_keeps_its_path(page: str, flag: str) -> None:
     """Neither the metrics nor the webhook, below which no password is asked for, take the path of a page."""
     for path in (page, f"{page}/below"):
-        assert f"{flag}={path} is the path of a page" in mistakes("serve", [f"{flag}={path}"])
+        assert f"{flag}={path} is at or below a page's path ({page})" in mistakes("serve", [f"{flag}={path}"])
         assert serve([f"{flag}={path}", "--web.pages=off"])
     assert serve([f"{flag}={page}-of-ours"])
 
