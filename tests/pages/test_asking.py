@@ -30,7 +30,7 @@ class Held:
             self.running += 1
             self.most = max(self.most, self.running)
         self.begun.release()
-        self.gate.wait()
+        self.gate.wait(60)
         with self._lock:
             self.running -= 1
         return "answered"
