@@ -146,6 +146,12 @@ class QueryTimeoutError(ExporterError):
     reason = "query_timeout"
 
 
+class PagesBusyError(ExporterError):
+    """As many pages are being made as this program makes at a time."""
+
+    reason = "pages_busy"
+
+
 class BadCursorError(ExporterError):
     """A list was asked to go on from a text that is no cursor of it."""
 

@@ -31,6 +31,10 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _MIN_TOKEN: Final = 16
 _MAX_TOKENS: Final = 100
+_EXTERNAL_URL = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?"
+)
+_TENANT = re.compile(r"@?([A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@AdobeOrg)?)")
 _SPEED = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6})?")
 
 
@@ -217,6 +221,28 @@ def webhook_url(text: str) -> str:
     if not is_usable or parts.scheme not in {"http", "https"} or "@" in parts.netloc or set("#? ") & set(text):
         raise ValueError(message)
     return text
+
+
+def external_url(text: str) -> str:
+    """The URL under which people open the pages, without the slash at its end. It can have a path."""
+    match = _EXTERNAL_URL.fullmatch(text)
+    try:
+        is_usable = match is not None and bool(urlsplit(text).hostname) and urlsplit(text).port != 0
+    except ValueError:
+        is_usable = False
+    if match is None or not is_usable or {".", ".."} & {*match["path"].split("/")}:
+        raise ValueError(
+            "an external URL is written like https://monitoring.example/aep, without user, password or query"
+        )
+    return text.rstrip("/")
+
+
+def tenant(text: str) -> str:
+    """The name of a tenant, or the id of an organisation. An `@` before it is left out."""
+    match = _TENANT.fullmatch(text)
+    if not match:
+        raise ValueError("a tenant is written like acme: the name behind @ in the addresses of Experience Platform")
+    return match[1]
 
 
 def is_nearby(url: str) -> bool:

@@ -23,6 +23,8 @@ REPLACEMENT: Final = "?"
 
 _SEPARATORS = re.compile("[\u2028\u2029\ufffd]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Controls without line feed and tab."""
 _FORMATS = re.compile(
     # Soft hyphen, Arabic letter mark, Mongolian vowel separator.
     "[\u00ad\u061c\u180e"
@@ -45,9 +47,22 @@ def clean(text: str, replacement: str = REPLACEMENT) -> str:
     return text if _is_clean(text) else _CONTROLS.sub(replacement, _FORMATS.sub("", text))
 
 
+def with_escapes(text: str) -> str:
+    r"""Write the characters of both groups as JSON does (`\u202e`), so that a reader sees them.
+
+    Line feeds, tabs and U+FFFD stay as they are. Unlike `clean` it loses nothing.
+    """
+    return text if text.isprintable() else _FORMATS.sub(_escape, _UNSEEN.sub(_escape, text))
+
+
 def clean_json(text: str) -> str:
     """Clean the strings of a JSON text. Control characters are not looked for: a JSON text has them between tokens."""
     return text if _is_clean(text) else _SEPARATORS.sub(REPLACEMENT, _FORMATS.sub("", text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
 def _is_clean(text: str) -> bool:

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from exporter import __version__
+from exporter.adobe.deliveries import is_quick
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
 from exporter.adobe_api.clock_check import ClockCheck
 from exporter.adobe_api.clock_skew import ClockSkew
@@ -27,15 +28,23 @@ from exporter.errors import LedgerUnavailableError
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
 from exporter.intake import Intake
+from exporter.kept_reasons import find_reason
 from exporter.ledger import KeyPath, Ledger
+from exporter.ledger.urls import open_queries
 from exporter.metrics.catalogue import CLOCK_SKEW, LEDGER_TIME
+from exporter.metrics.code_labels import event_code_label
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Result, Source
 from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
+from exporter.pages.asking import Asking
+from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
+from exporter.pages.links import host_of_url
+from exporter.pages.notification_list import Reading
+from exporter.pages.site import NAVIGATION, Site, Sources
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -55,6 +64,8 @@ from exporter.web.validation import ORIGIN, Validations
 from exporter.web.webhook import Webhook
 
 _UNLIMITED = 1 << 62
+_QUERY_SECONDS = 5.0
+"""How long the ledger may take for a question of a page. The program's end waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +85,7 @@ class App:
     validations: Validations
     retention: Retention
     scrape: Scrape
+    asking: Asking
     unserved: Unserved
     protection: Protection
     tokens: TokenAuthentication | None
@@ -109,10 +121,12 @@ class App:
             self.tokens.replace(tokens)
 
     def close(self) -> None:
-        """End the threads of follower, scrapes and slow reading. Blocking. The ledger stays open."""
+        """End the threads of follower, scrapes, pages and slow reading. Blocking. The ledger stays open."""
         self.endpoint.close()
         self.follower.close()
         self.scrape.close()
+        # The pages' connections to the ledger end before its own.
+        self.asking.close()
 
 
 def adobe_clients(
@@ -147,7 +161,7 @@ def build_app(
         ttl=milliseconds(settings.series_ttl),
         max_flows=settings.series_max_flows,
     )
-    telemetry = _telemetry(limits)
+    telemetry = _telemetry(limits, settings.web_external_url or "")
     telemetry.show(CLOCK_SKEW, clients.clock_skew.value)
     telemetry.show(LEDGER_TIME, lambda: _ledger_time(ledger))
     fact_cache = FactCache(read)
@@ -175,15 +189,25 @@ def build_app(
     ready = Ready(follower, intake)
     health_routes = routes.health_routes(ready)
     scrape = Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps)
+    has_pages = settings.web_pages != "off"
+    frame = Frame(__version__, NAVIGATION if has_pages else (), settings.web_external_url)
+    inner_check = _inner_check(settings, lambda: not protection.has_users, telemetry)
     inner_routes = routes.inner_routes(
         scrape,
         settings.web_telemetry_path,
-        Landing(__version__, settings.web_telemetry_path, settings.webhook_path),
-        _inner_check(settings, lambda: not protection.has_users, telemetry),
+        frame,
+        Landing(frame, settings.web_telemetry_path, settings.webhook_path),
+        inner_check,
     )
+    asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS))
+    site = _site(frame, asking, ledger, lambda: settings.pages(has_passwords=protection.has_users) == "full")
+    page_routes = routes.page_routes(site, inner_check) if has_pages else []
     is_separate = settings.webhook_listen_address is not None
     unserved = Unserved(telemetry, _describe_webhook(settings), settings.webhook_path)
-    main = routes.build([*([] if is_separate else webhook_routes), *health_routes, *inner_routes])
+    main = routes.build(
+        [*([] if is_separate else webhook_routes), *health_routes, *inner_routes, *page_routes],
+        site.not_found if has_pages else None,
+    )
     protection = Protection(main, web, settings.webhook_path)
 
     def finish(app: ASGIApp) -> ASGIApp:
@@ -205,6 +229,7 @@ def build_app(
             telemetry.ledger_errors.labels("prune").inc,
         ),
         scrape=scrape,
+        asking=asking,
         unserved=unserved,
         protection=protection,
         tokens=authentication if isinstance(authentication, TokenAuthentication) else None,
@@ -224,7 +249,7 @@ def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
         return fold.sandboxes_of(flow_id)
 
 
-def _telemetry(limits: Limits) -> Telemetry:
+def _telemetry(limits: Limits, external_url: str) -> Telemetry:
     telemetry = Telemetry(
         __version__,
         sources=(Source.WEBHOOK,),
@@ -232,6 +257,7 @@ def _telemetry(limits: Limits) -> Telemetry:
         authentication_failures=FAILURES,
         refusals=REFUSALS,
         anomaly_fields=ANOMALY_FIELDS,
+        external_url=external_url,
     )
     telemetry.flows_limit.set(limits.max_flows)
     return telemetry
@@ -260,6 +286,11 @@ def _keys(settings: ServeSettings, ledger: Ledger, clients: AdobeClients) -> tup
     return keys, ClockCheck(clients.client(url), url, lambda: trusted.latest)
 
 
+def _site(frame: Frame, asking: Asking, ledger: Ledger, is_full: Callable[[], bool]) -> Site:
+    reading = Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label)
+    return Site(frame, asking, Sources(now=ledger.now, reading=reading, is_full=is_full))
+
+
 def _authentication(settings: ServeSettings, keys: Keys | None) -> Authentication:
     match settings.authentication:
         case "adobe":
@@ -283,19 +314,25 @@ def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemet
         "for deliveries that come another way set --webhook.client-id or --webhook.token, or, behind a proxy that "
         "authenticates, --webhook.allow-unauthenticated"
     )
-    return OriginCheck(webhook, _origin_rule(telemetry, advice))
+    return OriginCheck(webhook, _origin_rule(settings, telemetry, advice))
 
 
 def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemetry: Telemetry) -> list[Middleware]:
     """Keep web pages away from metrics and pages on a loopback address while there are no passwords."""
     if not settings.web_listen_address.is_loopback:
         return []
-    advice = "set users in --web.config.file, or ask for it by the name localhost"
-    return [Middleware(OriginCheck, _origin_rule(telemetry, advice), is_needed)]
+    advice = "set users in --web.config.file, ask for it by the name localhost, or set --web.external-url"
+    return [Middleware(OriginCheck, _origin_rule(settings, telemetry, advice), is_needed)]
 
 
-def _origin_rule(telemetry: Telemetry, advice: str) -> OriginRule:
-    return OriginRule(lambda reason: telemetry.requests_refused.labels(reason).inc(), time.monotonic, advice)
+def _origin_rule(settings: ServeSettings, telemetry: Telemetry, advice: str) -> OriginRule:
+    url = settings.web_external_url
+    return OriginRule(
+        lambda reason: telemetry.requests_refused.labels(reason).inc(),
+        time.monotonic,
+        advice,
+        also=() if url is None else (host_of_url(url),),
+    )
 
 
 def _describe_webhook(settings: ServeSettings) -> str:

@@ -108,7 +108,22 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
         {"bcrypt", "cryptography", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
     ),
-    "exporter.pages": ({"exporter.pages", "exporter.model"}, {"starlette"}),
+    "exporter.pages": (
+        {
+            "exporter.pages",
+            "exporter.errors",
+            "exporter.ledger.queries",
+            "exporter.logs",
+            "exporter.model",
+            "exporter.plain_text",
+            "exporter.reasons",
+        },
+        {"jinja2", "starlette", "structlog"},
+    ),
+    "exporter.kept_reasons": (
+        {"exporter.adobe.payloads", "exporter.intake", "exporter.ledger.queries", "exporter.model"},
+        set(),
+    ),
     # A program of its own, which a container's health check runs.
     "exporter.healthcheck": (
         {*SETTINGS, "exporter.commands.serve_settings", "exporter.errors", "exporter.parsers", "exporter.web.config"},
@@ -124,6 +139,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.fact_cache",
             "exporter.follower",
             "exporter.intake",
+            "exporter.kept_reasons",
             "exporter.ledger",
             "exporter.metrics",
             "exporter.model",

@@ -343,6 +343,8 @@ PARSERS: list[Callable[[str], object]] = [
     parsers.existing_file,
     parsers.client_ids,
     parsers.keys_url,
+    parsers.external_url,
+    parsers.tenant,
 ]
 
 

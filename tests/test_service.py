@@ -103,6 +103,25 @@ def test_the_web_configuration_is_replaced(ledger: Ledger) -> None:
         assert asyncio.run(ask(app.main, "GET", "/metrics")).headers["x-frame-options"] == "DENY"
 
 
+def test_the_host_of_the_external_url_is_ours(ledger: Ledger) -> None:
+    """Behind a proxy that passes its own name on, metrics, pages and the webhook answer, and other names get 421."""
+    with built(ledger, "--web.external-url=https://Monitor.example:8443/aep") as app:
+        for method, path in (("GET", "/metrics"), ("GET", "/"), ("POST", "/webhook")):
+            hosts = ("monitor.example:8443", "monitor.example", "localhost", "evil.example")
+            found = [asyncio.run(ask(app.main, method, path, RUN, host=host)).status_code for host in hosts]
+            assert found == [200, 200, 200, 421], path
+
+
+@pytest.mark.parametrize(
+    ("flags", "url"), [([], ""), (["--web.external-url=https://monitor.example/aep/"], "https://monitor.example/aep")]
+)
+def test_the_external_url_is_a_label(ledger: Ledger, flags: list[str], url: str) -> None:
+    """The metrics say under which URL the pages are, and have an empty label where that is not set."""
+    with built(ledger, *flags) as app:
+        text = asyncio.run(ask(app.main, "GET", "/metrics")).text
+        assert f'aep_exporter_web_info{{url="{url}"}} 1.0\n' in text
+
+
 def test_tokens_are_replaced(ledger: Ledger) -> None:
     """Deliveries need one of the newest tokens. Without the method `token`, tokens change nothing."""
     old, new = "a-token-of-yesterday", "a-token-of-tomorrow"

@@ -1,10 +1,11 @@
 """The first lines that `serve` logs: which ledger it uses, and what authenticates whom. They hold no secret."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
-from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.serve_settings import PagesMode, ServeSettings
 from exporter.errors import LedgerUnavailableError
 from exporter.ledger import Ledger
 from exporter.web.config import WebConfig
@@ -13,7 +14,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("serve")
 
 
 def report_start(settings: ServeSettings, ledger: Ledger, web: WebConfig) -> None:
-    """Log a line about the ledger, and one about each kind of client. Blocking."""
+    """Log a line about the ledger, one about each kind of client and one about the pages. Blocking."""
     _report_ledger(ledger, settings.ledger_max_size)
     _log.info("the webhook authenticates senders", method=settings.authentication, **_senders(settings))
     _log.info(
@@ -22,6 +23,15 @@ def report_start(settings: ServeSettings, ledger: Ledger, web: WebConfig) -> Non
         tls=web.tls is not None,
         client_certificates=_CLIENT_CERTIFICATES[web.tls.client_auth_type if web.tls is not None else "NoClientCert"],
     )
+    mode = settings.pages(has_passwords=bool(web.users))
+    _log.info("pages", mode=mode, shows=_SHOWN[mode], external_url=settings.web_external_url or "none")
+
+
+_SHOWN: Mapping[PagesMode, str] = {
+    "full": "codes, explanations, messages and bodies",
+    "summary": "codes and explanations",
+    "off": "nothing",
+}
 
 
 _CLIENT_CERTIFICATES = {

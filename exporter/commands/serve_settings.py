@@ -6,7 +6,7 @@ They are not in `serve.py`, because the service and the health check read them a
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
@@ -15,11 +15,14 @@ from exporter.commands.base import Boolean, Count, Duration, ListenAddress, Rete
 from exporter.commands.settings import Rule, setting
 
 ClientIds = Annotated[frozenset[str], BeforeValidator(parsers.client_ids)]
+ExternalUrl = Annotated[str, BeforeValidator(parsers.external_url)]
 ExistingFile = Annotated[Path, BeforeValidator(parsers.existing_file)]
 KeysUrl = Annotated[str, BeforeValidator(parsers.keys_url)]
 Size = Annotated[int, BeforeValidator(parsers.size)]
+Tenant = Annotated[str, BeforeValidator(parsers.tenant)]
 Tokens = Annotated[tuple[SecretStr, ...], BeforeValidator(parsers.tokens)]
 UrlPath = Annotated[str, BeforeValidator(parsers.url_path)]
+PagesMode = Literal["full", "summary", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class TokenFile:
     def read(cls, text: str) -> "TokenFile":
         """Read the file that a person named. Raises ValueError."""
         return cls(Path(text), tuple(SecretStr(token) for token in parsers.token_file(text)))
+
+
+PAGE_PATHS: Final = ("/errors", "/notifications", "/static")
+"""The paths of pages, and of what they are made of. No password is asked for at and below the webhook's path, so that
+one must be another, also on a listener of its own."""
 
 
 class ServeSettings(RetentionSettings):
@@ -49,6 +57,18 @@ class ServeSettings(RetentionSettings):
         None,
         "File with TLS and basic authentication, in the format of Prometheus's exporters. It "
         "and the files it names are read again when they change.",
+    )
+    web_external_url: ExternalUrl | None = setting(
+        "web.external-url",
+        None,
+        "URL under which people open the pages, where a proxy is in front of them. It can have a path, which the proxy "
+        "takes off.",
+    )
+    web_pages: PagesMode | None = setting(
+        "web.pages",
+        None,
+        "What pages show: full, summary (no messages and no bodies) or off (default: full on a loopback address or "
+        "with passwords, else summary).",
     )
     webhook_listen_address: ListenAddress | None = setting(
         "webhook.listen-address", None, "Address of a separate listener for the webhook and the health checks."
@@ -96,6 +116,12 @@ class ServeSettings(RetentionSettings):
         "Where Adobe's public keys are fetched from. Change it for a private mirror.",
         is_secret=True,
     )
+    adobe_tenant: Tenant | None = setting(
+        "adobe.tenant",
+        None,
+        "Name behind @ in the addresses of Experience Platform's pages, for links to them (default: the organisation's "
+        "id).",
+    )
     ledger_max_size: Size | None = setting(
         "ledger.max-size", None, "Size of the ledger above which deliveries are refused with 503."
     )
@@ -138,6 +164,12 @@ class ServeSettings(RetentionSettings):
         secrets = self.webhook_token or (of_file.tokens if of_file is not None else ())
         return tuple(secret.get_secret_value() for secret in secrets)
 
+    def pages(self, *, has_passwords: bool) -> PagesMode:
+        """What pages show: as `--web.pages` says, or without it by who can open them."""
+        if self.web_pages is not None:
+            return self.web_pages
+        return "full" if has_passwords or self.web_listen_address.is_loopback else "summary"
+
     def rules(self) -> list[Rule]:
         """What must hold between the settings."""
         return [
@@ -150,6 +182,7 @@ class ServeSettings(RetentionSettings):
             self._check_sizes,
             self._check_ttl,
             self._check_paths,
+            self._check_pages_keep_their_paths,
         ]
 
     def _check_token_is_given_once(self) -> Iterator[str]:
@@ -212,3 +245,12 @@ class ServeSettings(RetentionSettings):
     def _check_paths(self) -> Iterator[str]:
         if f"{self.web_telemetry_path}/".startswith(f"{self.webhook_path}/"):
             yield "--web.telemetry-path is the same as --webhook.path or below it: change one"
+
+    def _check_pages_keep_their_paths(self) -> Iterator[str]:
+        # The stylesheet is there also without pages, and holds nothing.
+        if self.web_pages == "off":
+            return
+        for flag, path in (("--web.telemetry-path", self.web_telemetry_path), ("--webhook.path", self.webhook_path)):
+            page = next((page for page in PAGE_PATHS if f"{path}/".startswith(f"{page}/")), None)
+            if page is not None:
+                yield f"{flag}={path} is at or below a page's path ({page}): choose another, or set --web.pages=off"

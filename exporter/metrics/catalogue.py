@@ -268,6 +268,12 @@ BUILD_INFO = _own(
     "version",
     "python",
 )
+WEB_INFO = _own(
+    "aep_exporter_web_info",
+    MetricType.GAUGE,
+    "Always 1. Its label holds the URL of the pages (--web.external-url), or is empty.",
+    "url",
+)
 RECEIVED = _own(
     "aep_exporter_notifications_total",
     MetricType.COUNTER,
@@ -383,6 +389,7 @@ CONNECTIONS_REFUSED = _own(
 
 EXPORTER_METRICS: Final = (
     BUILD_INFO,
+    WEB_INFO,
     RECEIVED,
     NOT_UNDERSTOOD,
     WEBHOOK_REQUESTS,

@@ -42,13 +42,15 @@ class Telemetry:
         authentication_failures: Iterable[str],
         refusals: Iterable[str] = (),
         anomaly_fields: Iterable[str],
+        external_url: str = "",
     ) -> None:
-        """The arguments after `version` are the closed lists of label values, from the modules that count with them."""
+        """The iterables are the closed lists of label values, from the modules that count with them."""
         # Prometheus stores each _created line as one more series, so these instruments have none.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         build_info = self._gauge(catalogue.BUILD_INFO)
         build_info.labels(version, platform.python_version()).set(1)
+        self._gauge(catalogue.WEB_INFO).labels(external_url).set(1)
         self.received = self._counter(catalogue.RECEIVED)
         self.not_understood = self._counter(catalogue.NOT_UNDERSTOOD)
         self.webhook_requests = self._counter(catalogue.WEBHOOK_REQUESTS)

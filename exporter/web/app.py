@@ -8,7 +8,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
+from exporter.pages.site import Site, stylesheet
 from exporter.web import health
 from exporter.web.headers import SECURITY_HEADERS, ExtraHeaders
 from exporter.web.scrape import Scrape
@@ -25,22 +27,34 @@ def health_routes(ready: health.Ready) -> list[Route]:
 
 
 def inner_routes(
-    scrape: Scrape, telemetry_path: str, landing: Landing, check: Sequence[Middleware] = ()
+    scrape: Scrape, telemetry_path: str, frame: Frame, landing: Landing, check: Sequence[Middleware] = ()
 ) -> list[Route]:
-    """Return the routes that are meant for the operator's own network: metrics and pages. `check` goes before each."""
+    """Return the routes that are meant for the operator's own network: metrics and `/`. `check` goes before each."""
     return [
         Route(telemetry_path, scrape, middleware=check),
         Route("/", landing.endpoint, middleware=check),
+        Route(frame.stylesheet_path, stylesheet(frame), middleware=check),
     ]
 
 
-def build(routes: list[Route]) -> Router:
-    """Return the application of a listener, which sets the security headers on every answer."""
+def page_routes(site: Site, check: Sequence[Middleware] = ()) -> list[Route]:
+    """Return the routes of the pages, which are meant for the operator's own network, too."""
+    return [
+        Route("/errors", site.errors, middleware=check),
+        Route("/notifications", site.notifications, middleware=check),
+    ]
+
+
+def build(routes: list[Route], not_found: ASGIApp | None = None) -> Router:
+    """Return the application of a listener, which sets the security headers on every answer.
+
+    `not_found` answers requests to other paths. Without it they get a line of text.
+    """
     return Router(
         routes,
         # A redirect is not a 2xx, so Adobe would drop the event.
         redirect_slashes=False,
-        default=_not_found,
+        default=not_found or _not_found,
         middleware=[
             Middleware(ExtraHeaders, SECURITY_HEADERS),
             # Answers 500 to an unexpected exception, and raises it again for uvicorn's log. uvicorn's own 500 would

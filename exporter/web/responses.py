@@ -35,6 +35,7 @@ STATUS: Final[dict[type[errors.ExporterError], int]] = {
     errors.LedgerUnavailableError: 503,
     errors.NotCaughtUpError: 503,
     errors.QueryTimeoutError: 503,
+    errors.PagesBusyError: 503,
     errors.BadCursorError: 400,
     errors.DefectError: 503,
 }

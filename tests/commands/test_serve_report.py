@@ -87,7 +87,7 @@ def test_a_ledger_that_can_not_be_read(folder: Path, monkeypatch: pytest.MonkeyP
 )
 def test_who_may_deliver(folder: Path, flags: list[str], fields: dict[str, object]) -> None:
     """The second line says by which method senders are authenticated, and how many ids or tokens there are."""
-    _, line, _ = report(folder / "ledger.db", *flags)
+    _, line, *_ = report(folder / "ledger.db", *flags)
     assert line == {"event": "the webhook authenticates senders", "log_level": "info", **fields}
 
 
@@ -110,5 +110,26 @@ def test_who_may_deliver(folder: Path, flags: list[str], fields: dict[str, objec
 )
 def test_who_may_scrape(folder: Path, text: str, fields: tuple[object, ...]) -> None:
     """The third line says what authenticates who asks for metrics and pages."""
-    *_, line = report(folder / "ledger.db", web=load_web(write(folder, text)))
+    _, _, line, *_ = report(folder / "ledger.db", web=load_web(write(folder, text)))
     assert (line["passwords"], line["tls"], line["client_certificates"]) == fields
+
+
+@pytest.mark.parametrize(
+    ("flags", "text", "fields"),
+    [
+        ([], "", ("full", "codes, explanations, messages and bodies", "none")),
+        (["--web.listen-address=:0", f"--webhook.token={SECRET}"], "", ("summary", "codes and explanations", "none")),
+        (
+            ["--web.listen-address=:0", f"--webhook.token={SECRET}", "--web.external-url=https://monitor.example/"],
+            f"basic_auth_users: {{s3cret: {HASH}}}",
+            ("full", "codes, explanations, messages and bodies", "https://monitor.example"),
+        ),
+        (["--web.pages=off"], "", ("off", "nothing", "none")),
+    ],
+    ids=["loopback", "open", "passwords", "off"],
+)
+def test_what_pages_show(folder: Path, flags: list[str], text: str, fields: tuple[str, ...]) -> None:
+    """The last line says what pages show, and where."""
+    web = load_web(write(folder, text)) if text else None
+    *_, line = report(folder / "ledger.db", *flags, web=web)
+    assert (line["event"], line["mode"], line["shows"], line["external_url"]) == ("pages", *fields)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from exporter.commands.forget import ForgetSettings
 from exporter.commands.main import COMMANDS, find_command, load, settings_table
-from exporter.commands.serve_settings import ServeSettings, TokenFile
+from exporter.commands.serve_settings import PAGE_PATHS, ServeSettings, TokenFile
 from exporter.commands.settings import Rule, Setting, Settings, declared, setting
 from exporter.commands.settings import load as load_settings
 from exporter.commands.simulate import SimulateSettings
@@ -36,6 +36,9 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "web.listen-address": ("127.0.0.1:10464", "[::1]:9999", Address("::1", 9999)),
     "web.telemetry-path": ("/metrics", "/prometheus", "/prometheus"),
     "web.config.file": ("", TOKEN_FILE, Path(TOKEN_FILE)),
+    "web.external-url": ("", "https://monitor.example/aep/", "https://monitor.example/aep"),
+    "web.pages": ("", "summary", "summary"),
+    "adobe.tenant": ("", "@acme", "acme"),
     "webhook.listen-address": ("", "127.0.0.1:9998", Address("127.0.0.1", 9998)),
     "webhook.path": ("/webhook", "/adobe/events", "/adobe/events"),
     "webhook.auth": ("", "none", "none"),
@@ -74,6 +77,20 @@ BAD: dict[str, Iterable[str]] = {
     "web.listen-address": ["10464", "::1:80", "localhost", "127.0.0.1:99999"],
     "web.telemetry-path": ["metrics", "/", "/metrics/", "/a b"],
     "web.config.file": ["none.yml", "."],
+    "web.external-url": [
+        *("monitor.example", "ftp://monitor.example", "https://", "https://user:s3cret@monitor.example/"),
+        *("https://monitor.example/?a=b", "https://monitor.example/#a", "https://monitor.example/a/../b"),
+        *(
+            "https://monitor.example:0/",
+            "https://monitor.example:99999",
+            "https://[::1",
+            "https://a b",
+            "https://\u00e4",
+        ),
+        *("https://monitor.example//a", 'https://monitor.example/">', "https://monitor.example/a b"),
+    ],
+    "web.pages": ["all", "Full", "none"],
+    "adobe.tenant": ["@", "a b", "a/b", "../x", "x" * 200, "a@evil.example"],
     "webhook.listen-address": ["9998", "::1:80", "127.0.0.1"],
     "webhook.path": ["webhook", "/", "/{token}", "/a=b"],
     "webhook.auth": ["basic", "None", "TOKEN", "none "],
@@ -590,3 +607,38 @@ def test_the_table_of_settings() -> None:
     assert [row.split("`")[1] for row in rows[2:]] == ["--flow", "--ledger.url", "--log.level", "--log.format"]
     assert load_settings(ForgetSettings, ["--flow=a"], {})[0].flow == "a"
     assert "/webhook/&lt;token>" in settings_table("serve")
+
+
+@pytest.mark.parametrize(
+    ("address", "words", "has_passwords", "expected"),
+    [
+        ("127.0.0.1:10464", [], False, "full"),
+        ("[::1]:10464", [], False, "full"),
+        (":10464", [], False, "summary"),
+        ("192.0.2.1:10464", [], False, "summary"),
+        (":10464", [], True, "full"),
+        (":10464", ["--web.pages=full"], False, "full"),
+        ("127.0.0.1:10464", ["--web.pages=summary"], True, "summary"),
+        ("127.0.0.1:10464", ["--web.pages=off"], True, "off"),
+    ],
+)
+def test_what_pages_show(address: str, words: list[str], has_passwords: bool, expected: str) -> None:
+    """Messages and bodies are on pages only where they are for this machine or behind passwords, or where asked for."""
+    settings = serve([f"--web.listen-address={address}", "--webhook.token=" + SECRET, *words])
+    assert settings.pages(has_passwords=has_passwords) == expected
+
+
+@pytest.mark.parametrize("page", PAGE_PATHS)
+@pytest.mark.parametrize("flag", ["--web.telemetry-path", "--webhook.path"])
+def test_a_page_keeps_its_path(page: str, flag: str) -> None:
+    """Neither the metrics nor the webhook, below which no password is asked for, take the path of a page."""
+    for path in (page, f"{page}/below"):
+        assert f"{flag}={path} is at or below a page's path ({page})" in mistakes("serve", [f"{flag}={path}"])
+        assert serve([f"{flag}={path}", "--web.pages=off"])
+    assert serve([f"{flag}={page}-of-ours"])
+
+
+@pytest.mark.parametrize("text", ["acme", "@acme", "ABC123@AdobeOrg", "@ABC123@AdobeOrg"])
+def test_a_tenant_has_no_mark_before_it(text: str) -> None:
+    """The tenant may be copied with the @ that is before it in addresses, and may be an organisation's id."""
+    assert serve([f"--adobe.tenant={text}"]).adobe_tenant == text.removeprefix("@")

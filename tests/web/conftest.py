@@ -25,8 +25,10 @@ class Application:
     def __init__(
         self, folder: Path, *flags: str, max_body: int = 100_000, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        settings, _ = load(ServeSettings, ["--series.hold=0s", f"--webhook.max-body={max_body}", *flags], {})
-        self.ledger = SqliteLedger(folder / "ledger.db")
+        path = folder / "ledger.db"
+        own = ["--series.hold=0s", f"--webhook.max-body={max_body}", f"--ledger.url=sqlite:///{path}"]
+        settings, _ = load(ServeSettings, [*own, *flags], {})
+        self.ledger = SqliteLedger(path)
         self._app = build_app(settings, self.ledger, WebConfig(), transport=transport)
         self.telemetry = self._app.telemetry
 

@@ -1,0 +1,100 @@
+"""What `/notifications` shows: the last notifications that were kept without being understood.
+
+The ledger does not hold the reason, so the body is read again, by this version. A body that would take long to read is
+not read again: pages must not keep the processor busy.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.ledger.queries import Queries, Row
+from exporter.model import EntryKind, NotUnderstood
+from exporter.pages import texts
+from exporter.reasons import EXPLANATIONS
+
+PAGE: Final = 20
+"""Entries of a page."""
+MAX_BODY: Final = 64 * 1024
+"""Bytes of a body that are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What is known of an entry besides its row."""
+
+    find_reason: Callable[[Row], NotUnderstood | None]
+    """Reads an entry's body. None if this version understands it."""
+    is_quick: Callable[[bytes], bool]
+    """Whether a body is read within some milliseconds."""
+    event_code_label: Callable[[str | None], str]
+    """One of few words for an event code. It is used where pages must not show what others wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationLine:
+    """An entry in the list."""
+
+    position: int
+    received_at: int
+    """Milliseconds since 1970."""
+    source: str
+    event_code: str
+    """Empty if there is none."""
+    reason: str
+    """The word that logs and metrics have. Empty if it is not known."""
+    why: str
+    """A sentence."""
+    size: int
+    """Bytes of the body."""
+    body: str | None
+    """The first MAX_BODY bytes, with escapes. None if bodies are not shown."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the body goes on after what is shown."""
+        return self.size > MAX_BODY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationList:
+    """A page of the list, newest first."""
+
+    lines: tuple[NotificationLine, ...]
+    next: str | None
+    """The cursor of the next page."""
+
+
+def notification_list(queries: Queries, cursor: str | None, reading: Reading, *, is_full: bool) -> NotificationList:
+    """A page of the list. Blocking. Raises what the queries raise. `is_full`: whether bodies may be shown."""
+    page = queries.not_understood(PAGE, cursor)
+
+    def line(row: Row) -> NotificationLine:
+        reason, why = _reason(row, reading)
+        return NotificationLine(
+            position=row.position,
+            received_at=row.received_at,
+            source=row.source,
+            event_code=(row.event_code or "") if is_full else reading.event_code_label(row.event_code),
+            reason=reason,
+            why=why,
+            size=len(row.body),
+            body=texts.body(row.body, MAX_BODY) if is_full else None,
+        )
+
+    return NotificationList(lines=tuple(map(line, page.items)), next=page.next)
+
+
+def _reason(row: Row, reading: Reading) -> tuple[str, str]:
+    """The word and the sentence for the reason of an entry."""
+    if row.kind != EntryKind.UNREADABLE and not reading.is_quick(row.body):
+        return "", "The body is large or damaged, so this page does not read it to find the reason."
+    reason = reading.find_reason(row)
+    if reason is None:
+        return "", "An earlier version did not understand it. This version does."
+    return reason.value, _sentence(reason)
+
+
+def _sentence(reason: NotUnderstood) -> str:
+    text = EXPLANATIONS[reason]
+    return text[0].upper() + text[1:] + "."
