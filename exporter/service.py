@@ -44,6 +44,7 @@ from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
 from exporter.pages.links import host_of_url
 from exporter.pages.notification_list import Reading
+from exporter.pages.platform import Platform
 from exporter.pages.site import NAVIGATION, Site, Sources
 from exporter.retention import Retention
 from exporter.web import app as routes
@@ -200,7 +201,13 @@ def build_app(
         inner_check,
     )
     asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS))
-    site = _site(frame, asking, ledger, lambda: settings.pages(has_passwords=protection.has_users) == "full")
+    site = _site(
+        frame,
+        asking,
+        ledger,
+        settings.adobe_tenant,
+        lambda: settings.pages(has_passwords=protection.has_users) == "full",
+    )
     page_routes = routes.page_routes(site, inner_check) if has_pages else []
     is_separate = settings.webhook_listen_address is not None
     unserved = Unserved(telemetry, _describe_webhook(settings), settings.webhook_path)
@@ -286,9 +293,10 @@ def _keys(settings: ServeSettings, ledger: Ledger, clients: AdobeClients) -> tup
     return keys, ClockCheck(clients.client(url), url, lambda: trusted.latest)
 
 
-def _site(frame: Frame, asking: Asking, ledger: Ledger, is_full: Callable[[], bool]) -> Site:
+def _site(frame: Frame, asking: Asking, ledger: Ledger, tenant: str | None, is_full: Callable[[], bool]) -> Site:
     reading = Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label)
-    return Site(frame, asking, Sources(now=ledger.now, reading=reading, is_full=is_full))
+    platform = Platform(read=lambda row: read(row.body, row.received_at, row.event_code or ""), tenant=tenant)
+    return Site(frame, asking, Sources(now=ledger.now, reading=reading, platform=platform, is_full=is_full))
 
 
 def _authentication(settings: ServeSettings, keys: Keys | None) -> Authentication:

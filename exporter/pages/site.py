@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from exporter.errors import BadCursorError, ExporterError
@@ -21,6 +21,7 @@ from exporter.pages.asking import Asking
 from exporter.pages.error_list import error_list
 from exporter.pages.frame import Frame, NavigationItem
 from exporter.pages.notification_list import Reading, notification_list
+from exporter.pages.platform import Platform
 
 NAVIGATION: Final = (
     NavigationItem("/", "Start"),
@@ -43,6 +44,7 @@ class Sources:
     now: Callable[[], int]
     """The ledger's clock, in milliseconds since 1970. Blocking. Raises LedgerUnavailableError."""
     reading: Reading
+    platform: Platform
     is_full: Callable[[], bool]
     """Whether messages and bodies may be shown now."""
 
@@ -73,6 +75,18 @@ class Site:
 
         return await self._page(request, "notifications.html", values)
 
+    async def platform_of_flow(self, request: Request) -> Response:
+        """`/flows/{flow_id}/platform?sandbox=`: leads to the flow in Experience Platform."""
+        flow_id, sandbox = request.path_params["flow_id"], request.query_params.get("sandbox")
+        return await self._redirect(
+            request, lambda queries: self._sources.platform.page_of_flow(queries, flow_id, sandbox)
+        )
+
+    async def platform_of_run(self, request: Request) -> Response:
+        """`/runs/{run_id}/platform`: leads to the run in Experience Platform."""
+        run_id = request.path_params["run_id"]
+        return await self._redirect(request, lambda queries: self._sources.platform.page_of_run(queries, run_id))
+
     async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 404 with a page for a browser, which asks for HTML, and with text for others."""
         if scope["type"] != "http":
@@ -83,6 +97,23 @@ class Site:
             response = PlainTextResponse("not found\n", status_code=404)
         await response(scope, receive, send)
 
+    async def _redirect(self, request: Request, find: Callable[[Queries], str | None]) -> Response:
+        try:
+            address = await self._asking.ask(find)
+        except ExporterError as error:
+            return self._unavailable(raw_path(request.scope), error)
+        except ValueError:
+            # The id is no text that a ledger can hold.
+            address = None
+        if address is None:
+            return self._message(
+                raw_path(request.scope),
+                404,
+                "Not found",
+                "The ledger does not have it, or it lacks what the address in Experience Platform is made of.",
+            )
+        return RedirectResponse(address, 302, headers={"Cache-Control": "no-store"})
+
     async def _page(self, request: Request, template: str, values: Callable[[Queries], Mapping[str, Any]]) -> Response:
         path = raw_path(request.scope)
         try:
@@ -92,11 +123,14 @@ class Site:
                 path, 400, "Wrong address", "This list can't go on from here: open it from its beginning."
             )
         except ExporterError as error:
-            more = self._throttle.allow(error.reason)
-            if more is not None:
-                _log.warning("a page can't be shown", reason=error.reason, detail=str(error), more_like_it=more)
-            return self._message(path, 503, "Not available now", f"{error}.")
+            return self._unavailable(path, error)
         return HTMLResponse(content, headers={"Cache-Control": "no-store"})
+
+    def _unavailable(self, path: str, error: ExporterError) -> Response:
+        more = self._throttle.allow(error.reason)
+        if more is not None:
+            _log.warning("a page can't be shown", reason=error.reason, detail=str(error), more_like_it=more)
+        return self._message(path, 503, "Not available now", f"{error}.")
 
     def _message(self, path: str, status: int, title: str, message: str) -> Response:
         content = self._frame.render(

@@ -42,6 +42,9 @@ def page_routes(site: Site, check: Sequence[Middleware] = ()) -> list[Route]:
     return [
         Route("/errors", site.errors, middleware=check),
         Route("/notifications", site.notifications, middleware=check),
+        # An id can hold slashes.
+        Route("/flows/{flow_id:path}/platform", site.platform_of_flow, middleware=check),
+        Route("/runs/{run_id:path}/platform", site.platform_of_run, middleware=check),
     ]
 
 
