@@ -27,7 +27,7 @@ from exporter.errors import LedgerUnavailableError
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
 from exporter.intake import Intake
-from exporter.ledger import KeyPath, Ledger
+from exporter.ledger import Followed, KeyPath, Ledger
 from exporter.metrics.catalogue import CLOCK_SKEW, LEDGER_TIME
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
@@ -36,6 +36,7 @@ from exporter.model import Result, Source
 from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
 from exporter.pages.landing import Landing
+from exporter.pages.views import FlowView, view_of_flow
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -211,17 +212,32 @@ def build_app(
     )
 
 
-def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
+def find_sandboxes(ledger: Followed, flow_id: str) -> list[str]:
     """The sandboxes in which the metrics show a flow. Empty if they do not show it. Blocking.
 
     The limits of a running exporter (`--series.ttl`, `--series.max-flows`) are not applied, because only its own
     settings hold them.
     """
+    return _fold_at_head(ledger).sandboxes_of(flow_id)
+
+
+def find_flows(ledger: Followed) -> tuple[list[FlowView], int]:
+    """The flows that the metrics show one by one, and how many others found no slot. Blocking.
+
+    The limits are those of `find_sandboxes`. Flows that found no slot in the exporter whose checkpoint is read are
+    still without one.
+    """
+    fold = _fold_at_head(ledger)
+    return [view_of_flow(key, state) for key, state in fold.shown()], fold.overflowed
+
+
+def _fold_at_head(ledger: Followed) -> Fold:
+    """The state of the metrics after the last entry, without limits. No checkpoint is written."""
     fold = Fold(Limits(hold=0, ttl=_UNLIMITED, max_flows=_UNLIMITED))
     with contextlib.closing(Follower(ledger, fold, read, saves_checkpoints=False)) as follower:
         follower.catch_up()
         fold.advance(ledger.now())
-        return fold.sandboxes_of(flow_id)
+        return fold
 
 
 def _telemetry(limits: Limits) -> Telemetry:

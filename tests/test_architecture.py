@@ -34,7 +34,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.logs": ({"exporter.plain_text"}, {"structlog"}),
     "exporter.tasks": (set(), set()),
     "exporter.client_tls": ({"exporter.errors"}, set()),
-    "exporter.parsers": ({"exporter.ledger.urls"}, set()),
+    "exporter.parsers": ({"exporter.ledger.queries", "exporter.ledger.urls"}, set()),
     "exporter.intake": ({"exporter.errors", "exporter.model", "exporter.ledger"}, set()),
     "exporter.fact_cache": ({"exporter.model"}, set()),
     "exporter.server": (
@@ -108,7 +108,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
         {"bcrypt", "httptools", "httpx", "pydantic", "starlette", "structlog", "uvicorn", "yaml"},
     ),
-    "exporter.pages": ({"exporter.pages", "exporter.model"}, {"starlette"}),
+    "exporter.pages": (
+        {"exporter.pages", "exporter.ledger.queries", "exporter.metrics", "exporter.model"},
+        {"starlette"},
+    ),
     # A program of its own, which a container's health check runs.
     "exporter.healthcheck": (
         {*SETTINGS, "exporter.commands.serve_settings", "exporter.errors", "exporter.parsers", "exporter.web.config"},
@@ -202,10 +205,48 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.errors",
             "exporter.intake",
             "exporter.ledger.urls",
-            "exporter.parsers",
             "exporter.service",
         },
+        set(),
+    ),
+    "exporter.commands.tables": ({"exporter.plain_text"}, set()),
+    "exporter.commands.lists": (
+        {
+            *SETTINGS,
+            "exporter.commands.output",
+            "exporter.commands.tables",
+            "exporter.pages.views",
+            "exporter.parsers",
+        },
         {"pydantic"},
+    ),
+    "exporter.commands.runs": (
+        {
+            *SETTINGS,
+            "exporter.adobe.payloads",
+            "exporter.commands.lists",
+            "exporter.commands.output",
+            "exporter.commands.tables",
+            "exporter.errors",
+            "exporter.ledger.queries",
+            "exporter.ledger.urls",
+            "exporter.model",
+            "exporter.pages.views",
+        },
+        set(),
+    ),
+    "exporter.commands.flows": (
+        {
+            *SETTINGS,
+            "exporter.commands.lists",
+            "exporter.commands.output",
+            "exporter.commands.tables",
+            "exporter.ledger.queries",
+            "exporter.ledger.urls",
+            "exporter.pages.views",
+            "exporter.service",
+        },
+        set(),
     ),
     # The only row with the simulation, but for its own.
     "exporter.commands.simulate": (
@@ -226,7 +267,8 @@ _SANS_IO_MODULES = {
         *("classify", "deliveries", "envelope", "fields", "lenient_json", "payloads", "signature", "topics"),
     ),
     "exporter.adobe_api": ("clock_skew", "proxies"),
-    "exporter.commands": ("service_links",),
+    "exporter.commands": ("service_links", "tables"),
+    "exporter.pages": ("views",),
     "exporter.saved_files": ("exports", "kinds", "texts"),
     "exporter.simulate": (
         *("clock", "codes", "deliveries", "envelopes", "legacy_payloads", "organisation", "payload_fields", "payloads"),

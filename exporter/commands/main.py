@@ -22,6 +22,8 @@ COMMANDS: Final = (
     "serve",
     "replay",
     "forget",
+    "runs",
+    "flows",
     "simulate",
 )
 """Each is a module of this package that holds a COMMAND. It is imported by name when it is needed, so that `serve` does
