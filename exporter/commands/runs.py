@@ -12,7 +12,7 @@ from exporter.commands.lists import Limit, ListSettings, StoredText, When, minut
 from exporter.commands.output import print_error
 from exporter.commands.settings import setting
 from exporter.commands.tables import Column, Row
-from exporter.errors import SettingsError
+from exporter.errors import BadCursorError, SettingsError
 from exporter.ledger.queries import MAX_LIMIT, Page, Queries, RunFilter
 from exporter.ledger.urls import open_queries
 from exporter.model import Status
@@ -67,8 +67,7 @@ class RunsSettings(ListSettings):
 def run(settings: RunsSettings, _arguments: list[str]) -> int:
     """Print the runs. An empty list is no error.
 
-    Raises SettingsError if no run can be in the time that is asked for, BadCursorError, and what asking a ledger
-    raises.
+    Raises SettingsError for a time in which no run can be and for a wrong cursor, and what asking a ledger raises.
     """
     now = time.time_ns() // 1_000_000
     wanted = RunFilter(
@@ -81,8 +80,11 @@ def run(settings: RunsSettings, _arguments: list[str]) -> int:
     )
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise SettingsError("--since must be before --until: of two durations back from now it is the longer one")
-    with contextlib.closing(open_queries(settings.ledger_url, _SECONDS)) as queries:
-        page = _page(queries, wanted, settings.limit, settings.cursor)
+    try:
+        with contextlib.closing(open_queries(settings.ledger_url, _SECONDS)) as queries:
+            page = _page(queries, wanted, settings.limit, settings.cursor)
+    except BadCursorError as error:
+        raise SettingsError("--cursor is not the next of a list of runs: leave it out to begin anew") from error
     views = [view_of_run(row, read) for row in page.items]
     print_list(settings.output, views, page.next, _COLUMNS, [_row(view) for view in views])
     if not views:

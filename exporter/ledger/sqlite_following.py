@@ -24,7 +24,8 @@ def follow(path: Path, seconds: float, use: Callable[[Followed], _Answer]) -> _A
     `seconds`: how long that may take. Raises LedgerUnavailableError, LedgerMissingError or LedgerUnusableError, and
     what `use` raises.
     """
-    file = ReadOnlyFile(path, seconds)
+    # A damaged entry must be one here as well, or the state would be another one than on /metrics.
+    file = ReadOnlyFile(path, seconds, shows_damage=False)
     try:
         return file.ask(lambda reader: use(_ReadOnlyLedger(reader, path)))
     finally:
