@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.errors import LedgerUnavailableError
+from exporter.errors import LedgerUnavailableError, QueryTimeoutError
 from exporter.ledger import Checkpoint, Entry, Followed, sqlite_checkpoint, sqlite_entries
 from exporter.ledger.sqlite_clock import wall_clock
 from exporter.ledger.sqlite_file import explain
@@ -21,15 +21,24 @@ _Answer = TypeVar("_Answer")
 def follow(path: Path, seconds: float, use: Callable[[Followed], _Answer]) -> _Answer:
     """Call `use` with a ledger, and return its result. It can be called again if the ledger is opened meanwhile.
 
-    `seconds`: how long that may take. Raises LedgerUnavailableError, LedgerMissingError or LedgerUnusableError, and
-    what `use` raises.
+    `seconds`: how long that may take. Raises LedgerUnavailableError, also if it takes longer, LedgerMissingError or
+    LedgerUnusableError, and what `use` raises.
     """
     # A damaged entry must be one here as well, or the state would be another one than on /metrics.
     file = ReadOnlyFile(path, seconds, shows_damage=False)
     try:
         return file.ask(lambda reader: use(_ReadOnlyLedger(reader, path)))
+    except QueryTimeoutError as error:
+        raise _timeout() from error
     finally:
         file.close()
+
+
+def _timeout() -> LedgerUnavailableError:
+    # A follower passes this error on. Any other one is a defect for it, which it logs with a traceback.
+    return LedgerUnavailableError(
+        "reading the ledger from its last checkpoint on takes too long: start the exporter on it, which saves another"
+    )
 
 
 class _ReadOnlyLedger:
@@ -44,7 +53,7 @@ class _ReadOnlyLedger:
         try:
             return sqlite_entries.read(self._execute, after, limit)
         except sqlite3.Error as error:
-            raise explain(error) from error
+            raise self._error(error) from error
 
     def head(self) -> int:
         """The position of the last entry, or 0 if there is no entry."""
@@ -93,10 +102,13 @@ class _ReadOnlyLedger:
         try:
             return self._execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise explain(error) from error
+            raise self._error(error) from error
 
     def _execute(self, statement: str, parameters: Parameters) -> sqlite3.Cursor:
-        # A follower treats this error as an answer, and any other one as a defect, which it logs with a traceback.
         if self._reader.is_late():
-            raise LedgerUnavailableError(str(self._reader.timeout()))
+            raise _timeout()
         return self._reader.execute(statement, parameters)
+
+    def _error(self, error: sqlite3.Error) -> LedgerUnavailableError:
+        """The error to raise for one of SQLite's, which ends a statement whose time is over."""
+        return _timeout() if self._reader.is_late() else explain(error)

@@ -1,6 +1,7 @@
 """A ledger that is followed without being written to."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from exporter.errors import LedgerMissingError, LedgerUnavailableError
 from exporter.ledger import DAMAGED, Followed
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.sqlite_following import follow
+from exporter.ledger.sqlite_reading import Reader
 from tests.ledger import append, draft
 
 SECONDS = 60.0
@@ -52,7 +54,7 @@ def test_a_follower_reads_the_same_as_one_that_writes(path: Path) -> None:
     in_use = follow(path, SECONDS, answers)
     assert alone == in_use == answers(ledger)
     ledger.close()
-    assert follow(path, SECONDS, lambda ledger: [entry.kind for entry in ledger.read(0, 9)])[1] == DAMAGED
+    assert follow(path, SECONDS, lambda ledger: ledger.read(2, 9))[0].kind == DAMAGED
 
 
 def test_nothing_is_written(path: Path) -> None:
@@ -89,7 +91,17 @@ def test_a_missing_ledger_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_following_ends_when_its_time_is_over(path: Path) -> None:
+@pytest.mark.parametrize("ask", [lambda ledger: ledger.head(), lambda ledger: ledger.read(0, 9)])
+def test_following_ends_when_its_time_is_over(
+    path: Path, ask: Callable[[Followed], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After its seconds every question raises the error of a ledger that can't be read now."""
-    with pytest.raises(LedgerUnavailableError, match="did not answer within 0 s"):
-        follow(path, 0.0, answers)
+    with pytest.raises(LedgerUnavailableError, match="takes too long: start the exporter"):
+        follow(path, 0.0, ask)
+
+    def ask_late(ledger: Followed) -> None:
+        monkeypatch.setattr(Reader, "is_late", lambda _: True)
+        ask(ledger)
+
+    with pytest.raises(LedgerUnavailableError, match="takes too long: start the exporter"):
+        follow(path, SECONDS, ask_late)
