@@ -77,6 +77,8 @@ def stored_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError("is not valid Unicode: check the encoding of the terminal") from None
+    if not text.strip():
+        raise ValueError("must not be empty")
     return text.strip()
 
 

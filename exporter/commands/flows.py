@@ -4,11 +4,10 @@ import time
 from typing import Final, Literal
 
 from exporter.commands.base import Boolean, Command
-from exporter.commands.lists import Limit, ListSettings, minute, print_list
+from exporter.commands.lists import ListSettings, minute, print_list
 from exporter.commands.output import print_error
 from exporter.commands.settings import setting
 from exporter.commands.tables import Column, Row
-from exporter.ledger.queries import MAX_LIMIT
 from exporter.ledger.urls import follow
 from exporter.pages.views import FlowView, Moment
 from exporter.service import find_flows
@@ -36,7 +35,6 @@ class FlowsSettings(ListSettings):
         example="source",
     )
     failing: Boolean = setting("failing", "false", "Only flows that have failed since their last success.")
-    limit: Limit = setting("limit", str(MAX_LIMIT), f"Number of flows to list, at most {MAX_LIMIT}.")
 
 
 def run(settings: FlowsSettings, _arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from exporter.commands.base import LedgerSettings
 from exporter.commands.output import print_result
 from exporter.commands.settings import setting
 from exporter.commands.tables import Column, Row, table
+from exporter.ledger.queries import MAX_LIMIT
 from exporter.pages.views import Moment, View, as_json, rfc3339
 
 Limit = Annotated[int, BeforeValidator(parsers.page_limit)]
@@ -24,9 +25,8 @@ When = Annotated[timedelta | datetime, BeforeValidator(parsers.moment)]
 class ListSettings(LedgerSettings):
     """The settings of both. The ledger is read and never changed."""
 
-    sandbox: StoredText | None = setting(
-        "sandbox", None, "Only this sandbox. Empty (--sandbox=) for flows whose sandbox is not known.", example="NAME"
-    )
+    sandbox: StoredText | None = setting("sandbox", None, "Only what is in this sandbox.", example="NAME")
+    limit: Limit = setting("limit", "50", f"Number of items to list, at most {MAX_LIMIT}.")
     output: Literal["table", "json"] = setting("output", "table", "Form of the output: table or json.")
 
 

@@ -22,9 +22,9 @@ COMMANDS: Final = (
     "serve",
     "replay",
     "forget",
+    "simulate",
     "runs",
     "flows",
-    "simulate",
 )
 """Each is a module of this package that holds a COMMAND. It is imported by name when it is needed, so that `serve` does
 not load the simulation."""

@@ -8,12 +8,12 @@ from typing import Final, Literal
 
 from exporter.adobe.payloads import read
 from exporter.commands.base import Command, FlowId, milliseconds
-from exporter.commands.lists import Limit, ListSettings, StoredText, When, minute, print_list
+from exporter.commands.lists import ListSettings, StoredText, When, minute, print_list
 from exporter.commands.output import print_error
 from exporter.commands.settings import setting
 from exporter.commands.tables import Column, Row
 from exporter.errors import BadCursorError, SettingsError
-from exporter.ledger.queries import MAX_LIMIT, Page, Queries, RunFilter
+from exporter.ledger.queries import Page, Queries, RunFilter
 from exporter.ledger.urls import open_queries
 from exporter.model import Status
 from exporter.pages.views import RunView, view_of_run
@@ -58,8 +58,7 @@ class RunsSettings(ListSettings):
         "Only runs that ended before this time: RFC 3339, or a duration back from now.",
         example="1h",
     )
-    limit: Limit = setting("limit", "50", f"Number of runs to list, at most {MAX_LIMIT}.")
-    cursor: str | None = setting(
+    cursor: StoredText | None = setting(
         "cursor", None, "Go on where another list ended: its next, with the same other flags.", example="NEXT"
     )
 

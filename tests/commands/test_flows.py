@@ -69,7 +69,6 @@ def test_the_table_has_failing_flows_first(cli: Run) -> None:
         (["--failing"], ["fails", "fails-long"]),
         (["--no-failing"], ["fails", "fails-long", "overdue", "well"]),
         (["--sandbox=dev"], ["well"]),
-        (["--sandbox="], []),
         (["--kind=unknown", "--failing"], ["fails", "fails-long"]),
         (["--kind=query"], []),
         (["--limit=1"], ["fails"]),

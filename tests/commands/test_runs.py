@@ -80,7 +80,6 @@ def test_the_table_has_the_latest_run_first(cli: Run) -> None:
         (["--flow=other-flow"], "4"),
         (["--flow", " flow "], "1235"),
         (["--sandbox=prod"], "12"),
-        (["--sandbox="], "45"),
         (["--status=failed"], "23"),
         (["--status=partial_success"], "4"),
         (["--error-code=133"], "3"),
@@ -217,7 +216,7 @@ def test_runs_asked_for_wrongly(cli: Run, words: list[str], expected: str) -> No
     assert expected in ended_.err
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "\udcff", "A" * 5000])
+@pytest.mark.parametrize("cursor", ["x", "A" * 5000])
 def test_a_text_that_is_no_cursor(cli: Run, cursor: str) -> None:
     """A cursor that no list gave is refused, and is not repeated."""
     make_ledger()
