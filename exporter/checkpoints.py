@@ -20,7 +20,7 @@ import structlog
 
 from exporter.earlier_checkpoints import EarlierCheckpoints, FactOf
 from exporter.errors import ExporterError, LedgerUnavailableError
-from exporter.ledger import Ledger
+from exporter.ledger import Followed
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.fold import Fold
 from exporter.metrics.fold_state import FoldState
@@ -43,7 +43,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Followed,
         fold: Fold,
         fold_position: Callable[[], int],
         fact_of: FactOf,

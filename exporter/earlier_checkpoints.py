@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from exporter.ledger import Entry, Ledger
+from exporter.ledger import Entry, Followed
 from exporter.metrics.fold import VERSION
 from exporter.metrics.fold_state import FoldState
 from exporter.metrics.missing_codes import MissingCodes
@@ -36,7 +36,7 @@ FactOf = Callable[[Entry], RecordedFact | None]
 class EarlierCheckpoints:
     """Compares states that were saved with the ledger."""
 
-    def __init__(self, ledger: Ledger, fact_of: FactOf) -> None:
+    def __init__(self, ledger: Followed, fact_of: FactOf) -> None:
         """`fact_of` reads an entry as this version does."""
         self._ledger = ledger
         self._fact_of = fact_of
@@ -75,7 +75,7 @@ class EarlierCheckpoints:
         missing.fill()
 
 
-def _entries_at(ledger: Ledger, positions: Sequence[int]) -> Iterator[Entry]:
+def _entries_at(ledger: Followed, positions: Sequence[int]) -> Iterator[Entry]:
     """The entries at these positions, which rise, as far as the ledger still has them."""
     wanted = set(positions)
     read_up_to = 0
@@ -90,7 +90,7 @@ def _entries_at(ledger: Ledger, positions: Sequence[int]) -> Iterator[Entry]:
         read_up_to = entries[-1].position
 
 
-def _entries(ledger: Ledger, up_to: int) -> Iterator[Entry]:
+def _entries(ledger: Followed, up_to: int) -> Iterator[Entry]:
     """Every entry up to a position that the ledger still has."""
     position = ledger.pruned()
     while position < up_to and (entries := ledger.read(position, _PAGE)):

@@ -22,7 +22,7 @@ import structlog
 
 from exporter.checkpoints import Checkpoints
 from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
-from exporter.ledger import DAMAGED, Entry, Ledger
+from exporter.ledger import DAMAGED, Entry, Followed
 from exporter.metrics.fold import Fold
 from exporter.metrics.series import SeriesStore
 from exporter.model import (
@@ -84,7 +84,7 @@ class FollowerStatus:
 class Follower:
     """Applies the entries of a ledger to a fold."""
 
-    def __init__(self, ledger: Ledger, fold: Fold, read: Reader, *, saves_checkpoints: bool = True) -> None:
+    def __init__(self, ledger: Followed, fold: Fold, read: Reader, *, saves_checkpoints: bool = True) -> None:
         """`read` turns the body of an entry into a fact. `saves_checkpoints`: whether a catch-up writes checkpoints."""
         self._ledger = ledger
         self._fold = fold

@@ -8,15 +8,19 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from exporter.ledger.queries import MAX_LIMIT
 from exporter.ledger.urls import sqlite_path
 
 _DURATION = re.compile(
     r"(?:([0-9]+)y)?(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?:([0-9]+)ms)?"
+)
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _DURATION_UNITS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _SIZE = re.compile(r"([0-9]+) *([KMGT]i?)?B?")
@@ -68,7 +72,37 @@ def flow_id(text: str) -> str:
     """The id of a flow, without the space around it."""
     if not text.strip():
         raise ValueError("must be the id of a flow, as in the label flow_id")
+    return stored_text(text)
+
+
+def stored_text(text: str) -> str:
+    """A text as the ledger can have it, without the space around it: the name of a sandbox, an error code."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode: check the encoding of the terminal") from None
+    if not text.strip():
+        raise ValueError("must not be empty")
     return text.strip()
+
+
+def page_limit(text: str) -> int:
+    """The number of items of a list, from 1 to MAX_LIMIT."""
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def moment(text: str) -> timedelta | datetime:
+    """A time: RFC 3339 (`2026-11-30T22:15:00Z`), or a duration back from now (`24h`)."""
+    if _DURATION.fullmatch(text) and text:
+        return duration(text)
+    try:
+        if _RFC3339.fullmatch(text):
+            return datetime.fromisoformat(text.upper())
+    except ValueError:
+        pass
+    raise ValueError("a time is written like 2026-11-30T22:15:00Z or, back from now, like 24h or 7d")
 
 
 class Address(NamedTuple):

@@ -29,7 +29,7 @@ from exporter.fact_cache import FactCache
 from exporter.follower import Follower
 from exporter.intake import Intake
 from exporter.kept_reasons import find_reason
-from exporter.ledger import KeyPath, Ledger
+from exporter.ledger import Followed, KeyPath, Ledger
 from exporter.ledger.urls import open_queries
 from exporter.metrics.catalogue import CLOCK_SKEW, LEDGER_TIME
 from exporter.metrics.code_labels import event_code_label
@@ -46,6 +46,7 @@ from exporter.pages.links import host_of_url
 from exporter.pages.notification_list import Reading
 from exporter.pages.platform import Platform
 from exporter.pages.site import NAVIGATION, Site, Sources
+from exporter.pages.views import FlowView, view_of_flow
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -243,17 +244,32 @@ def build_app(
     )
 
 
-def find_sandboxes(ledger: Ledger, flow_id: str) -> list[str]:
+def find_sandboxes(ledger: Followed, flow_id: str) -> list[str]:
     """The sandboxes in which the metrics show a flow. Empty if they do not show it. Blocking.
 
     The limits of a running exporter (`--series.ttl`, `--series.max-flows`) are not applied, because only its own
     settings hold them.
     """
+    return _fold_at_head(ledger).sandboxes_of(flow_id)
+
+
+def find_flows(ledger: Followed) -> tuple[list[FlowView], int]:
+    """The flows that the metrics show one by one, and how many others found no slot. Blocking.
+
+    The limits are those of `find_sandboxes`. Flows that found no slot in the exporter whose checkpoint is read are
+    still without one.
+    """
+    fold = _fold_at_head(ledger)
+    return [view_of_flow(key, state) for key, state in fold.shown()], fold.overflowed
+
+
+def _fold_at_head(ledger: Followed) -> Fold:
+    """The state of the metrics after the last entry, without limits. No checkpoint is written."""
     fold = Fold(Limits(hold=0, ttl=_UNLIMITED, max_flows=_UNLIMITED))
     with contextlib.closing(Follower(ledger, fold, read, saves_checkpoints=False)) as follower:
         follower.catch_up()
         fold.advance(ledger.now())
-        return fold.sandboxes_of(flow_id)
+        return fold
 
 
 def _telemetry(limits: Limits, external_url: str) -> Telemetry:

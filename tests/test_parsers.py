@@ -1,7 +1,7 @@
 """Durations, sizes, addresses, paths and tokens are parsed, or refused with how they are written."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -364,3 +364,49 @@ def refusal(parser: Callable[[str], object], text: str) -> str:
 def test_no_message_repeats_the_text(parser: Callable[[str], object], before: str, after: str) -> None:
     """A text is accepted, or refused with a ValueError that repeats nothing of it, because it may be a secret."""
     assert "s3cret" not in refusal(parser, f"{before}s3cret{after}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("24h", timedelta(hours=24)),
+        ("0s", timedelta()),
+        ("2026-11-30T22:15:00Z", datetime(2026, 11, 30, 22, 15, tzinfo=UTC)),
+        ("2026-11-30t22:15:00z", datetime(2026, 11, 30, 22, 15, tzinfo=UTC)),
+        ("2026-11-30 23:15:00.250+01:00", datetime(2026, 11, 30, 22, 15, 0, 250_000, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+14:00", datetime.fromisoformat("0001-01-01T00:00:00+14:00")),
+    ],
+)
+def test_moments(text: str, expected: timedelta | datetime) -> None:
+    """A time is RFC 3339, or a duration back from now."""
+    assert parsers.moment(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "now", "-1h", "2026-11-30", "2026-11-30T22:15:00", "2026-11-30T22:15Z", "20261130T221500Z", "1796076900"],
+        *["2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-30T24:00:01Z", "2026-11-30T22:15:00+24:00", "24h\n"],
+        "2026-11-30T22:15:00Z\n",
+    ],
+)
+def test_what_is_no_moment(text: str) -> None:
+    """Anything else is refused with how a time is written, also a time without its zone."""
+    with pytest.raises(ValueError, match="a time is written like"):
+        parsers.moment(text)
+
+
+@pytest.mark.parametrize("parse", [parsers.flow_id, parsers.stored_text])
+def test_texts_that_a_ledger_can_have(parse: Callable[[str], str]) -> None:
+    """The space around a text is left out. Bytes that were no text are refused."""
+    assert parse(" a b ") == "a b"
+    with pytest.raises(ValueError, match="not valid Unicode"):
+        parse("\udcff")
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "501", "1e2", "1000", "\u0661", "5\n"])
+def test_limits_of_lists(text: str) -> None:
+    """A list has from 1 to 500 items."""
+    assert [parsers.page_limit(good) for good in ("1", "050", "500")] == [1, 50, 500]
+    with pytest.raises(ValueError, match="from 1 to 500"):
+        parsers.page_limit(text)

@@ -22,6 +22,7 @@ ledger, so that it is not counted twice."""
 Boolean = Annotated[bool, BeforeValidator(parsers.boolean)]
 Count = Annotated[int, BeforeValidator(parsers.count)]
 Duration = Annotated[timedelta, BeforeValidator(parsers.duration)]
+FlowId = Annotated[str, BeforeValidator(parsers.flow_id)]
 LedgerUrl = Annotated[str, BeforeValidator(parsers.ledger_url)]
 ListenAddress = Annotated[parsers.Address, BeforeValidator(parsers.address)]
 

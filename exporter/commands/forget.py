@@ -2,20 +2,15 @@
 
 import asyncio
 import contextlib
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import BeforeValidator
-
-from exporter import parsers
-from exporter.commands.base import Command, LedgerSettings
+from exporter.commands.base import Command, FlowId, LedgerSettings
 from exporter.commands.output import print_result
 from exporter.commands.settings import setting
 from exporter.errors import UnknownFlowError
 from exporter.intake import Intake
 from exporter.ledger.urls import open_ledger
 from exporter.service import find_sandboxes
-
-FlowId = Annotated[str, BeforeValidator(parsers.flow_id)]
 
 
 class ForgetSettings(LedgerSettings):

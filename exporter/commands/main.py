@@ -23,6 +23,8 @@ COMMANDS: Final = (
     "replay",
     "forget",
     "simulate",
+    "runs",
+    "flows",
 )
 """Each is a module of this package that holds a COMMAND. It is imported by name when it is needed, so that `serve` does
 not load the simulation."""

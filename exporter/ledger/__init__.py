@@ -145,7 +145,69 @@ class Content(NamedTuple):
     """What counts against the ledger's limit: without room that pruning has freed."""
 
 
-class Ledger(Protocol):
+class Followed(Protocol):
+    """What is asked of a ledger to follow it: to apply its entries, from a checkpoint on, up to its head.
+
+    All methods block. One that must not write has no use for `save_checkpoint` and `correct_clock`: it raises
+    LedgerUnavailableError in the first and returns False in the second.
+    """
+
+    def read(self, after: int, limit: int) -> list[Entry]:
+        """The entries above a position, in order, at most `limit`. There may be fewer if they are large.
+
+        There is at least one if the ledger holds one. No entry ever appears below an entry that was read. A row that
+        is damaged is an entry of kind DAMAGED, so that it does not hide the entries after it. Blocking. Raises
+        LedgerUnavailableError.
+        """
+        ...
+
+    def head(self) -> int:
+        """The position of the last entry, or 0 if there is no entry. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The stored checkpoints, the newest first. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def checkpoint(self, position: int) -> bytes | None:
+        """The state of a checkpoint, or None if it is no longer stored. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
+        """Store a checkpoint. Of the others keep the newest that is not at a position in `discard`. Delete the rest.
+
+        When it returns, the state is on disk. Blocking. Raises LedgerUnavailableError.
+        """
+        ...
+
+    def pruned(self) -> int:
+        """The position of the last entry that was pruned, or 0. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def now(self) -> int:
+        """The ledger's clock: milliseconds since 1970. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+    def correct_clock(self, position: int, now: int) -> bool:
+        """Write an entry that corrects the clock, if one is due. Returns whether it was written.
+
+        It is due where the clock is more than CLOCK_TOLERANCE behind the last time of recording or behind `now`, the
+        latest time that the caller has used, and where it has moved by more than that against a monotonic clock. The
+        entries that the caller has read up to `position` include no correction of `now`. Of several processes that find
+        the same, one writes the entry. Blocking. Raises LedgerUnavailableError if it is due and can't be written.
+        """
+        ...
+
+    def clock_corrections(self) -> int:
+        """The number of corrections of the clock that this object has written."""
+        ...
+
+    def size(self) -> int:
+        """Bytes on disk, including what pruning has freed for later use. Blocking. Raises LedgerUnavailableError."""
+        ...
+
+
+class Ledger(Followed, Protocol):
     """Stores facts. Methods that are marked as blocking wait for a disk: call them on a thread of their own."""
 
     @property
@@ -189,36 +251,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def read(self, after: int, limit: int) -> list[Entry]:
-        """The entries above a position, in order, at most `limit`. There may be fewer if they are large.
-
-        There is at least one if the ledger holds one. No entry ever appears below an entry that was read. A row that
-        is damaged is an entry of kind DAMAGED, so that it does not hide the entries after it. Blocking. Raises
-        LedgerUnavailableError.
-        """
-        ...
-
-    def head(self) -> int:
-        """The position of the last entry, or 0 if there is no entry. Blocking. Raises LedgerUnavailableError."""
-        ...
-
     def cursor(self, name: str) -> str | None:
         """The last committed value of a cursor. Blocking. Raises LedgerUnavailableError."""
-        ...
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """The stored checkpoints, the newest first. Blocking. Raises LedgerUnavailableError."""
-        ...
-
-    def checkpoint(self, position: int) -> bytes | None:
-        """The state of a checkpoint, or None if it is no longer stored. Blocking. Raises LedgerUnavailableError."""
-        ...
-
-    def save_checkpoint(self, position: int, state: bytes, discard: Collection[int] = ()) -> None:
-        """Store a checkpoint. Of the others keep the newest that is not at a position in `discard`. Delete the rest.
-
-        When it returns, the state is on disk. Blocking. Raises LedgerUnavailableError.
-        """
         ...
 
     def prune(self, before: int, up_to: int, limit: int) -> int:
@@ -227,10 +261,6 @@ class Ledger(Protocol):
         Only entries that were recorded before a time, as all entries before them were, that are not above the position
         `up_to`, and that the older of two checkpoints contains are deleted. Blocking. Raises LedgerUnavailableError.
         """
-        ...
-
-    def pruned(self) -> int:
-        """The position of the last entry that was pruned, or 0. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def key_paths(self) -> list[KeyPath]:
@@ -245,33 +275,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def now(self) -> int:
-        """The ledger's clock: milliseconds since 1970. Blocking. Raises LedgerUnavailableError."""
-        ...
-
-    def correct_clock(self, position: int, now: int) -> bool:
-        """Write an entry that corrects the clock, if one is due. Returns whether it was written.
-
-        It is due where the clock is more than CLOCK_TOLERANCE behind the last time of recording or behind `now`, the
-        latest time that the caller has used, and where it has moved by more than that against a monotonic clock. The
-        entries that the caller has read up to `position` include no correction of `now`. Of several processes that find
-        the same, one writes the entry. Blocking. Raises LedgerUnavailableError if it is due and can't be written.
-        """
-        ...
-
-    def clock_corrections(self) -> int:
-        """The number of corrections of the clock that this object has written."""
-        ...
-
     def newest_event_time(self) -> int | None:
         """The newest time at which anything happened by Adobe's clock, or None if no entry has such a time.
 
         Milliseconds since 1970. Blocking. Raises LedgerUnavailableError.
         """
-        ...
-
-    def size(self) -> int:
-        """Bytes on disk, including what pruning has freed for later use. Blocking. Raises LedgerUnavailableError."""
         ...
 
     def close(self) -> None:

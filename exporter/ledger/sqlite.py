@@ -21,9 +21,9 @@ from exporter.ledger import (
     Entry,
     KeyPath,
     Receipt,
-    damaged_entry,
     sqlite_checkpoint,
     sqlite_deliveries,
+    sqlite_entries,
     sqlite_key_paths,
 )
 from exporter.ledger.group_commit import DataRefusedError, GroupCommit, Request
@@ -40,7 +40,6 @@ from exporter.ledger.sqlite_file import (
     companions,
     connect,
     explain,
-    is_damage,
     open_file,
     truncate_log,
 )
@@ -48,18 +47,12 @@ from exporter.ledger.sqlite_guard import Guard, abandon
 from exporter.ledger.sqlite_insert import insert, insert_new
 from exporter.ledger.sqlite_log import stamp
 
-_READ_BYTES: Final = 8 * 1024 * 1024
-"""A page ends when its bodies have more bytes than this."""
 _MIN_LOG: Final = 64 * 1024 * 1024
 """Bytes of the log that a small `--ledger.max-size` allows while a reader keeps it from being emptied."""
 _WRITE_CHECK: Final = "probe"
 """The cursor that `check_writable` writes. Version 0.1.0 chose this name: another one would leave its row behind."""
 _WRITE_CHECK_BYTES: Final = 64 * 1024
 """About the size of a notification. On a full disk a few bytes may still fit."""
-_READ: Final = """
-SELECT position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body
-  FROM entry WHERE position > ? ORDER BY position LIMIT ?
-"""
 _COUNT_UP_TO: Final = 100_000
 """Entries that are counted in a few milliseconds, from an index of some megabytes."""
 _COUNT: Final = "SELECT count(*) FROM (SELECT 1 FROM entry LIMIT ?)"
@@ -67,9 +60,6 @@ _SPAN: Final = "SELECT (SELECT max(position) FROM entry) - (SELECT min(position)
 _USED: Final = """
 SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size
 """
-_POSITIONS: Final = "SELECT position FROM entry WHERE position > ? ORDER BY position LIMIT ?"
-_DAMAGED_PAGE: Final = 100
-"""Entries that are read one by one where a page of entries has a damaged row."""
 
 # What SQLite or its Python module raises for a value that can't be stored. Other errors concern the database itself.
 _DATA_REFUSED = (
@@ -82,39 +72,6 @@ _DATA_REFUSED = (
 )
 
 _Result = TypeVar("_Result")
-
-
-# The types of the columns of _READ. A damaged row can have others.
-_TYPES: Final[tuple[type | tuple[type, ...], ...]] = (
-    int,
-    int,
-    str,
-    str,
-    (str, type(None)),
-    int,
-    *[(str, type(None))] * 2,
-    (int, type(None)),
-    bytes,
-)
-
-
-def _entry(row: tuple) -> Entry:  # type: ignore[type-arg] # the types of its values are checked here
-    """The entry that a row of _READ holds."""
-    if not all(isinstance(value, type_) for value, type_ in zip(row, _TYPES, strict=True)):
-        return damaged_entry(row[0])
-    position, received_at, source, kind, event_code, counts, flow_id, sandbox, completed_at, body = row
-    return Entry(
-        position=position,
-        received_at=received_at,
-        source=source,
-        kind=kind,
-        event_code=event_code,
-        counts=bool(counts),
-        flow_id=flow_id,
-        sandbox=sandbox,
-        completed_at=completed_at,
-        body=body,
-    )
 
 
 def _is_missing_or_empty(path: Path) -> bool:
@@ -197,38 +154,10 @@ class SqliteLedger:
 
     def read(self, after: int, limit: int) -> list[Entry]:
         """The entries above a position, in order, at most `limit`."""
-        entries: list[Entry] = []
-        size = 0
         try:
-            rows = self._reader().execute(_READ, (after, limit))
-            for row in rows:
-                entries.append(_entry(row))
-                size += len(entries[-1].body)
-                if size > _READ_BYTES:
-                    break
-            rows.close()
+            return sqlite_entries.read(self._reader().execute, after, limit)
         except sqlite3.Error as error:
-            if not is_damage(error):
-                raise self._unavailable(error) from error
-            return entries or self._read_one_by_one(after)
-        return entries
-
-    def _read_one_by_one(self, after: int) -> list[Entry]:
-        """The next entries, at most _DAMAGED_PAGE, where one of them can't be read.
-
-        Raises LedgerUnavailableError if not even the positions can be read.
-        """
-        positions = self._query(_POSITIONS, (after, _DAMAGED_PAGE))
-        return [self._read_one(position) for (position,) in positions]
-
-    def _read_one(self, position: int) -> Entry:
-        try:
-            rows = self._reader().execute(_READ, (position - 1, 1)).fetchall()
-        except sqlite3.Error as error:
-            if is_damage(error):
-                return damaged_entry(position)
             raise self._unavailable(error) from error
-        return _entry(rows[0]) if rows and rows[0][0] == position else damaged_entry(position)
 
     def head(self) -> int:
         """The position of the last entry, or 0 if there is no entry."""

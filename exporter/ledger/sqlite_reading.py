@@ -87,10 +87,15 @@ class _Files(NamedTuple):
 class ReadOnlyFile:
     """Asks questions of a ledger's file."""
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        """Nothing is opened before the first question. `seconds`: how long one may take."""
+    def __init__(self, path: Path, seconds: float, *, shows_damage: bool = True) -> None:
+        """Nothing is opened before the first question. `seconds`: how long one may take.
+
+        `shows_damage`: whether a damaged text is shown as far as it can be read. If not, it raises sqlite3.Error, as it
+        does where the ledger is written.
+        """
         self._path = path
         self._seconds = seconds
+        self._shows_damage = shows_damage
         self._idle: list[tuple[tuple[tuple[int, int] | None, ...], sqlite3.Connection]] = []
         self._lock = threading.Lock()
 
@@ -178,8 +183,8 @@ class ReadOnlyFile:
         except sqlite3.Error as error:
             raise explain(error) from error
         try:
-            # A damaged text is shown as far as it can be read.
-            connection.text_factory = _decode
+            if self._shows_damage:
+                connection.text_factory = _decode
             self._ask(connection, self._check_schema, deadline)
         except BaseException:
             connection.close()

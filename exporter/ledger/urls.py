@@ -1,14 +1,18 @@
 """Opens the ledger that a URL names."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from exporter.errors import LedgerUnusableError
-from exporter.ledger import Ledger
+from exporter.ledger import Followed, Ledger, sqlite_following
 from exporter.ledger.queries import Queries
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.sqlite_queries import SqliteQueries
 
 _SQLITE = "sqlite:///"
+
+_Answer = TypeVar("_Answer")
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -35,6 +39,15 @@ def open_queries(url: str, seconds: float) -> Queries:
     Raises LedgerUnusableError if the URL names no ledger.
     """
     return SqliteQueries(_path(url), seconds)
+
+
+def follow(url: str, seconds: float, use: Callable[[Followed], _Answer]) -> _Answer:
+    """Call `use` with a ledger that is open for reading only, and return its result. Nothing is created or changed.
+
+    It can be called again if the ledger is opened or closed by another process meanwhile. `seconds`: how long that may
+    take. Raises LedgerMissingError, LedgerUnusableError, LedgerUnavailableError, and what `use` raises.
+    """
+    return sqlite_following.follow(_path(url), seconds, use)
 
 
 def _path(url: str) -> Path:

@@ -50,6 +50,15 @@ class FlowState:
         self.org.update(org or None, as_of)
         self.is_query |= kind is FlowKind.QUERY
 
+    def shown_name(self, flow_id: str) -> str:
+        """The name to show, empty if none is known. The name of a query can be its SQL, so its id stands for it."""
+        return flow_id if self.is_query else self.name.value or ""
+
+    @property
+    def shown_kind(self) -> FlowKind:
+        """The kind to show."""
+        return FlowKind.QUERY if self.is_query else self.kind.value or FlowKind.UNKNOWN
+
     def add(self, newer: "FlowState") -> None:
         """Add what another state of the same flow holds, which came after this one."""
         self.name.update(newer.name.value, newer.name.as_of)

@@ -94,6 +94,14 @@ class Fold:
         """The sandboxes in which a flow of this id is shown."""
         return [key.sandbox for key in self._flows if key.flow_id == flow_id and key not in self._hidden]
 
+    def shown(self) -> list[tuple[FlowKey, FlowState]]:
+        """The flows that are shown one by one, each with its state, which must not be changed.
+
+        A flow that only Adobe's alerts named is not one of them: nothing is known of it.
+        """
+        states = ((key, self._flows.get(key)) for key in self._flows if has_slot(key) and key not in self._hidden)
+        return [(key, state) for key, state in states if state is not None and state.is_known]
+
     def apply(self, recorded: RecordedFact) -> None:
         """Apply the next fact, in the order of the ledger."""
         fact = recorded.fact

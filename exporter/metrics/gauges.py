@@ -10,7 +10,7 @@ from exporter.metrics.catalogue import Metric
 from exporter.metrics.flow_state import FlowState
 from exporter.metrics.lines import Labels, Value
 from exporter.metrics.run_history import RunHistory
-from exporter.model import RECORD_RESULTS, FlowKind, Status
+from exporter.model import RECORD_RESULTS, Status
 
 Gauge = tuple[Metric, Mapping[Labels, Value]]
 """A metric and all the series that one flow has of it, in the fold's unit."""
@@ -20,9 +20,7 @@ def gauges(flow_id: str, state: FlowState, in_progress: Sequence[int]) -> Iterat
     """Every gauge of a flow. `in_progress` holds the start times of its runs in progress."""
     if not state.is_known:
         return
-    # The name of a query can be its SQL. Free text must not become a label value.
-    name, kind = (flow_id, FlowKind.QUERY) if state.is_query else (state.name.value or "", state.kind.value)
-    yield catalogue.INFO, {(name, (kind or FlowKind.UNKNOWN).value, state.org.value or ""): 1}
+    yield catalogue.INFO, {(state.shown_name(flow_id), state.shown_kind.value, state.org.value or ""): 1}
     yield catalogue.ENABLED, _one(None if state.enabled.value is None else int(state.enabled.value))
     if state.has_run:
         yield from _run_gauges(state.run_history)

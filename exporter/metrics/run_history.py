@@ -178,6 +178,10 @@ class RunHistory:
         """The completion of the latest run with each status."""
         return {outcome.status: outcome.ended_at for outcome in self.outcomes}
 
+    def last(self) -> Outcome | None:
+        """The latest run. None before the first."""
+        return self.outcomes[-1] if self.outcomes else None
+
     def last_duration(self) -> int | None:
         """The duration of the latest run, if it is known."""
         return self.outcomes[-1].duration if self.outcomes else None

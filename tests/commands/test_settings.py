@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,11 @@ for command_ in COMMANDS:
     for each_ in declared(find_command(command_).settings):
         FLAGS.setdefault(each_.flag.name, each_)
         TAKEN_BY.setdefault(each_.flag.name, command_)
+
+OTHER_MEANINGS = {("runs", "flow"), ("runs", "since")}
+"""Flags that choose what a list has, and that other commands need for something else.
+
+tests/commands/test_runs.py has their values."""
 
 # For each flag: its default, another value, and what that is.
 GOOD: dict[str, tuple[str, str, object]] = {
@@ -69,6 +74,15 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "client-id": ("", "one", "one"),
     "sign": ("false", "true", True),
     "keys.listen-address": ("127.0.0.1:10466", ":9997", Address("", 9997)),
+    "status": ("", "failed", "failed"),
+    "error-code": ("", "CONNECTOR-2001-500", "CONNECTOR-2001-500"),
+    "until": ("", "2026-11-30T22:15:00Z", datetime(2026, 11, 30, 22, 15, tzinfo=UTC)),
+    "cursor": ("", "AQAA", "AQAA"),
+    "sandbox": ("", " prod", "prod"),
+    "limit": ("50", "500", 500),
+    "output": ("table", "json", "json"),
+    "kind": ("", "source", "source"),
+    "failing": ("false", "true", True),
     "log.level": ("info", "debug", "debug"),
     "log.format": ("logfmt", "json", "json"),
 }
@@ -129,6 +143,15 @@ BAD: dict[str, Iterable[str]] = {
     "client-id": ["a b", "a,b"],
     "sign": ["1", "yes"],
     "keys.listen-address": ["10466", "::1:80"],
+    "status": ["in_progress", "Failed"],
+    "error-code": [" "],
+    "until": ["7", "yesterday", "2026-11-30"],
+    "cursor": [" "],
+    "sandbox": [" "],
+    "limit": ["0", "501", "all"],
+    "output": ["yaml", "JSON"],
+    "kind": ["sink", "Source"],
+    "failing": ["1", "yes"],
     "log.level": ["loud", "INFO", "warning"],
     "log.format": ["xml", "JSON"],
 }
@@ -196,10 +219,13 @@ def test_a_declaration_is_complete(name: str) -> None:
 @flags
 def test_a_setting_is_the_same_for_every_command(name: str) -> None:
     """Commands that take the same flag declare it once, so that its type, default and help text are the same."""
-    for command in COMMANDS:
-        for each in declared(find_command(command).settings):
-            if each.flag.name == name:
-                assert each.flag is FLAGS[name].flag
+    others = {
+        (command, name)
+        for command in COMMANDS
+        for each in declared(find_command(command).settings)
+        if each.flag.name == name and each.flag is not FLAGS[name].flag
+    }
+    assert others == {each for each in OTHER_MEANINGS if each[1] == name}
 
 
 @flags

@@ -18,7 +18,8 @@ import pytest
 
 from exporter.errors import LedgerFullError, LedgerUnavailableError, LedgerUnusableError
 from exporter.ledger import DAMAGED, Entry, Ledger, Receipt, sqlite, sqlite_insert
-from exporter.ledger.sqlite import _READ, SqliteLedger, _entry
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger.sqlite_entries import _READ, _entry
 from exporter.ledger.sqlite_file import APPLICATION_ID
 from exporter.model import EntryKind
 from tests.ledger import append, draft, entries, outcome

@@ -1,0 +1,267 @@
+"""What pages, the API and the terminal show of runs and flows, as frozen values, and their JSON.
+
+The values are made from rows of the ledger, whose bodies are read again, and from the state of the metrics. The names
+of the fields are those of the JSON. Times in them are milliseconds since 1970, or None if they are not known. In the
+JSON they are RFC 3339 in UTC, and what is not known is null.
+
+This module does no I/O and reads no clock: the function that reads bodies is passed in.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from exporter.ledger.queries import Row
+from exporter.metrics.flow_state import FlowState
+from exporter.metrics.run_history import Outcome
+from exporter.model import DAY, Activity, FlowKey, FlowKind, FlowRun, Reader
+from exporter.pages.explanations import explain
+
+DISABLED_AFTER: Final = 30 * DAY
+"""Adobe disables a source flow that has failed for so long without a success."""
+
+Json = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
+
+
+class Moment(int):
+    """A time in milliseconds since 1970. The JSON of other integers is a number, that of a Moment is a text."""
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorView:
+    """One error of a run."""
+
+    code: str
+    message: str | None
+    """As Adobe wrote it, on one line. None without one."""
+    explanation: str
+    """What the code means, and in a second line what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityView:
+    """One step of a run."""
+
+    name: str
+    started_at: Moment | None
+    completed_at: Moment | None
+    duration_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run: the outcome that stands."""
+
+    run_id: str | None
+    flow_id: str | None
+    flow_name: str | None
+    """Of a query the flow id, because the name of a query can be its SQL."""
+    sandbox: str | None
+    org: str | None
+    kind: str
+    """The value of a FlowKind."""
+    status: str | None
+    """The value of a Status, or another word that a newer version of this program wrote."""
+    started_at: Moment | None
+    completed_at: Moment | None
+    """When it ended, as the ledger has it. Lists are in this order, and `since` and `until` are compared with it.
+
+    If the notification names no completion, the time of the run's last update takes its place.
+    """
+    duration_seconds: float | None
+    """From the start to the completion that the notification names."""
+    counted: bool
+    """Whether this outcome is the one that counts in the metrics. A correction does not."""
+    errors: tuple[ErrorView, ...]
+    """Each pair of a code and a message once, in the order of the report."""
+    activities: tuple[ActivityView, ...]
+    records: Mapping[str, int]
+    """Numbers by result. A result that was not reported is not there."""
+    bytes: Mapping[str, int]
+    files: Mapping[str, int]
+    recorded_at: Moment
+    source: str
+    links: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRunView:
+    """The latest run of a flow, as the metrics have it."""
+
+    run_id: str
+    status: str
+    completed_at: Moment
+    """When it ended, or when it was recorded if that is not known."""
+    duration_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowView:
+    """One flow in one sandbox, as `/metrics` shows it."""
+
+    flow_id: str
+    sandbox: str | None
+    flow_name: str | None
+    """The last name that was not empty. Of a query the flow id, because the name of a query can be its SQL."""
+    kind: str
+    """The value of a FlowKind."""
+    connector: str | None = None
+    dataset: str | None = None
+    enabled: bool | None
+    """As the Flow Service says. None if it is not known."""
+    last_run: LastRunView | None
+    consecutive_failures: int
+    """Failed runs since the last success, whole or partial."""
+    failing_since: Moment | None
+    """The end of the first of these. None without one."""
+    failing_errors: Mapping[str, int]
+    """The number of these runs by error code, as in `aep_flow_failing_runs`."""
+    interval_seconds: float | None
+    """The longest silence that is usual. None before three gaps."""
+    expected_at: Moment | None
+    """By when the next run ends if the flow is silent for no longer than is usual: the last end plus the interval."""
+    overdue_at: Moment | None
+    """From when on the flow is overdue, which is later. None before three gaps."""
+    disabled_by_adobe_at: Moment | None
+    """When Adobe disables a source flow if it goes on failing. None for other flows, and if it is disabled already."""
+    not_shown: str | None = None
+    """Why the flow is not on `/metrics`. None if it is."""
+    links: None = None
+
+
+View = RunView | FlowView
+"""What a list shows."""
+
+
+def view_of_run(row: Row, read: Reader) -> RunView:
+    """What is shown of a run. `row` is the outcome that stands, `read` reads the stored body of an event.
+
+    If the body can't be read, or holds no run, the columns of the row are shown alone.
+    """
+    run = _run_of(row, read)
+    errors = (
+        [(code, None) for code in row.error_codes]
+        if run is None
+        else [(error.code, error.message) for error in run.errors]
+    )
+    kind = FlowKind.UNKNOWN if run is None else run.kind
+    flow_name = None if run is None else row.flow_id if kind is FlowKind.QUERY else run.flow_name
+    return RunView(
+        run_id=row.run_id,
+        flow_id=row.flow_id,
+        flow_name=flow_name or None,
+        sandbox=row.sandbox or None,
+        org=(run and run.org) or None,
+        kind=kind.value,
+        status=row.status,
+        started_at=_moment(None if run is None else run.started_at),
+        completed_at=_moment(row.completed_at),
+        duration_seconds=None if run is None else _seconds(run.duration),
+        counted=row.counts,
+        errors=_errors(errors),
+        activities=() if run is None else tuple(map(_activity, run.activities)),
+        records={} if run is None else dict(run.records),
+        bytes={} if run is None else dict(run.size),
+        files={} if run is None else dict(run.files),
+        recorded_at=Moment(row.received_at),
+        source=row.source,
+    )
+
+
+def view_of_flow(key: FlowKey, state: FlowState) -> FlowView:
+    """What is shown of a flow with this state of the metrics."""
+    history = state.run_history
+    last, streak, interval = history.last(), history.streak(), history.interval()
+    kind = state.shown_kind
+    can_be_disabled = kind is FlowKind.SOURCE and state.enabled.value is not False
+    return FlowView(
+        flow_id=key.flow_id,
+        sandbox=key.sandbox or None,
+        flow_name=state.shown_name(key.flow_id) or None,
+        kind=kind.value,
+        enabled=state.enabled.value,
+        last_run=None if last is None else _last_run(last),
+        consecutive_failures=streak.failures,
+        failing_since=_moment(streak.since),
+        failing_errors=dict(streak.runs_by_code),
+        interval_seconds=_seconds(interval),
+        expected_at=None if last is None or interval is None else Moment(last.ended_at + interval),
+        overdue_at=_moment(history.overdue_at()),
+        disabled_by_adobe_at=_moment(
+            None if streak.since is None or not can_be_disabled else streak.since + DISABLED_AFTER
+        ),
+    )
+
+
+def as_json(view: View) -> Json:
+    """A view as JSON, with all its fields."""
+    return _json_of(view)
+
+
+def rfc3339(moment: Moment) -> str | None:
+    """A time in UTC, to the millisecond. None for one beyond the year 9999, which only a wrong clock gives."""
+    try:
+        found = _EPOCH + timedelta(milliseconds=moment)
+    except OverflowError:
+        return None
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json_of(value: object) -> Json:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _json_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _json_of(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_json_of(each) for each in value]
+    if isinstance(value, Moment):
+        return rfc3339(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a view has no values of the type {type(value).__name__}")
+
+
+def _run_of(row: Row, read: Reader) -> FlowRun | None:
+    """The run that the body of a row holds. None if it can't be read."""
+    try:
+        fact = read(row.body, row.received_at, row.event_code or "")
+    except Exception:  # noqa: BLE001 - a defect of the reader must not hide the other runs of a list
+        return None
+    return fact if isinstance(fact, FlowRun) else None
+
+
+def _errors(errors: Iterable[tuple[str, str | None]]) -> tuple[ErrorView, ...]:
+    return tuple(
+        ErrorView(code=code, message=message, explanation=explain(code).text) for code, message in dict.fromkeys(errors)
+    )
+
+
+def _activity(activity: Activity) -> ActivityView:
+    return ActivityView(
+        name=activity.name,
+        started_at=_moment(activity.started_at),
+        completed_at=_moment(activity.completed_at),
+        duration_seconds=_seconds(activity.duration),
+    )
+
+
+def _last_run(outcome: Outcome) -> LastRunView:
+    return LastRunView(
+        run_id=outcome.run_id,
+        status=outcome.status.value,
+        completed_at=Moment(outcome.ended_at),
+        duration_seconds=_seconds(outcome.duration),
+    )
+
+
+def _moment(milliseconds: int | None) -> Moment | None:
+    return None if milliseconds is None else Moment(milliseconds)
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
