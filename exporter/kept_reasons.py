@@ -18,4 +18,4 @@ def find_reason(row: Row) -> NotUnderstood | None:
         return NotUnderstood.UNREADABLE
     # Only a replayed description of a flow is understood. A source of a newer version is like the webhook.
     source = Source.REPLAY if row.source == Source.REPLAY else Source.WEBHOOK
-    return why_not_understood(source, read(row.body, row.received_at, row.event_code or ""))
+    return why_not_understood(source, row.fact(read))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from exporter import __version__
@@ -191,31 +192,17 @@ def build_app(
     ready = Ready(follower, intake)
     health_routes = routes.health_routes(ready)
     scrape = Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps)
-    has_pages = settings.web_pages != "off"
-    frame = Frame(__version__, NAVIGATION if has_pages else (), settings.web_external_url)
-    inner_check = _inner_check(settings, lambda: not protection.has_users, telemetry)
-    inner_routes = routes.inner_routes(
-        scrape,
-        settings.web_telemetry_path,
-        frame,
-        Landing(frame, settings.web_telemetry_path, settings.webhook_path),
-        inner_check,
-    )
     asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS))
-    site = _site(
-        frame,
+    inner_routes, not_found = _inner(
+        settings,
+        scrape,
         asking,
-        ledger,
-        settings.adobe_tenant,
-        lambda: settings.pages(has_passwords=protection.has_users) == "full",
+        _sources(settings, ledger, lambda: protection.has_users),
+        _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
-    page_routes = routes.page_routes(site, inner_check) if has_pages else []
     is_separate = settings.webhook_listen_address is not None
     unserved = Unserved(telemetry, _describe_webhook(settings), settings.webhook_path)
-    main = routes.build(
-        [*([] if is_separate else webhook_routes), *health_routes, *inner_routes, *page_routes],
-        site.not_found if has_pages else None,
-    )
+    main = routes.build([*([] if is_separate else webhook_routes), *health_routes, *inner_routes], not_found)
     protection = Protection(main, web, settings.webhook_path)
 
     def finish(app: ASGIApp) -> ASGIApp:
@@ -309,10 +296,27 @@ def _keys(settings: ServeSettings, ledger: Ledger, clients: AdobeClients) -> tup
     return keys, ClockCheck(clients.client(url), url, lambda: trusted.latest)
 
 
-def _site(frame: Frame, asking: Asking, ledger: Ledger, tenant: str | None, is_full: Callable[[], bool]) -> Site:
-    reading = Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label)
-    platform = Platform(read=lambda row: read(row.body, row.received_at, row.event_code or ""), tenant=tenant)
-    return Site(frame, asking, Sources(now=ledger.now, reading=reading, platform=platform, is_full=is_full))
+def _inner(
+    settings: ServeSettings, scrape: Scrape, asking: Asking, sources: Sources, check: list[Middleware]
+) -> tuple[list[Route], ASGIApp | None]:
+    """The routes that are meant for the operator's own network, and what answers requests to other paths."""
+    has_pages = settings.web_pages != "off"
+    frame = Frame(__version__, NAVIGATION if has_pages else (), settings.web_external_url)
+    landing = Landing(frame, settings.web_telemetry_path, settings.webhook_path)
+    inner_routes = routes.inner_routes(scrape, settings.web_telemetry_path, frame, landing, check)
+    if not has_pages:
+        return inner_routes, None
+    site = Site(frame, asking, sources)
+    return [*inner_routes, *routes.page_routes(site, check)], site.not_found
+
+
+def _sources(settings: ServeSettings, ledger: Ledger, has_passwords: Callable[[], bool]) -> Sources:
+    return Sources(
+        now=ledger.now,
+        reading=Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label),
+        platform=Platform(read=read, tenant=settings.adobe_tenant),
+        is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
+    )
 
 
 def _authentication(settings: ServeSettings, keys: Keys | None) -> Authentication:

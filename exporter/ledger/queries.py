@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from exporter.model import EntryKind, Status
+from exporter.model import EntryKind, Fact, Reader, Status
 
 MAX_LIMIT: Final = 500
 """Items of a page, at most."""
@@ -55,6 +55,10 @@ class Row:
     """When the run was updated last, by Adobe's clock. None in entries of versions that did not store it."""
     event_id: str | None = None
     body: bytes = field(default=b"", repr=False)
+
+    def fact(self, read: Reader) -> Fact:
+        """What its body states. `read` reads the stored body of an event."""
+        return read(self.body, self.received_at, self.event_code or "")
 
     @property
     def is_outcome(self) -> bool:

@@ -4,11 +4,10 @@ Alerts, dashboards and pages link to `/flows/{id}/platform` and `/runs/{id}/plat
 like depends on the kind of the flow, which only the ledger has. Both answer with a redirect.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.ledger.queries import Queries, Row
-from exporter.model import EntryKind, Fact, Flow, FlowRun
+from exporter.model import EntryKind, Flow, FlowRun, Reader
 from exporter.pages.links import experience_platform
 
 
@@ -19,8 +18,8 @@ class Platform:
     They return None if the ledger does not have the flow or the run, or if Experience Platform has no page for it.
     """
 
-    read: Callable[[Row], Fact]
-    """Reads the body of an entry."""
+    read: Reader
+    """Reads the stored body of an event."""
     tenant: str | None
     """The name in the addresses. Without one it is the organisation's id."""
 
@@ -44,7 +43,7 @@ class Platform:
         return self._page(newest) if newest is not None else None
 
     def _page(self, row: Row, run_id: str = "") -> str | None:
-        fact = self.read(row)
+        fact = row.fact(self.read)
         if not isinstance(fact, FlowRun | Flow):
             return None
         return experience_platform(

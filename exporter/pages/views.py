@@ -229,7 +229,7 @@ def _json_of(value: object) -> Json:
 def _run_of(row: Row, read: Reader) -> FlowRun | None:
     """The run that the body of a row holds. None if it can't be read."""
     try:
-        fact = read(row.body, row.received_at, row.event_code or "")
+        fact = row.fact(read)
     except Exception:  # noqa: BLE001 - a defect of the reader must not hide the other runs of a list
         return None
     return fact if isinstance(fact, FlowRun) else None
