@@ -158,6 +158,18 @@ class BadCursorError(ExporterError):
     reason = "bad_cursor"
 
 
+class BadParameterError(ExporterError):
+    """A parameter of a page or of the API has a value that can't be used. The message names the parameter."""
+
+    reason = "bad_parameter"
+
+
+class NotInLedgerError(ExporterError):
+    """A page or the API was asked for a run or a flow of which the ledger holds nothing."""
+
+    reason = "not_in_ledger"
+
+
 class NotCaughtUpError(ExporterError):
     """The metrics do not yet contain every entry of the ledger."""
 

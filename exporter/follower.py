@@ -14,14 +14,14 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import structlog
 
 from exporter.checkpoints import Checkpoints
-from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError
+from exporter.errors import DefectError, ExporterError, LedgerUnavailableError, NotCaughtUpError, QueryTimeoutError
 from exporter.ledger import DAMAGED, Entry, Followed
 from exporter.metrics.fold import Fold
 from exporter.metrics.series import SeriesStore
@@ -52,6 +52,9 @@ FAR_BEHIND: Final = 20_000
 """The same for later. A second of deliveries at full speed is much less, and must not be slowed down."""
 _SWITCH_INTERVAL: Final = 0.005
 """Seconds for which the fold's thread may keep the event loop waiting while it is far behind: Python's default."""
+
+_ASK_SECONDS: Final = 5.0
+"""How long `Follower.ask` waits."""
 
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
 _SOURCES: Final = {source.value: source for source in Source}
@@ -108,8 +111,11 @@ class Follower:
         if self._error is not None:
             raise self._error
         if not self._is_caught_up:
-            left = f", {self._behind} entries are left" if self._behind else ""
-            raise NotCaughtUpError(f"the metrics are being brought to the ledger's head{left}")
+            self._raise_not_caught_up()
+
+    def _raise_not_caught_up(self) -> NoReturn:
+        left = f", {self._behind} entries are left" if self._behind else ""
+        raise NotCaughtUpError(f"the metrics are being brought to the ledger's head{left}")
 
     @property
     def skipped(self) -> int:
@@ -140,13 +146,7 @@ class Follower:
         """
 
         def work() -> _Result:
-            self.catch_up()
-            fold = self._fold
-            # A time of a wrong clock is not used. Until the correction can be written, the last time stands.
-            if self._is_clock_right:
-                fold.advance(self._ledger.now())
-            else:
-                fold.advance(fold.now)
+            fold = self._fold_at_head()
             status = FollowerStatus(
                 position=self._position,
                 checkpoint_position=self.checkpoints.last_position,
@@ -168,6 +168,34 @@ class Follower:
             if self._error is None:
                 _log.exception("the metrics could not be computed")
             raise DefectError("the metrics could not be computed") from error
+
+    def ask(self, question: Callable[[Fold], _Result], seconds: float = _ASK_SECONDS) -> _Result:
+        """Catch up, and return the answer of a function to which the fold is given. It must not change the fold.
+
+        Blocking: call it on another thread than that of the event loop. Raises LedgerUnavailableError, DefectError,
+        NotCaughtUpError, and QueryTimeoutError after so many seconds.
+        """
+        # During a long catch-up the answer would come after many minutes.
+        if self.is_far_behind():
+            self._raise_not_caught_up()
+        try:
+            answer = self._thread.submit(lambda: question(self._fold_at_head()))
+            return answer.result(seconds)
+        except TimeoutError:
+            answer.cancel()
+            raise QueryTimeoutError("the metrics were busy for too long: try again in a few seconds") from None
+        except (CancelledError, RuntimeError):
+            # RuntimeError is what a thread pool raises that was shut down.
+            if not self._is_closing:
+                raise
+            raise NotCaughtUpError("the program is ending") from None
+
+    def _fold_at_head(self) -> Fold:
+        """Catch up, and bring the fold to the present. On the fold's thread."""
+        self.catch_up()
+        # A time of a wrong clock is not used. Until the correction can be written, the last time stands.
+        self._fold.advance(self._ledger.now() if self._is_clock_right else self._fold.now)
+        return self._fold
 
     async def run(self) -> None:
         """Catch up now and then every CATCH_UP_INTERVAL seconds, until cancelled. Errors are tried again."""

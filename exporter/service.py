@@ -44,10 +44,10 @@ from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
 from exporter.pages.links import host_of_url
-from exporter.pages.notification_list import Reading
+from exporter.pages.page_request import Reading, Sources
 from exporter.pages.platform import Platform
-from exporter.pages.site import NAVIGATION, Site, Sources
-from exporter.pages.views import FlowView, view_of_flow
+from exporter.pages.site import NAVIGATION, Site
+from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -197,7 +197,7 @@ def build_app(
         settings,
         scrape,
         asking,
-        _sources(settings, ledger, lambda: protection.has_users),
+        _sources(settings, ledger, follower, lambda: protection.has_users),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
@@ -247,7 +247,7 @@ def find_flows(ledger: Followed) -> tuple[list[FlowView], int]:
     still without one.
     """
     fold = _fold_at_head(ledger)
-    return [view_of_flow(key, state) for key, state in fold.shown()], fold.overflowed
+    return [view_of_flow(flow, IN_A_TERMINAL) for flow in fold.current_flows().flows.values()], fold.overflowed
 
 
 def _fold_at_head(ledger: Followed) -> Fold:
@@ -310,9 +310,11 @@ def _inner(
     return [*inner_routes, *routes.page_routes(site, check)], site.not_found
 
 
-def _sources(settings: ServeSettings, ledger: Ledger, has_passwords: Callable[[], bool]) -> Sources:
+def _sources(settings: ServeSettings, ledger: Ledger, follower: Follower, has_passwords: Callable[[], bool]) -> Sources:
     return Sources(
         now=ledger.now,
+        flows=lambda: follower.ask(Fold.current_flows),
+        read=read,
         reading=Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label),
         platform=Platform(read=read, tenant=settings.adobe_tenant),
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",

@@ -16,7 +16,7 @@ from exporter.errors import BadCursorError, SettingsError
 from exporter.ledger.queries import Page, Queries, RunFilter
 from exporter.ledger.urls import open_queries
 from exporter.model import Status
-from exporter.pages.views import RunView, view_of_run
+from exporter.pages.views import IN_A_TERMINAL, RunView, view_of_run
 
 _SECONDS: Final = 60.0
 """How long the ledger may take for a page."""
@@ -84,7 +84,7 @@ def run(settings: RunsSettings, _arguments: list[str]) -> int:
             page = _page(queries, wanted, settings.limit, settings.cursor)
     except BadCursorError as error:
         raise SettingsError("--cursor is not the next of a list of runs: leave it out to begin anew") from error
-    views = [view_of_run(row, read) for row in page.items]
+    views = [view_of_run(row, read, IN_A_TERMINAL) for row in page.items]
     print_list(settings.output, views, page.next, _COLUMNS, [_row(view) for view in views])
     if not views:
         print_error("the ledger holds no such run: ask for a longer time, or leave out a flag")

@@ -10,7 +10,7 @@ its place. So it does in entries of versions that did not store it, even if thei
 list and the metrics, which read bodies, can disagree about a run with several outcomes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -190,6 +190,13 @@ class Queries(Protocol):
         stood is pruned and another of the run is not, the other one stands from then on, and the run can show again.
 
         `wanted` should be the same for all pages. Raises BadCursorError for a text that is no cursor of this list.
+        """
+        ...
+
+    def entries(self, positions: Sequence[int]) -> tuple[Row, ...]:
+        """The entries at these positions, at most MAX_LIMIT, in this order.
+
+        What is pruned or damaged is left out. There may be fewer if they are large: then the last ones are missing.
         """
         ...
 

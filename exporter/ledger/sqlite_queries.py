@@ -64,6 +64,12 @@ class SqliteQueries:
         after = None if cursor is None else page_cursors.decode(PagedList.RUNS, cursor)
         return self._file.ask(lambda reader: _runs(reader, wanted, limit, after))
 
+    def entries(self, positions: Sequence[int]) -> tuple[Row, ...]:
+        """The entries at these positions."""
+        if len(positions) > MAX_LIMIT:
+            raise ValueError(f"at most {MAX_LIMIT} entries are read at a time")
+        return self._file.ask(lambda reader: tuple(_rows(reader, positions)[0]))
+
     def run(self, run_id: str) -> RunFacts | None:
         """All that was recorded of a run."""
         return self._file.ask(lambda reader: _run(reader, run_id))
@@ -122,13 +128,15 @@ def _head(reader: Reader) -> int:
 
 
 def _row(reader: Reader, position: int) -> Row | None:
-    """The row at a position. None if it is damaged."""
+    """The row at a position. None if it is damaged or not there."""
     try:
         found = reader.execute(_ROW, (position,)).fetchone()
     except sqlite3.Error as error:
         if is_damage(error):
             return None
         raise
+    if found is None:
+        return None
     *values, counts, flow_id, run_id, sandbox, status, codes, completed_at, updated_at, event_id, body = found
     position, received_at, source, kind, event_code = values
     # The columns have types. Only a damaged row has others.

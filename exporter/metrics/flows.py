@@ -16,7 +16,7 @@ Everything depends only on the times of the entries and on `now`. Series do not 
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -85,6 +85,11 @@ class Flows:
 
     def __iter__(self) -> Iterator[FlowKey]:
         return iter(self._states)
+
+    @property
+    def without_slot(self) -> Iterable[FlowKey]:
+        """The flows that found no slot and are counted as `other`, as far as they are distinguished."""
+        return self._without_slot.keys()
 
     def record_sandbox(self, name: str, at: int, horizon: int) -> tuple[str, list[str]]:
         """Note an entry for a sandbox. Return the sandbox's label and the sandboxes that were dropped for it.

@@ -22,6 +22,7 @@ from exporter.metrics.catalogue import FLOW, FLOW_METRICS, SANDBOX, MetricType
 from exporter.metrics.code_labels import ErrorCodes, event_code_label
 from exporter.metrics.fact_times import happened_at, is_backdated, is_too_old, started_at
 from exporter.metrics.flow_state import FlowState
+from exporter.metrics.flow_summaries import CurrentFlows, FlowSummaries
 from exporter.metrics.flows import Flows, Limits, has_slot, is_shared
 from exporter.metrics.fold_clock import FoldClock
 from exporter.metrics.fold_state import ALERTS, DROPPED_KINDS, ENDED_RUNS, STARTS, FoldState
@@ -67,7 +68,8 @@ class Fold:
         self._clock = FoldClock()
         self._error_codes = ErrorCodes()
         self._last_notifications: dict[str, int] = {}
-        self._gauge_changes = GaugeChanges(self._flows, self._runs, self._alerts, self.series)
+        self._summaries = FlowSummaries(self._flows, self._runs, self._alerts)
+        self._gauge_changes = GaugeChanges(self._flows, self._runs, self._alerts, self.series, self._summaries)
         self._hidden: dict[FlowKey, None] = {}
         """The flows that expired since the last fact."""
         self.skipped = Skipped()
@@ -94,13 +96,9 @@ class Fold:
         """The sandboxes in which a flow of this id is shown."""
         return [key.sandbox for key in self._flows if key.flow_id == flow_id and key not in self._hidden]
 
-    def shown(self) -> list[tuple[FlowKey, FlowState]]:
-        """The flows that are shown one by one, each with its state, which must not be changed.
-
-        A flow that only Adobe's alerts named is not one of them: nothing is known of it.
-        """
-        states = ((key, self._flows.get(key)) for key in self._flows if has_slot(key) and key not in self._hidden)
-        return [(key, state) for key, state in states if state is not None and state.is_known]
+    def current_flows(self) -> CurrentFlows:
+        """The flows that are shown one by one, as they are after the last `advance`."""
+        return self._summaries.current(self.now, self._hidden)
 
     def apply(self, recorded: RecordedFact) -> None:
         """Apply the next fact, in the order of the ledger."""

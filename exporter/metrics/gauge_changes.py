@@ -10,6 +10,7 @@ from typing import Final
 
 from exporter.metrics import catalogue
 from exporter.metrics.alerts import Alerts
+from exporter.metrics.flow_summaries import FlowSummaries
 from exporter.metrics.flows import Flows, is_shared
 from exporter.metrics.gauges import gauges
 from exporter.metrics.runs_in_progress import RunsInProgress
@@ -22,8 +23,11 @@ _MIN_GAUGE_CHANGES: Final = 1000
 class GaugeChanges:
     """The flows whose gauges have to be computed again, and when those of others have to be."""
 
-    def __init__(self, flows: Flows, runs: RunsInProgress, alerts: Alerts, series: SeriesStore) -> None:
-        """The gauges are computed from flows, runs and alerts, and set in `series`."""
+    def __init__(
+        self, flows: Flows, runs: RunsInProgress, alerts: Alerts, series: SeriesStore, summaries: FlowSummaries
+    ) -> None:
+        """The gauges are computed from flows, runs and alerts, and set in `series`. `summaries` are told which."""
+        self._summaries = summaries
         self._flows = flows
         self._runs = runs
         self._alerts = alerts
@@ -61,6 +65,7 @@ class GaugeChanges:
             self._changed[heapq.heappop(self._by_time)[1]] = None
         if not self._changed:
             return
+        self._summaries.note(self._changed)
         in_progress = self._runs.start_times(self._changed, now)
         for key in self._changed:
             self._set_gauges(key, in_progress.get(key, ()), now)

@@ -182,14 +182,18 @@ class RunHistory:
         """The latest run. None before the first."""
         return self.outcomes[-1] if self.outcomes else None
 
+    def last_good(self) -> Outcome | None:
+        """The latest run that succeeded, wholly or partly. None before the first."""
+        return next(iter(self._successes(1)), None)
+
     def last_duration(self) -> int | None:
         """The duration of the latest run, if it is known."""
         return self.outcomes[-1].duration if self.outcomes else None
 
     def last_records(self) -> Mapping[str, int]:
         """The records of the latest run that succeeded, wholly or partly, by result."""
-        latest = self._successes(1)
-        return dict(latest[0].records) if latest else {}
+        latest = self.last_good()
+        return {} if latest is None else dict(latest.records)
 
     def typical_duration(self) -> float | None:
         """The median duration of the latest runs that succeeded, wholly or partly. None before the third."""
@@ -248,8 +252,8 @@ class RunHistory:
         return failed
 
     def _has_success_since(self, moment: int) -> bool:
-        latest = self._successes(1)
-        return bool(latest) and latest[0].ended_at >= moment
+        latest = self.last_good()
+        return latest is not None and latest.ended_at >= moment
 
     def _end_older_streak(self) -> None:
         """Forget the failures that are kept as a number, if a success ended them."""

@@ -1,12 +1,13 @@
 """What `/errors` shows: each error code of the ledger, what it means, and when runs reported it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from exporter.ledger.queries import MAX_COUNTED, Queries, SeenCode
 from exporter.model import DAY
 from exporter.pages.explanations import Explanation, explain
+from exporter.pages.page_request import PageRequest
 from exporter.pages.texts import number
 
 MAX_CODES: Final = 1000
@@ -44,6 +45,11 @@ def error_list(queries: Queries, now: int) -> ErrorList:
     since = now - DAY
     seen = queries.codes(since)
     return ErrorList(lines=tuple(_lines(seen[:MAX_CODES])), since=since, left_out=max(len(seen) - MAX_CODES, 0))
+
+
+def page(request: PageRequest) -> Mapping[str, object]:
+    """The values of `/errors`."""
+    return {"list": error_list(request.queries, request.sources.now())}
 
 
 def _lines(seen: Iterable[SeenCode]) -> Iterable[ErrorLine]:

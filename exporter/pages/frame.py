@@ -1,8 +1,8 @@
-"""What all pages have in common: the frame around their content, and the one stylesheet.
+"""What all pages have in common: the frame around their content, one stylesheet and one small script.
 
 A page is a template in `templates/`, which extends `base.html`. Everything in it is escaped, and a name that the
-template does not get is an error. No page has a script. The stylesheet's address holds a digest of its content, so
-browsers keep it for a year and still take a new one at once.
+template does not get is an error. The script adds the reader's own time to times in UTC, and no page needs it. The
+addresses of both hold a digest of their content, so browsers keep them for a year and still take new ones at once.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from exporter.pages import texts
 from exporter.pages.links import OwnLinks, own_links, relative_root
 
 _STYLESHEET: Final = "style.css"
+_SCRIPT: Final = "local-times.js"
+_MEDIA_TYPES: Final = {_STYLESHEET: "text/css", _SCRIPT: "text/javascript"}
 
 
 class NavigationItem(NamedTuple):
@@ -25,6 +27,13 @@ class NavigationItem(NamedTuple):
     title: str
 
 
+class StaticFile(NamedTuple):
+    """A file that pages load."""
+
+    content: bytes
+    media_type: str
+
+
 class Frame:
     """Renders templates. All methods can be called on any thread."""
 
@@ -32,9 +41,13 @@ class Frame:
         """Reads the templates and the stylesheet. `navigation` has pages that exist, and no others."""
         package = resources.files(__package__)
         sources = {file.name: file.read_text(encoding="utf-8") for file in package.joinpath("templates").iterdir()}
-        self.stylesheet: Final = package.joinpath("static", _STYLESHEET).read_bytes()
-        digest = hashlib.sha256(self.stylesheet).hexdigest()[:16]
-        self.stylesheet_path: Final = f"/static/{digest}/{_STYLESHEET}"
+        files = {
+            name: StaticFile(package.joinpath("static", name).read_bytes(), media_type)
+            for name, media_type in _MEDIA_TYPES.items()
+        }
+        self._paths = {name: f"/static/{_digest(file.content)}/{name}" for name, file in files.items()}
+        self.static_files: Final = {self._paths[name]: file for name, file in files.items()}
+        """The files that pages load, by their paths."""
         self._external_url = external_url
         self._environment = Environment(
             loader=DictLoader(sources),
@@ -46,7 +59,14 @@ class Frame:
         )
         self._environment.globals.update(version=version, navigation=tuple(navigation))
         self._environment.filters.update(
-            time=texts.time, iso_time=texts.iso_time, number=texts.number, size=texts.size, shown=texts.shown
+            time=texts.time,
+            short_time=texts.short_time,
+            iso_time=texts.iso_time,
+            ago=texts.ago,
+            duration=texts.duration,
+            number=texts.number,
+            size=texts.size,
+            shown=texts.shown,
         )
         # A mistake in a template shows at the start, and the first page does not wait for the compiler.
         for name in sources:
@@ -63,8 +83,13 @@ class Frame:
             values,
             links=links,
             here=raw_path,
-            # Relative also with an external URL: the policy allows styles of the same origin alone, and the page can
+            # Relative also with an external URL: the policy allows files of the same origin alone, and the page can
             # be opened under another name.
-            stylesheet=relative_root(raw_path) + self.stylesheet_path.removeprefix("/"),
+            stylesheet=relative_root(raw_path) + self._paths[_STYLESHEET].removeprefix("/"),
+            script=relative_root(raw_path) + self._paths[_SCRIPT].removeprefix("/"),
         )
         return text.encode(errors="replace")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

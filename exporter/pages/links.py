@@ -82,6 +82,54 @@ class OwnLinks:
         return self.base + path if len(path) <= _MAX_ADDRESS else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLinks:
+    """Where a run leads to. None where no address can name it, or where it is not known who owns the flow."""
+
+    page: str | None
+    """The run's page here."""
+    flow: str | None
+    """The page of its flow here."""
+    experience_platform: str | None
+    """The run in Experience Platform."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowLinks:
+    """The same of a flow."""
+
+    page: str | None
+    experience_platform: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMaker:
+    """Makes the links of runs and flows."""
+
+    own: OwnLinks | None
+    """Without these there are no links to pages, as in a terminal."""
+    tenant: str | None
+    """The name in the addresses of Experience Platform. Without one it is the organisation's id."""
+
+    def of_run(self, kind: FlowKind, *, org: str, sandbox: str, flow_id: str, run_id: str) -> RunLinks:
+        """The links of a run. What is empty is not known."""
+        of_flow = self.of_flow(kind, org=org, sandbox=sandbox, flow_id=flow_id)
+        owner = self.tenant or org
+        return RunLinks(
+            page=self.own.run(run_id) if self.own is not None and run_id else None,
+            flow=of_flow.page,
+            experience_platform=experience_platform(kind, owner=owner, sandbox=sandbox, flow_id=flow_id, run_id=run_id),
+        )
+
+    def of_flow(self, kind: FlowKind, *, org: str, sandbox: str, flow_id: str) -> FlowLinks:
+        """The links of a flow."""
+        owner = self.tenant or org
+        return FlowLinks(
+            page=self.own.flow(flow_id, sandbox) if self.own is not None and flow_id else None,
+            experience_platform=experience_platform(kind, owner=owner, sandbox=sandbox, flow_id=flow_id),
+        )
+
+
 def own_links(external_url: str | None, raw_path: str) -> OwnLinks:
     """The links of the page at a path, as it is in the request line (`/errors`, `/flows/a%2Fb`).
 

@@ -4,31 +4,20 @@ The ledger does not hold the reason, so the body is read again, by this version.
 not read again: pages must not keep the processor busy.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from exporter.ledger.queries import Queries, Row
 from exporter.model import EntryKind, NotUnderstood
 from exporter.pages import texts
+from exporter.pages.page_request import PageRequest, Reading
 from exporter.reasons import EXPLANATIONS
 
 PAGE: Final = 20
 """Entries of a page."""
 MAX_BODY: Final = 64 * 1024
 """Bytes of a body that are shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What is known of an entry besides its row."""
-
-    find_reason: Callable[[Row], NotUnderstood | None]
-    """Reads an entry's body. None if this version understands it."""
-    is_quick: Callable[[bytes], bool]
-    """Whether a body is read within some milliseconds."""
-    event_code_label: Callable[[str | None], str]
-    """One of few words for an event code. It is used where pages must not show what others wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +72,13 @@ def notification_list(queries: Queries, cursor: str | None, reading: Reading, *,
         )
 
     return NotificationList(lines=tuple(map(line, page.items)), next=page.next)
+
+
+def page(request: PageRequest) -> Mapping[str, object]:
+    """The values of `/notifications`."""
+    cursor = request.parameters.get("cursor")
+    found = notification_list(request.queries, cursor, request.sources.reading, is_full=request.is_full)
+    return {"list": found, "is_full": request.is_full, "is_first": cursor is None}
 
 
 def _reason(row: Row, reading: Reading) -> tuple[str, str]:

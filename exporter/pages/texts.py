@@ -1,11 +1,15 @@
 """How pages write times, numbers, sizes and texts that others sent."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from exporter.plain_text import with_escapes
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_HALF_A_DAY: Final = 12 * 60 * 60 * 1000
+_TIME_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+"""Seconds of each unit of time."""
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -13,6 +17,48 @@ def time(milliseconds: int | None) -> str:
     """A time in UTC to the second: `2026-11-27 21:58:04 UTC`. A time that no calendar has is `unknown`."""
     moment = _moment(milliseconds)
     return "unknown" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def short_time(milliseconds: int | None, now: int) -> str:
+    """A time in UTC to the minute: `21:58 UTC` within twelve hours, else `2026-11-27 21:58 UTC`."""
+    moment = _moment(milliseconds)
+    if moment is None or milliseconds is None:
+        return "unknown"
+    near = abs(now - milliseconds) < _HALF_A_DAY
+    return f"{moment:%H:%M} UTC" if near else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def ago(milliseconds: int | None, now: int) -> str:
+    """How long ago a time was, or how far ahead it is, in one unit: `4 h ago`, `in 7 min`, `now`."""
+    if milliseconds is None:
+        return "unknown"
+    seconds = (now - milliseconds) / 1000
+    if abs(seconds) < 1:
+        return "now"
+    text = _in_one_unit(abs(seconds))
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in at most two units: `31 s`, `4 min 12 s`, `2 h 5 min`, `3 d 4 h`. `unknown` if it is not known."""
+    if seconds is None:
+        return "unknown"
+    if 0 < seconds < 1:
+        return f"{seconds:.2g} s"
+    # The smaller unit is cut, not rounded, so that nothing shows as 60 s or 24 h.
+    left = int(seconds)
+    for (size_, unit), (smaller, smaller_unit) in pairwise(_TIME_UNITS):
+        if left >= size_:
+            rest = left % size_ // smaller
+            return f"{left // size_:,} {unit} {rest} {smaller_unit}" if rest else f"{left // size_:,} {unit}"
+    return f"{left} s"
+
+
+def _in_one_unit(seconds: float) -> str:
+    for size_, unit in _TIME_UNITS:
+        if seconds >= size_:
+            return f"{int(seconds // size_):,} {unit}"
+    return "1 s"
 
 
 def iso_time(milliseconds: int | None) -> str:

@@ -14,13 +14,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from exporter.ledger.queries import Row
-from exporter.metrics.flow_state import FlowState
+from exporter.metrics.flow_summaries import FlowSummary
 from exporter.metrics.run_history import Outcome
-from exporter.model import DAY, Activity, FlowKey, FlowKind, FlowRun, Reader
+from exporter.model import DAY, Activity, FlowKind, FlowRun, Reader
 from exporter.pages.explanations import explain
+from exporter.pages.links import FlowLinks, LinkMaker, RunLinks
 
 DISABLED_AFTER: Final = 30 * DAY
 """Adobe disables a source flow that has failed for so long without a success."""
+
+IN_A_TERMINAL: Final = LinkMaker(None, None)
+"""It is not known there where the pages are, so there are links into Experience Platform alone."""
 
 Json = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 
@@ -86,7 +90,7 @@ class RunView:
     files: Mapping[str, int]
     recorded_at: Moment
     source: str
-    links: None = None
+    links: RunLinks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +135,14 @@ class FlowView:
     """When Adobe disables a source flow if it goes on failing. None for other flows, and if it is disabled already."""
     not_shown: str | None = None
     """Why the flow is not on `/metrics`. None if it is."""
-    links: None = None
+    links: FlowLinks
 
 
 View = RunView | FlowView
 """What a list shows."""
 
 
-def view_of_run(row: Row, read: Reader) -> RunView:
+def view_of_run(row: Row, read: Reader, links: LinkMaker) -> RunView:
     """What is shown of a run. `row` is the outcome that stands, `read` reads the stored body of an event.
 
     If the body can't be read, or holds no run, the columns of the row are shown alone.
@@ -170,31 +174,37 @@ def view_of_run(row: Row, read: Reader) -> RunView:
         files={} if run is None else dict(run.files),
         recorded_at=Moment(row.received_at),
         source=row.source,
+        links=links.of_run(
+            kind,
+            org="" if run is None else run.org,
+            sandbox=row.sandbox or "",
+            flow_id=row.flow_id or "",
+            run_id=row.run_id or "",
+        ),
     )
 
 
-def view_of_flow(key: FlowKey, state: FlowState) -> FlowView:
-    """What is shown of a flow with this state of the metrics."""
-    history = state.run_history
-    last, streak, interval = history.last(), history.streak(), history.interval()
-    kind = state.shown_kind
-    can_be_disabled = kind is FlowKind.SOURCE and state.enabled.value is not False
+def view_of_flow(flow: FlowSummary, links: LinkMaker) -> FlowView:
+    """What is shown of a flow that is on `/metrics`."""
+    key, last, streak, interval = flow.key, flow.last, flow.streak, flow.interval
+    can_be_disabled = flow.kind is FlowKind.SOURCE and flow.enabled is not False
     return FlowView(
         flow_id=key.flow_id,
         sandbox=key.sandbox or None,
-        flow_name=state.shown_name(key.flow_id) or None,
-        kind=kind.value,
-        enabled=state.enabled.value,
+        flow_name=flow.name or None,
+        kind=flow.kind.value,
+        enabled=flow.enabled,
         last_run=None if last is None else _last_run(last),
         consecutive_failures=streak.failures,
         failing_since=_moment(streak.since),
         failing_errors=dict(streak.runs_by_code),
         interval_seconds=_seconds(interval),
         expected_at=None if last is None or interval is None else Moment(last.ended_at + interval),
-        overdue_at=_moment(history.overdue_at()),
+        overdue_at=_moment(flow.overdue_at),
         disabled_by_adobe_at=_moment(
             None if streak.since is None or not can_be_disabled else streak.since + DISABLED_AFTER
         ),
+        links=links.of_flow(flow.kind, org=flow.org, sandbox=key.sandbox, flow_id=key.flow_id),
     )
 
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
-from exporter.pages.site import Site, stylesheet
+from exporter.pages.site import PAGES, Site, static_file
 from exporter.web import health
 from exporter.web.headers import SECURITY_HEADERS, ExtraHeaders
 from exporter.web.scrape import Scrape
@@ -33,18 +33,25 @@ def inner_routes(
     return [
         Route(telemetry_path, scrape, middleware=check),
         Route("/", landing.endpoint, middleware=check),
-        Route(frame.stylesheet_path, stylesheet(frame), middleware=check),
+        *(
+            Route(path, static_file(file.content, file.media_type), middleware=check)
+            for path, file in frame.static_files.items()
+        ),
     ]
 
 
 def page_routes(site: Site, check: Sequence[Middleware] = ()) -> list[Route]:
     """Return the routes of the pages, which are meant for the operator's own network, too."""
+    by_path = {page.path: page for page in PAGES}
     return [
-        Route("/errors", site.errors, middleware=check),
-        Route("/notifications", site.notifications, middleware=check),
+        *(
+            Route(path, site.endpoint(page), middleware=check)
+            for path, page in by_path.items()
+            if not path.endswith("/") or path == "/"
+        ),
         # An id can hold slashes.
-        Route("/flows/{flow_id:path}/platform", site.platform_of_flow, middleware=check),
-        Route("/runs/{run_id:path}/platform", site.platform_of_run, middleware=check),
+        Route("/flows/{rest:path}", site.flow_endpoint(by_path.get("/flows/")), middleware=check),
+        Route("/runs/{rest:path}", site.run_endpoint(by_path.get("/runs/")), middleware=check),
     ]
 
 

@@ -10,13 +10,13 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
-        "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'",
+        "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' "
+        "data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         "Referrer-Policy": "no-referrer",
     }
 )
-"""On every answer of every listener. No page of this program runs scripts or may be framed, and a browser must not
-treat an echoed challenge as a page."""
+"""On every answer of every listener. A page of this program runs no script but the one file that it loads, and may
+not be framed. A browser must not treat an echoed challenge as a page."""
 
 
 class ExtraHeaders:

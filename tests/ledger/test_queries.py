@@ -305,6 +305,15 @@ def test_a_page_of_large_bodies_is_short(add: Add, queries: Queries) -> None:
     assert ids(queries.last_runs("f", "prod")) == ["r4", "r3", "r2"]
 
 
+def test_entries_by_their_positions(add: Add, queries: Queries) -> None:
+    """Entries come in the order that was asked for, without those that are not there."""
+    first, second = add(run("a")), add(run("b"))
+    assert ids(queries.entries([second, second + 7, first, -1])) == ["b", "a"]
+    assert queries.entries([]) == ()
+    with pytest.raises(ValueError, match="at most"):
+        queries.entries(range(MAX_LIMIT + 1))
+
+
 def test_all_facts_of_a_run(add: Add, queries: Queries) -> None:
     """A run's facts are its starts, outcomes and corrections and the alerts that name it, in order of position."""
     add(run("r", "in_progress", at=None, is_outcome=False))

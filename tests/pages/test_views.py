@@ -8,6 +8,7 @@ from hypothesis import given
 
 from exporter.ledger.queries import Row
 from exporter.metrics.flow_state import FlowState
+from exporter.metrics.flow_summaries import summary_of
 from exporter.model import (
     Activity,
     Fact,
@@ -21,6 +22,7 @@ from exporter.model import (
     Unsupported,
 )
 from exporter.pages.explanations import explain
+from exporter.pages.links import LinkMaker, OwnLinks
 from exporter.pages.views import FlowView, Moment, RunView, as_json, rfc3339, view_of_flow, view_of_run
 from tests.metrics.facts import DAY, HOUR, MINUTE, T0, fact_lists, folded, recorded, run
 
@@ -64,6 +66,8 @@ FLOW_FIELDS = [
     "not_shown",
     "links",
 ]
+LINKS = LinkMaker(OwnLinks("https://x.example/"), None)
+ACTIVITY = "https://experience.adobe.com/#/@o/sname:prod/platform/source/dataflows/f1/activity"
 START = "2026-09-21T14:13:20.000Z"
 """T0."""
 
@@ -90,15 +94,15 @@ def row(**fields: Any) -> Row:
 
 def shown(fact: Fact, **fields: Any) -> dict[str, Any]:
     """The JSON of a run whose body holds this fact."""
-    found = as_json(view_of_run(row(**fields), lambda *_: fact))
+    found = as_json(view_of_run(row(**fields), lambda *_: fact, LINKS))
     assert isinstance(found, dict)
     return found
 
 
 def flow(*facts: RecordedFact) -> FlowView:
     """What is shown of flow f1 after these facts."""
-    [(key, state)] = folded(facts, T0 + DAY).shown()
-    return view_of_flow(key, state)
+    [summary] = folded(facts, T0 + DAY).current_flows().flows.values()
+    return view_of_flow(summary, LINKS)
 
 
 def failures(*ends: int, **fields: Any) -> list[RecordedFact]:
@@ -159,7 +163,11 @@ def test_the_json_of_a_run_has_all_that_its_notification_holds() -> None:
         "files": {"failed": 0},
         "recorded_at": "2026-09-21T14:13:21.000Z",
         "source": "webhook",
-        "links": None,
+        "links": {
+            "page": "https://x.example/runs/r1",
+            "flow": "https://x.example/flows/f1?sandbox=prod",
+            "experience_platform": f"{ACTIVITY}/r1",
+        },
     }
 
 
@@ -167,7 +175,7 @@ def test_what_is_not_known_is_null() -> None:
     """No field is missing, empty or zero where Adobe gave no value."""
     found = shown(run(sandbox=""), sandbox=None, completed_at=None)
     assert list(found) == RUN_FIELDS
-    unknown = ["flow_name", "sandbox", "org", "started_at", "completed_at", "duration_seconds", "links"]
+    unknown = ["flow_name", "sandbox", "org", "started_at", "completed_at", "duration_seconds"]
     assert [name for name, value in found.items() if value is None] == unknown
 
 
@@ -184,8 +192,8 @@ def test_the_body_is_read_as_the_metrics_read_it() -> None:
         asked.append((body, recorded_at, event_code))
         return run()
 
-    view_of_run(row(body=b"1"), read)
-    view_of_run(row(body=b"2", event_code="code"), read)
+    view_of_run(row(body=b"1"), read, LINKS)
+    view_of_run(row(body=b"2", event_code="code"), read, LINKS)
     assert asked == [(b"1", T0 + 1000, ""), (b"2", T0 + 1000, "code")]
 
 
@@ -198,7 +206,7 @@ def test_a_body_that_is_no_run_costs_what_only_it_holds(fact: Fact | ValueError)
             raise fact
         return fact
 
-    view = view_of_run(row(status="paused", error_codes=("133", "new-form"), source="pigeon"), read)
+    view = view_of_run(row(status="paused", error_codes=("133", "new-form"), source="pigeon"), read, LINKS)
     assert (view.run_id, view.flow_id, view.status, view.kind) == ("r1", "f1", "paused", "unknown")
     assert [(error.code, error.message) for error in view.errors] == [("133", None), ("new-form", None)]
     assert (view.source, view.completed_at) == ("pigeon", T0)
@@ -213,7 +221,7 @@ def test_the_name_of_a_query_is_its_id() -> None:
 
 def test_the_json_of_a_flow_is_the_state_of_the_metrics() -> None:
     """A flow that fails shows since when, how often, with which codes, and when Adobe disables it."""
-    facts = failures(T0, T0 + HOUR, flow_name="Tides", started_at=T0 - MINUTE)
+    facts = failures(T0, T0 + HOUR, flow_name="Tides", org="o", started_at=T0 - MINUTE)
     assert as_json(flow(*facts)) == {
         "flow_id": "f1",
         "sandbox": "prod",
@@ -236,17 +244,23 @@ def test_the_json_of_a_flow_is_the_state_of_the_metrics() -> None:
         "overdue_at": None,
         "disabled_by_adobe_at": "2026-10-21T14:13:20.000Z",
         "not_shown": None,
-        "links": None,
+        "links": {"page": "https://x.example/flows/f1?sandbox=prod", "experience_platform": ACTIVITY},
     }
 
 
 def test_a_flow_of_which_nothing_is_known_has_null_for_all() -> None:
     """A state without facts has every field."""
-    found = as_json(view_of_flow(FlowKey("f", ""), FlowState()))
+    found = as_json(view_of_flow(summary_of(FlowKey("f", ""), FlowState()), LinkMaker(None, None)))
     assert isinstance(found, dict)
     assert list(found) == FLOW_FIELDS
     known = {name: value for name, value in found.items() if value is not None}
-    assert known == {"flow_id": "f", "kind": "unknown", "consecutive_failures": 0, "failing_errors": {}}
+    assert known == {
+        "flow_id": "f",
+        "kind": "unknown",
+        "consecutive_failures": 0,
+        "failing_errors": {},
+        "links": {"page": None, "experience_platform": None},
+    }
 
 
 def test_a_run_is_expected_after_the_usual_silence_and_overdue_later() -> None:
@@ -280,8 +294,8 @@ def test_adobe_disables_sources_that_fail_for_30_days(facts: list[RecordedFact],
 def test_every_state_has_a_json(facts: list[RecordedFact]) -> None:
     """Whatever was recorded, the JSON of runs and flows has all fields and only values that JSON has."""
     fold = folded(facts, T0)
-    for key, state in fold.shown():
-        found = as_json(view_of_flow(key, state))
+    for summary in fold.current_flows().flows.values():
+        found = as_json(view_of_flow(summary, LINKS))
         assert isinstance(found, dict)
         assert list(json.loads(json.dumps(found, allow_nan=False))) == FLOW_FIELDS
     for each in facts:
@@ -305,7 +319,7 @@ def test_times_are_rfc_3339_in_utc(milliseconds: int, expected: str | None) -> N
 
 def test_views_are_frozen() -> None:
     """A view can't be changed by who shows it."""
-    view = view_of_run(row(), lambda *_: run())
+    view = view_of_run(row(), lambda *_: run(), LINKS)
     assert isinstance(view, RunView)
     with pytest.raises(AttributeError):
         view.status = "success"  # type: ignore[misc]

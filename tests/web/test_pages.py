@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -66,12 +67,14 @@ class Page(HTMLParser):
 
 
 def page(application: Application, path: str, status: int = 200, **headers: str) -> Page:
-    """A page, which has no script and nothing else that a page here never has."""
+    """A page, which has no script but its own one, and nothing else that a page here never has."""
     response = application.request("GET", path, headers={**HTML, **headers})
     assert response.status_code == status
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     parsed = Page(response)
-    assert not {"script", "iframe", "style", "object", "form"} & set(parsed.tags)
+    assert not {"iframe", "style", "object", "embed"} & set(parsed.tags)
+    assert parsed.tags.count("script") == 1
+    assert re.search(r'<script src="[./]*/static/[0-9a-f]+/local-times[.]js" defer></script>', response.text)
     assert not {name for name in parsed.attributes if name.startswith("on") or name == "style"}
     return parsed
 
@@ -113,8 +116,8 @@ def test_headers(application: Application, path: str) -> None:
     answers = [application.request(method, path, headers=HTML) for method in ("GET", "HEAD")]
     for response in answers:
         assert response.headers["content-security-policy"] == (
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
-            "frame-ancestors 'none'"
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; "
+            "form-action 'self'; frame-ancestors 'none'"
         )
     assert answers[0].headers == answers[1].headers
     assert answers[0].status_code == answers[1].status_code
@@ -271,8 +274,9 @@ def test_pages_are_kept_from_other_sites(application: Application, path: str) ->
 def test_links_have_the_external_url(make: Make) -> None:
     """Behind a proxy links lead to the address that people know, and the stylesheet is beside the page."""
     application = make("--web.external-url=https://monitor.example/aep/")
-    stylesheet, *links = page(application, "/errors").links
+    stylesheet, script, *links = page(application, "/errors").links
     assert stylesheet.startswith("./static/")
+    assert script.startswith("./static/")
     assert [link for link in links if link != "#content"] == [
         "https://monitor.example/aep/",
         *(f"https://monitor.example/aep{path}" for path in PAGES),

@@ -1,0 +1,67 @@
+"""What a page or an answer of the API is made from: the request, and the sources of its values."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from exporter.ledger.queries import Queries, Row
+from exporter.metrics.flow_summaries import AskFlows
+from exporter.model import NotUnderstood, Reader
+from exporter.pages.links import LinkMaker, OwnLinks
+from exporter.pages.platform import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What is known of an entry besides its row."""
+
+    find_reason: Callable[[Row], NotUnderstood | None]
+    """Reads an entry's body. None if this version understands it."""
+    is_quick: Callable[[bytes], bool]
+    """Whether a body is read within some milliseconds."""
+    event_code_label: Callable[[str | None], str]
+    """One of few words for an event code. It is used where pages must not show what others wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What pages are made from besides the ledger's answers."""
+
+    now: Callable[[], int]
+    """The ledger's clock, in milliseconds since 1970. Blocking. Raises LedgerUnavailableError."""
+    flows: AskFlows
+    """The flows on /metrics. Blocking. Raises LedgerUnavailableError, NotCaughtUpError, DefectError and
+    QueryTimeoutError."""
+    read: Reader
+    """Reads the stored body of an event."""
+    reading: Reading
+    platform: Platform
+    is_full: Callable[[], bool]
+    """Whether messages and bodies may be shown now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """One request for a page. Functions that make pages are called on a thread of the pages, so they may block."""
+
+    queries: Queries
+    sources: Sources
+    item_id: str
+    """The id of the run or of the flow that the path names. Empty for other pages."""
+    parameters: Mapping[str, str]
+    """The parameters of the address, each with the first value that it has there."""
+    own: OwnLinks
+    """The addresses of our pages, as this page links to them."""
+    is_full: bool
+    """Whether messages and bodies may be shown."""
+
+    @property
+    def links(self) -> LinkMaker:
+        """Makes the links of runs and flows."""
+        return LinkMaker(self.own, self.sources.platform.tenant)
+
+
+MakePage = Callable[[PageRequest], Mapping[str, object]]
+"""Makes the values of a page's template. Blocking.
+
+Raises what the queries raise, BadParameterError, and NotInLedgerError if there is nothing to show.
+"""

@@ -1,0 +1,15 @@
+// Adds the time of the reader's own zone to the times of a page, which are UTC. Without it the page says the same.
+"use strict";
+{
+  const options = { dateStyle: "medium", timeStyle: "medium" };
+  for (const element of document.querySelectorAll("time[datetime]")) {
+    const moment = new Date(element.dateTime);
+    if (!Number.isNaN(moment.getTime()) && moment.getTimezoneOffset() !== 0) {
+      element.title = `${moment.toLocaleString(undefined, options)} in your time zone`;
+      if (element.classList.contains("local-too")) {
+        const local = moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+        element.append(` (${local} here)`);
+      }
+    }
+  }
+}
