@@ -162,7 +162,9 @@ class Crawl:
         """Our own addresses that lead into Experience Platform."""
         self.outward: list[Link] = []
         self.dangling: list[Link] = []
-        """Links whose fragment is not on the page that they lead to."""
+        """Links with a fragment that is not on the page to which they lead."""
+        self.faults: list[str] = []
+        """What went wrong in the pages."""
 
     def run(self, browser: Watched) -> None:
         """Follow the links."""
@@ -194,6 +196,7 @@ class Crawl:
         for target, wanted in fragments.items():
             browser.open(target)
             self.dangling += [link for fragment, link in wanted.items() if not has_target(browser.page, fragment)]
+        self.faults += browser.faults
 
     def samples(self) -> list[str]:
         """The first page that was found of each path, whatever its parameters are."""

@@ -62,8 +62,9 @@ FOCUSABLE = "a[href], summary, input:not([type=hidden]), select, button"
 def crawl(browser: Browser, organisation: Exporter) -> Crawl:
     """All pages that links lead to from `/`."""
     crawl = Crawl(organisation.url + "/")
-    with watched(browser) as opened:
-        crawl.run(opened)
+    opened = Watched(browser)
+    crawl.run(opened)
+    opened.close()
     return crawl
 
 
@@ -76,6 +77,7 @@ def samples(crawl: Crawl, organisation: Exporter) -> list[str]:
 def check_links(crawl: Crawl) -> None:
     """Check that no link leads nowhere, and that no link leads to others than Adobe and our sources."""
     assert {url: status for url, status in crawl.opened.items() if status != 200} == {}
+    assert crawl.faults == []
     assert crawl.dangling == []
     hosts = foreign_hosts()
     outward = [(urlsplit(link.target), link) for link in crawl.outward]
