@@ -14,14 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from exporter.ledger.queries import Row
-from exporter.metrics.flow_summaries import FlowSummary
+from exporter.metrics.flow_summaries import DISABLED_AFTER, FlowSummary
 from exporter.metrics.run_history import Outcome
-from exporter.model import DAY, Activity, Flow, FlowKey, FlowKind, FlowRun, Reader
+from exporter.model import Activity, Flow, FlowKey, FlowKind, FlowRun, Reader
 from exporter.pages.explanations import explain
 from exporter.pages.links import FlowLinks, LinkMaker, RunLinks
-
-DISABLED_AFTER: Final = 30 * DAY
-"""Adobe disables a source flow that has failed for so long without a success."""
 
 IN_A_TERMINAL: Final = LinkMaker(None, None)
 """It is not known there where the pages are, so there are links into Experience Platform alone."""
