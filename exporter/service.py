@@ -51,6 +51,7 @@ from exporter.pages.page_request import Addresses, Reading, Sources
 from exporter.pages.platform import Platform
 from exporter.pages.site import NAVIGATION, Site
 from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
+from exporter.refused import RefusedDeliveries
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -67,7 +68,7 @@ from exporter.web.protection import Protection
 from exporter.web.scrape import Scrape
 from exporter.web.unserved import Unserved
 from exporter.web.validation import ORIGIN, Validations
-from exporter.web.webhook import Webhook
+from exporter.web.webhook import Refused, Webhook
 
 _UNLIMITED = 1 << 62
 _QUERY_SECONDS = 5.0
@@ -179,6 +180,7 @@ def build_app(
         ledger.now, time.monotonic, clients.client(ORIGIN) if settings.webhook_auto_validate else None
     )
     authentication = _authentication(settings, keys)
+    refused = RefusedDeliveries(lambda: time.time_ns() // 1_000_000)
     webhook = Webhook(
         Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
         ledger.now,
@@ -186,9 +188,10 @@ def build_app(
         authentication=authentication,
         validations=validations,
         max_body=settings.webhook_max_body,
+        refused=refused.add,
     )
     webhook_routes = routes.webhook_routes(
-        _check_webhook(webhook, settings, telemetry),
+        _check_webhook(webhook, settings, telemetry, refused),
         settings.webhook_path,
         takes_token=settings.authentication == "token",
     )
@@ -204,7 +207,7 @@ def build_app(
         settings,
         scrape,
         asking,
-        _sources(settings, ledger, follower, process_state, lambda: protection.has_users),
+        _sources(settings, ledger, follower, process_state, refused, lambda: protection.has_users),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
@@ -322,6 +325,7 @@ def _sources(
     ledger: Ledger,
     follower: Follower,
     process: Callable[[], ProcessState],
+    refused: RefusedDeliveries,
     has_passwords: Callable[[], bool],
 ) -> Sources:
     return Sources(
@@ -333,6 +337,7 @@ def _sources(
         process=process,
         addresses=Addresses(telemetry_path=settings.web_telemetry_path, webhook=_describe_webhook(settings)),
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
+        refused=refused.latest,
         read_details=read_details,
         stored_id=identifier,
     )
@@ -364,7 +369,9 @@ def _authentication(settings: ServeSettings, keys: Keys | None) -> Authenticatio
             return NoAuthentication()
 
 
-def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemetry) -> ASGIApp:
+def _check_webhook(
+    webhook: Webhook, settings: ServeSettings, telemetry: Telemetry, refused: RefusedDeliveries
+) -> ASGIApp:
     """Keep web pages away from a webhook without authentication, which then has a loopback address."""
     if settings.authentication != "none" or settings.webhook_allow_unauthenticated:
         return webhook
@@ -372,7 +379,7 @@ def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemet
         "for deliveries that come another way set --webhook.client-id or --webhook.token, or, behind a proxy that "
         "authenticates, --webhook.allow-unauthenticated"
     )
-    return OriginCheck(webhook, _origin_rule(settings, telemetry, advice))
+    return OriginCheck(webhook, _origin_rule(settings, telemetry, advice, refused.add))
 
 
 def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemetry: Telemetry) -> list[Middleware]:
@@ -383,10 +390,17 @@ def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemet
     return [Middleware(OriginCheck, _origin_rule(settings, telemetry, advice), is_needed)]
 
 
-def _origin_rule(settings: ServeSettings, telemetry: Telemetry, advice: str) -> OriginRule:
+def _origin_rule(
+    settings: ServeSettings, telemetry: Telemetry, advice: str, refused: Refused = lambda _reason, _peer: None
+) -> OriginRule:
     url = settings.web_external_url
+
+    def count(reason: str, peer: str) -> None:
+        telemetry.requests_refused.labels(reason).inc()
+        refused(reason, peer)
+
     return OriginRule(
-        lambda reason: telemetry.requests_refused.labels(reason).inc(),
+        count,
         time.monotonic,
         advice,
         also=() if url is None else (host_of_url(url),),
