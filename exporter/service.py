@@ -27,6 +27,7 @@ from exporter.adobe_api.keys import Keys
 from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.commands.base import milliseconds
 from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.settings_in_force import settings_in_force
 from exporter.errors import LedgerUnavailableError
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
@@ -49,6 +50,7 @@ from exporter.pages.links import host_of_url
 from exporter.pages.notices import CORRECTED_WITHIN, ProcessState
 from exporter.pages.page_request import Addresses, Reading, Sources
 from exporter.pages.platform import Platform
+from exporter.pages.process_facts import LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce, ValidationFacts
 from exporter.pages.site import NAVIGATION, Site
 from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
 from exporter.refused import RefusedDeliveries
@@ -67,7 +69,7 @@ from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
 from exporter.web.protection import Protection
 from exporter.web.scrape import Scrape
 from exporter.web.unserved import Unserved
-from exporter.web.validation import ORIGIN, Validations
+from exporter.web.validation import ORIGIN, ValidationRequest, Validations
 from exporter.web.webhook import Refused, Webhook
 
 _UNLIMITED = 1 << 62
@@ -203,11 +205,34 @@ def build_app(
     def process_state() -> ProcessState:
         return _process_state(intake, follower, scrape, clients)
 
+    started_at = time.time_ns() // 1_000_000
+    shown = settings_in_force(settings)
+
+    def facts() -> ProcessFacts:
+        return _process_facts(
+            settings,
+            ledger,
+            follower,
+            telemetry,
+            started_at=started_at,
+            validation=validations.latest,
+            has_passwords=protection.has_users,
+            shown=shown,
+        )
+
     inner_routes, not_found = _inner(
         settings,
         scrape,
         asking,
-        _sources(settings, ledger, follower, process_state, refused, lambda: protection.has_users),
+        _sources(
+            settings,
+            ledger,
+            follower,
+            process=process_state,
+            facts=facts,
+            refused=refused,
+            has_passwords=lambda: protection.has_users,
+        ),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
@@ -324,11 +349,16 @@ def _sources(
     settings: ServeSettings,
     ledger: Ledger,
     follower: Follower,
+    *,
     process: Callable[[], ProcessState],
+    facts: Callable[[], ProcessFacts],
     refused: RefusedDeliveries,
     has_passwords: Callable[[], bool],
 ) -> Sources:
     return Sources(
+        facts=facts,
+        ledger=lambda: _ledger_facts(ledger),
+        metrics=lambda: _metrics_facts(follower),
         now=ledger.now,
         flows=lambda: follower.ask(Fold.current_flows),
         read=read,
@@ -351,6 +381,64 @@ def _process_state(intake: Intake, follower: Follower, scrape: Scrape, clients: 
         clock_skew=clients.clock_skew.value(),
         unscraped=scrape.seconds_unasked(),
         skipped=follower.skipped,
+    )
+
+
+def _process_facts(
+    settings: ServeSettings,
+    ledger: Ledger,
+    follower: Follower,
+    telemetry: Telemetry,
+    *,
+    started_at: int,
+    validation: ValidationRequest | None,
+    has_passwords: bool,
+    shown: tuple[SettingInForce, ...],
+) -> ProcessFacts:
+    return ProcessFacts(
+        version=__version__,
+        started_at=started_at,
+        ledger_location=ledger.location,
+        ledger_max_bytes=settings.ledger_max_size,
+        retention_seconds=settings.ledger_retention.total_seconds(),
+        flows_limit=settings.series_max_flows,
+        clock_corrections=ledger.clock_corrections(),
+        clock_notes=tuple(follower.clock_notes()),
+        webhook=_describe_webhook(settings),
+        authentication=settings.authentication,
+        refused=telemetry.refused(),
+        not_understood=telemetry.counts(telemetry.not_understood),
+        validation=None
+        if validation is None
+        else ValidationFacts(url=validation.url, received_at=validation.received_at, is_signed=validation.is_signed),
+        external_url=settings.web_external_url,
+        has_passwords=has_passwords,
+        settings=shown,
+    )
+
+
+def _ledger_facts(ledger: Ledger) -> LedgerFacts:
+    content = ledger.content()
+    return LedgerFacts(
+        entries=content.entries,
+        is_exact=content.is_exact,
+        head=ledger.head(),
+        bytes_on_disk=ledger.size(),
+        bytes_used=content.bytes_used,
+        checkpoint_written_at=max((each.written_at for each in ledger.checkpoints()), default=None),
+    )
+
+
+def _metrics_facts(follower: Follower) -> MetricsFacts:
+    status = follower.status()
+    return MetricsFacts(
+        position=status.position,
+        checkpoint_position=status.checkpoint_position,
+        flows=status.flows,
+        overflowed=status.overflowed,
+        series=status.series,
+        skipped=follower.skipped,
+        dropped=status.dropped,
     )
 
 
