@@ -11,12 +11,14 @@ from itertools import islice
 from typing import Final
 
 from exporter.adobe import fields, lenient_json
-from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_run, unwrap
+from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_run, may_hold_text, unwrap
 from exporter.adobe.payloads import activity_nodes, entries, error_entries, objects, section, without_prefix
 from exporter.model import OTHER, ActivityDetails, Remark, RunDetails, RunReference, is_error_code
 
 MAX_MESSAGE: Final = 128 * 1024
 """Characters of a message. A delivery is larger only with a raised `--webhook.max-body`."""
+_ALWAYS_READABLE: Final = 16 * 1024
+"""Bytes up to which a body is read within some milliseconds, however damaged it is."""
 _MAX_REMARKS: Final = 1000
 _MAX_ENTRIES: Final = 50_000
 _MAX_REFERENCES: Final = 100
@@ -25,6 +27,17 @@ _MAX_WORDS: Final = 20
 
 _BATCH_STATES: Final = ("batchStatus", "batchState", "batchstatus")
 """Members that name the state of a batch."""
+
+
+def is_readable(body: bytes) -> bool:
+    """Whether the body is read in a time that grows with its size alone, about 20 ms for each MiB.
+
+    Reading a damaged body, or one with a text that may be damaged, takes longer the larger it is: up to seconds.
+    """
+    if len(body) <= _ALWAYS_READABLE:
+        return True
+    decoded = lenient_json.decode_strict(body)
+    return decoded is not None and not may_hold_text(decoded.value)
 
 
 def read_details(body: bytes, event_code: str = "") -> RunDetails:
