@@ -12,7 +12,7 @@ from typing import Final
 
 from exporter.adobe import fields, lenient_json
 from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_run, may_hold_text, unwrap
-from exporter.adobe.payloads import activity_nodes, entries, error_entries, objects, section, without_prefix
+from exporter.adobe.payloads import activity_nodes, error_entries, objects, section, without_prefix
 from exporter.model import OTHER, ActivityDetails, Remark, RunDetails, RunReference, is_error_code
 
 MAX_MESSAGE: Final = 128 * 1024
@@ -50,8 +50,8 @@ def read_details(body: bytes, event_code: str = "") -> RunDetails:
     parts = (metrics, *activities)
     return RunDetails(
         errors=_remarks(entry for part in parts for entry in error_entries(part)),
-        skipped=_remarks(entry for part in parts for entry in entries(part.get("recordSummary"), "skippedInfo")),
-        warnings=_remarks(entry for part in parts for entry in entries(part.get("recordSummary"), "warningInfo")),
+        skipped=_remarks(entry for part in parts for entry in _entries(part.get("recordSummary"), "skippedInfo")),
+        warnings=_remarks(entry for part in parts for entry in _entries(part.get("recordSummary"), "warningInfo")),
         explanations=_distinct(_text(_extensions(part).get("errorDetail")) for part in parts),
         activities=tuple(
             ActivityDetails(written_name=_text(each.get("name"))[:_MAX_WORD], state=_state(each)) for each in activities
@@ -72,6 +72,13 @@ def _run_node(body: bytes, event_code: str) -> Node | None:
         return None
     node = without_prefix(unwrapped.content) if XDM.encode() in (unwrapped.text or body) else unwrapped.content
     return node if isinstance(node, dict) and looks_like_run(node) else None
+
+
+def _entries(holder: object, key: str) -> Iterator[object]:
+    """The entries of a list that a member of an object holds. One that is not in a list is read as a list of one."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    if value:
+        yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
 def _remarks(reported: Iterable[object]) -> tuple[Remark, ...]:
@@ -124,7 +131,7 @@ def _references(node: Node, objects_key: str, ids_key: str) -> tuple[RunReferenc
         for each in islice(objects(node.get(objects_key)), _MAX_REFERENCES)
     ]
     named_ids = {each.run_id for each in named}
-    ids = map(fields.identifier, islice(entries(node, ids_key), _MAX_REFERENCES))
+    ids = map(fields.identifier, islice(_entries(node, ids_key), _MAX_REFERENCES))
     found = [*named, *(RunReference(run_id) for run_id in ids if run_id not in named_ids)]
     return tuple(dict.fromkeys(each for each in found if each.run_id))[:_MAX_REFERENCES]
 
