@@ -75,7 +75,6 @@ def page(request: PageRequest) -> Mapping[str, object]:
         "given": given,
         "outcomes": [(status.value, STATUS_WORDS.get(status, status.value)) for status in OUTCOMES],
         "chips": _chips(request.own, newest),
-        "action": request.own.page(PATH),
         "all": list_address(request.own, {}),
         "newest": list_address(request.own, newest) if asked.cursor is not None else None,
         "older": list_address(request.own, {**newest, "cursor": found.next}) if found.next is not None else None,

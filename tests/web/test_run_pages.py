@@ -160,6 +160,16 @@ def test_a_filter_can_be_removed(application: Application) -> None:
     assert labels == re.findall(r'<(?:input|select) id="([^"]+)"', response.text)
 
 
+def test_links_and_the_form_behind_a_prefix(make: Make) -> None:
+    """With an external URL links and the ticket have it. The form asks the address that the page was opened with."""
+    application = make("--web.external-url=https://x.example/aep")
+    post(application, run("a/b"))
+    response = application.request("GET", "/runs?status=failed")
+    assert "https://x.example/aep/runs/a%2Fb" in Page(response).links
+    assert '<form class="filters" method="get">' in response.text
+    assert "Link: https://x.example/aep/runs/a%2Fb" in page(application, address("a/b")).text
+
+
 @pytest.mark.parametrize(
     ("query", "name"),
     [("limit=0", "limit"), ("since=yesterday", "since"), ("status=running", "status"), ("since=1h&until=2h", "since")],
