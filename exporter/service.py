@@ -19,7 +19,7 @@ from exporter import __version__
 from exporter.adobe.deliveries import is_quick
 from exporter.adobe.fields import identifier
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.adobe.run_details import read_details
+from exporter.adobe.run_details import is_readable, read_details
 from exporter.adobe_api.clock_check import ClockCheck
 from exporter.adobe_api.clock_skew import ClockSkew
 from exporter.adobe_api.http_client import AdobeClients
@@ -369,6 +369,7 @@ def _sources(
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
         refused=refused.latest,
         read_details=read_details,
+        is_readable=is_readable,
         stored_id=identifier,
     )
 

@@ -62,6 +62,8 @@ class Sources:
     """The last requests to the webhook that this process refused, the newest first."""
     read_details: DetailsReader = lambda _body, _event_code: RunDetails()
     """Reads what a stored body of a run holds for people."""
+    is_readable: Callable[[bytes], bool] = lambda _body: True
+    """Whether reading a body takes no longer than its size explains. If not, it is damaged and can take seconds."""
     stored_id: Callable[[str], str] = str
     """The id that the ledger has for an id as Adobe shows it: a very long one is cut."""
 
