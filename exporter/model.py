@@ -234,6 +234,57 @@ class FlowRun:
         return tuple(dict.fromkeys(error.code for error in self.errors))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What a run reported about some of its records, as Adobe wrote it. All texts can hold any character."""
+
+    code: str
+    """An error code (see `is_error_code`), or `other`."""
+    written_code: str = ""
+    """What stands in the place of a code where it is none."""
+    message: str = ""
+    """The whole message."""
+    count: int | None = None
+    """How many records it concerns."""
+
+
+class RunReference(NamedTuple):
+    """Another run that a run names. The flow id is empty if it is not given."""
+
+    run_id: str
+    flow_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityDetails:
+    """What is shown of an activity besides its times. All texts can hold any character."""
+
+    written_name: str = ""
+    """The name that Adobe gave it. Empty without one."""
+    state: str = ""
+    """The word for its state, as Adobe wrote it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetails:
+    """What the notification of a run holds for people alone. No metric is made from it."""
+
+    errors: tuple[Remark, ...] = ()
+    """Each once, with its whole message."""
+    skipped: tuple[Remark, ...] = ()
+    warnings: tuple[Remark, ...] = ()
+    explanations: tuple[str, ...] = ()
+    """Long texts about the failure."""
+    activities: tuple[ActivityDetails, ...] = ()
+    """In the order of `FlowRun.activities`."""
+    states: tuple[str, ...] = ()
+    """The words for the state of the run and of its batch, as Adobe wrote them, each once."""
+    predecessors: tuple[RunReference, ...] = ()
+    """The runs that it came from."""
+    successors: tuple[RunReference, ...] = ()
+    """The runs that came from it."""
+
+
 class FlowKey(NamedTuple):
     """A flow in one sandbox, as the labels of its series name it.
 
@@ -355,6 +406,13 @@ Fact = FlowRun | FlowAlert | Flow | Forgotten | Unsupported | Unreadable
 
 Reader = Callable[[bytes, int, str], Fact]
 """Reads the stored body of an event. Takes the body, the time of recording and the event code (empty if unknown)."""
+
+
+DetailsReader = Callable[[bytes, str], RunDetails]
+"""Reads what the stored body of a run holds for people. Takes the body and the event code (empty if unknown).
+
+It is empty for a body that holds no run.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,9 @@ from starlette.types import ASGIApp
 
 from exporter import __version__
 from exporter.adobe.deliveries import is_quick
+from exporter.adobe.fields import identifier
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
+from exporter.adobe.run_details import read_details
 from exporter.adobe_api.clock_check import ClockCheck
 from exporter.adobe_api.clock_skew import ClockSkew
 from exporter.adobe_api.http_client import AdobeClients
@@ -318,6 +320,8 @@ def _sources(settings: ServeSettings, ledger: Ledger, follower: Follower, has_pa
         reading=Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label),
         platform=Platform(read=read, tenant=settings.adobe_tenant),
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
+        read_details=read_details,
+        stored_id=identifier,
     )
 
 

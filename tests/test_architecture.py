@@ -116,6 +116,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.logs",
             "exporter.metrics",
             "exporter.model",
+            "exporter.parsers",
             "exporter.plain_text",
             "exporter.reasons",
         },

@@ -54,7 +54,8 @@ ANOMALY_FIELDS: Final = (
 
 _MAX_DEPTH: Final = 16
 """Nested objects and lists in which the XDM prefix is removed. The deepest field that is read lies six deep."""
-_MAX_ACTIVITIES: Final = 1000
+MAX_ACTIVITIES: Final = 1000
+"""Activities that are read of one run."""
 _MAX_ENTRIES: Final = 50_000
 """Error entries that are read of one run."""
 _MAX_ANOMALIES: Final = 100
@@ -109,7 +110,7 @@ def read(body: bytes, recorded_at: int, event_code: str = "") -> Fact:
 def interpret(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> Fact:
     """Read one unwrapped object. `body` is the JSON text that contains it."""
     if _XDM in body:
-        unprefixed = _without_prefix(node)
+        unprefixed = without_prefix(node)
         node = unprefixed if isinstance(unprefixed, dict) else _EMPTY
     if looks_like_run(node):
         return _run(node, metadata, recorded_at, body)
@@ -130,26 +131,26 @@ def _unsupported(node: Node, metadata: Metadata, body: bytes) -> Unsupported:
     return Unsupported(sandbox=sandbox, reason=Topic(body).reason(node, metadata.event_code))
 
 
-def _without_prefix(value: object, depth: int = 0) -> object:
+def without_prefix(value: object, depth: int = 0) -> object:
     """A value without the XDM prefix of its members. A member that comes with and without it is read without it."""
     if depth > _MAX_DEPTH:
         return value
     if isinstance(value, list):
-        return [_without_prefix(element, depth + 1) for element in value]
+        return [without_prefix(element, depth + 1) for element in value]
     if not isinstance(value, dict):
         return value
     members = {key.removeprefix(XDM): element for key, element in value.items() if key.startswith(XDM)}
     members.update((key, element) for key, element in value.items() if not key.startswith(XDM) and element is not None)
-    return {key: _without_prefix(element, depth + 1) for key, element in members.items()}
+    return {key: without_prefix(element, depth + 1) for key, element in members.items()}
 
 
-def _section(node: Node, key: str) -> Node:
+def section(node: Node, key: str) -> Node:
     """A nested object, or an empty object if there is none."""
     found = node.get(key)
     return found if isinstance(found, dict) else _EMPTY
 
 
-def _objects(value: object) -> Iterator[Node]:
+def objects(value: object) -> Iterator[Node]:
     """The objects of a list. An object in the place of a list is read as a list of one."""
     for element in value if isinstance(value, list) else [value]:
         if isinstance(element, dict):
@@ -213,8 +214,8 @@ class _FieldReader:
         """The errors of a run's metrics and its activities. Equal errors are kept once, and some messages of a code."""
         found: dict[RunError, None] = {}
         by_code: Counter[str] = Counter()
-        entries = islice((entry for part in parts for entry in _error_entries(part)), _MAX_ENTRIES)
-        for error in map(self._error, entries):
+        reported = islice((entry for part in parts for entry in error_entries(part)), _MAX_ENTRIES)
+        for error in map(self._error, reported):
             if error not in found and by_code[error.code] < _MAX_MESSAGES and len(found) < _MAX_ERRORS:
                 by_code[error.code] += 1
                 found[error] = None
@@ -241,28 +242,32 @@ class _FieldReader:
         )
 
 
-def _error_entries(part: Node) -> Iterator[object]:
+def error_entries(part: Node) -> Iterator[object]:
     """The errors in a run's metrics or in an activity. Entries in `skippedInfo` and `warningInfo` are not errors."""
     status_summary = part.get("statusSummary")
     record_summary = part.get("recordSummary")
     extensions = status_summary.get("extensions") if isinstance(status_summary, dict) else None
-    for section, key in ((status_summary, "errors"), (extensions, "errors"), (record_summary, "failedInfo")):
-        value = section.get(key) if isinstance(section, dict) else None
-        if value:
-            yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
+    for holder, key in ((status_summary, "errors"), (extensions, "errors"), (record_summary, "failedInfo")):
+        yield from entries(holder, key)
+
+
+def entries(holder: object, key: str) -> Iterator[object]:
+    """The entries of a list that a member of an object holds. One that is not in a list is read as a list of one."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    if value:
+        yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
 def _run(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> FlowRun | Unsupported:
-    metrics = _section(node, "metrics")
+    metrics = section(node, "metrics")
     reader = _FieldReader(recorded_at)
     run_id = fields.identifier(node.get("id")) or fields.identifier(node.get("flowRunId"))
     flow_id = fields.identifier(node.get("flowId"))
-    status = reader.status(_section(metrics, "statusSummary").get("status"))
+    status = reader.status(section(metrics, "statusSummary").get("status"))
     if not run_id or not flow_id or status is None:
         return _unsupported(node, metadata, body)
-    started_at, completed_at = reader.start_and_end(_section(metrics, "durationSummary"))
-    # One of Adobe's schemas misspells the name.
-    nodes = tuple(islice(_objects(node.get("activities") or node.get("activites")), _MAX_ACTIVITIES))
+    started_at, completed_at = reader.start_and_end(section(metrics, "durationSummary"))
+    nodes = tuple(activity_nodes(node))
     activities = tuple(_activity(each, reader) for each in nodes)
     return FlowRun(
         run_id=run_id,
@@ -277,17 +282,23 @@ def _run(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> FlowR
         created_at=reader.moment(node.get("createdAt"), "created_at"),
         updated_at=reader.moment(node.get("updatedAt"), "updated_at"),
         envelope_time=reader.moment(metadata.envelope_time, "envelope_time"),
-        records=reader.counts(_section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
-        size=reader.counts(_section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
-        files=reader.counts(_section(metrics, "fileSummary"), _FILE_KEYS, "files"),
+        records=reader.counts(section(metrics, "recordSummary"), _RECORD_KEYS, "records"),
+        size=reader.counts(section(metrics, "sizeSummary"), _SIZE_KEYS, "bytes"),
+        files=reader.counts(section(metrics, "fileSummary"), _FILE_KEYS, "files"),
         errors=reader.errors((metrics, *nodes)),
         activities=activities,
         anomalies=tuple(reader.anomalies[:_MAX_ANOMALIES]),
     )
 
 
+def activity_nodes(node: Node) -> Iterator[Node]:
+    """The activities of a run, at most MAX_ACTIVITIES."""
+    # One of Adobe's schemas misspells the name.
+    return islice(objects(node.get("activities") or node.get("activites")), MAX_ACTIVITIES)
+
+
 def _activity(node: Node, reader: _FieldReader) -> Activity:
-    started_at, completed_at = reader.start_and_end(_section(node, "durationSummary"))
+    started_at, completed_at = reader.start_and_end(section(node, "durationSummary"))
     return Activity(name=activity_name(node), started_at=started_at, completed_at=completed_at)
 
 

@@ -242,6 +242,10 @@ class Queries(Protocol):
         """
         ...
 
+    def oldest_entry_at(self) -> int | None:
+        """When the first entry that is not pruned was recorded (milliseconds since 1970). None if there is none."""
+        ...
+
     def close(self) -> None:
         """Release all files. Call it when no question is being answered."""
         ...

@@ -39,6 +39,7 @@ SELECT position, received_at, source, kind, event_code, counts, flow_id, run_id,
   FROM entry WHERE position = ?
 """
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM entry"
+_OLDEST: Final = "SELECT received_at FROM entry ORDER BY position LIMIT 1"
 _OF_RUN: Final = "SELECT position FROM entry WHERE fact_key > ? AND fact_key < ? AND run_id = ? AND kind = 'run'"
 _ALERTS_OF_RUN: Final = """
 SELECT position FROM entry INDEXED BY entry_alert_run
@@ -113,6 +114,10 @@ class SqliteQueries:
         """When something was last delivered by each source."""
         return self._file.ask(sqlite_deliveries.read)
 
+    def oldest_entry_at(self) -> int | None:
+        """When the first entry that is not pruned was recorded."""
+        return self._file.ask(_oldest_entry_at)
+
     def close(self) -> None:
         """Close the connections."""
         self._file.close()
@@ -125,6 +130,11 @@ def _check(limit: int) -> None:
 
 def _head(reader: Reader) -> int:
     return int(reader.execute(_HEAD).fetchone()[0])
+
+
+def _oldest_entry_at(reader: Reader) -> int | None:
+    found = reader.execute(_OLDEST).fetchone()
+    return int(found[0]) if found is not None else None
 
 
 def _row(reader: Reader, position: int) -> Row | None:

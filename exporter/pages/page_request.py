@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.ledger.queries import Queries, Row
 from exporter.metrics.flow_summaries import AskFlows
-from exporter.model import NotUnderstood, Reader
+from exporter.model import DetailsReader, NotUnderstood, Reader, RunDetails
 from exporter.pages.links import LinkMaker, OwnLinks
 from exporter.pages.platform import Platform
 
@@ -37,6 +37,10 @@ class Sources:
     platform: Platform
     is_full: Callable[[], bool]
     """Whether messages and bodies may be shown now."""
+    read_details: DetailsReader = lambda _body, _event_code: RunDetails()
+    """Reads what a stored body of a run holds for people."""
+    stored_id: Callable[[str], str] = str
+    """The id that the ledger has for an id as Adobe shows it: a very long one is cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from exporter.errors import BadCursorError, BadParameterError, ExporterError, NotInLedgerError
 from exporter.ledger.queries import Queries
 from exporter.logs import LogThrottle
-from exporter.pages import error_list, notification_list
+from exporter.pages import error_list, notification_list, run_list, run_page
 from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame, NavigationItem
 from exporter.pages.page_request import MakePage, PageRequest, Sources
@@ -37,6 +37,8 @@ class Page:
 
 
 PAGES: Final = (
+    Page("/runs", "Runs", "runs.html", run_list.page),
+    Page("/runs/", "", "run.html", run_page.page),
     Page("/errors", "Errors", "errors.html", error_list.page),
     Page("/notifications", "Notifications", "notifications.html", notification_list.page),
 )

@@ -64,6 +64,7 @@ def test_an_empty_ledger_has_no_answers(ledger: Ledger, queries: Queries) -> Non
     assert queries.flow("f", "prod") is None
     assert not any((queries.last_runs("f", "prod"), queries.codes(0), queries.flows(), queries.sandboxes("f")))
     assert queries.last_deliveries() == {}
+    assert queries.oldest_entry_at() is None
 
 
 def test_a_row_is_what_was_recorded(add: Add, queries: Queries) -> None:
@@ -458,6 +459,18 @@ def test_what_shows_a_flow(add: Add, queries: Queries) -> None:
     assert silent is not None
     assert silent.newest_description is None
     assert queries.flow("f", "other") is None
+
+
+def test_how_far_back_the_ledger_reaches(open_ledger: OpenLedger, add: Add, queries: Queries) -> None:
+    """The oldest entry is the first that is not pruned. Its time is that of recording, whenever the run ended."""
+    for number in range(3):
+        add(run(f"r{number}", at=7_000 - number), 1_000 + number)
+    assert queries.oldest_entry_at() == 1_000
+    ledger = open_ledger()
+    for position in (ALL, ALL + 1):
+        ledger.save_checkpoint(position, b"state")
+    ledger.prune(ALL, ALL, 2)
+    assert queries.oldest_entry_at() == 1_002
 
 
 def test_the_last_delivery_of_each_source(add: Add, queries: Queries) -> None:

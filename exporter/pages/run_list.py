@@ -1,0 +1,131 @@
+"""What `/runs` shows: the runs that ended, the latest first, and the filters that choose among them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from exporter.errors import DefectError, NotCaughtUpError, QueryTimeoutError
+from exporter.ledger.queries import Row
+from exporter.metrics.flow_summaries import CurrentFlows
+from exporter.model import Fact, FlowKey, Reader, Unreadable
+from exporter.pages.links import LinkMaker, OwnLinks
+from exporter.pages.page_request import PageRequest, Sources
+from exporter.pages.parameters import OUTCOMES, RUN_PARAMETERS, lenient, run_parameters
+from exporter.pages.views import Moment, RunView, view_of_run
+
+LIMIT: Final = 50
+"""Runs of a page, where no parameter gives another number."""
+CODES_SHOWN: Final = 3
+"""Error codes of a run in the list."""
+PATH: Final = "/runs"
+
+_FILTERS: Final = {
+    "sandbox": "Sandbox",
+    "status": "Outcome",
+    "error_code": "Code",
+    "flow_id": "Flow",
+    "since": "Ended since",
+    "until": "Ended before",
+}
+"""The parameters that choose runs, with their titles."""
+STATUS_WORDS: Final = {"success": "succeeded", "partial_success": "succeeded in part"}
+"""The words for outcomes that differ from their values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A filter that is in force."""
+
+    title: str
+    value: str
+    """As it was given. It can be any text."""
+    without: str
+    """The address of the list without this filter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """A run in the list."""
+
+    view: RunView
+    codes: tuple[str, ...]
+    """The first CODES_SHOWN codes, each once."""
+    more_codes: int
+
+    @property
+    def ended_at(self) -> Moment:
+        """When it ended. Where no end is known, the list has the run at the time of its recording."""
+        return self.view.recorded_at if self.view.completed_at is None else self.view.completed_at
+
+
+def page(request: PageRequest) -> Mapping[str, object]:
+    """The values of `/runs`."""
+    now = request.sources.now()
+    given = lenient(request.parameters, RUN_PARAMETERS)
+    asked = run_parameters(given, now, limit=LIMIT)
+    found = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
+    read = quick_reader(request.sources)
+    current = current_flows(request.sources)
+    newest = {name: value for name, value in given.items() if name != "cursor"}
+    return {
+        "now": now,
+        "lines": [run_line(row, read, request.links, current) for row in found.items],
+        "given": given,
+        "outcomes": [(status.value, STATUS_WORDS.get(status, status.value)) for status in OUTCOMES],
+        "chips": _chips(request.own, newest),
+        "action": request.own.page(PATH),
+        "all": list_address(request.own, {}),
+        "newest": list_address(request.own, newest) if asked.cursor is not None else None,
+        "older": list_address(request.own, {**newest, "cursor": found.next}) if found.next is not None else None,
+        "oldest_entry_at": request.queries.oldest_entry_at(),
+    }
+
+
+def current_flows(sources: Sources) -> CurrentFlows | None:
+    """The flows on /metrics. None if they can't be had now: pages of runs can do without them."""
+    try:
+        return sources.flows()
+    except (DefectError, NotCaughtUpError, QueryTimeoutError):
+        return None
+
+
+def run_line(row: Row, read: Reader, links: LinkMaker, current: CurrentFlows | None = None) -> RunLine:
+    """What a list shows of a run. Where its notification has no name of the flow, that of the metrics is shown."""
+    view = view_of_run(row, read, links)
+    if view.flow_name is None and current is not None:
+        summary = current.flows.get(FlowKey(row.flow_id or "", row.sandbox or ""))
+        view = dataclasses.replace(view, flow_name=summary.name or None) if summary is not None else view
+    codes = tuple(dict.fromkeys(error.code for error in view.errors))
+    return RunLine(view=view, codes=codes[:CODES_SHOWN], more_codes=max(len(codes) - CODES_SHOWN, 0))
+
+
+def list_address(own: OwnLinks, parameters: Mapping[str, str]) -> str:
+    """The address of `/runs` with these parameters."""
+    query = urlencode(parameters, quote_via=quote, safe="", errors="replace")
+    return own.page(PATH) + (f"?{query}" if query else "")
+
+
+def quick_reader(sources: Sources) -> Reader:
+    """Reads stored bodies as `sources.read` does, but for those that take long. These are unreadable.
+
+    A large or damaged body can take seconds, and a list has hundreds. What the ledger's columns hold is shown then.
+    """
+
+    def read(body: bytes, received_at: int, event_code: str) -> Fact:
+        return sources.read(body, received_at, event_code) if sources.reading.is_quick(body) else Unreadable()
+
+    return read
+
+
+def _chips(own: OwnLinks, given: Mapping[str, str]) -> Sequence[Chip]:
+    return [
+        Chip(
+            title=title,
+            value=STATUS_WORDS.get(given[name], given[name]) if name == "status" else given[name],
+            without=list_address(own, {other: value for other, value in given.items() if other != name}),
+        )
+        for name, title in _FILTERS.items()
+        if name in given
+    ]
