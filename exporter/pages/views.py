@@ -208,8 +208,8 @@ def view_of_flow(flow: FlowSummary, links: LinkMaker) -> FlowView:
     )
 
 
-def as_json(view: View) -> Json:
-    """A view as JSON, with all its fields."""
+def as_json(view: object) -> Json:
+    """A view as JSON, with all its fields. A view is a dataclass, or a mapping or a tuple of views."""
     return _json_of(view)
 
 
@@ -227,7 +227,7 @@ def _json_of(value: object) -> Json:
         return {field.name: _json_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _json_of(each) for key, each in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_json_of(each) for each in value]
     if isinstance(value, Moment):
         return rfc3339(value)
