@@ -25,7 +25,7 @@ from typing import Final
 
 from prometheus_client.openmetrics.exposition import generate_latest
 
-from benchmarks import large_ledger
+from benchmarks import large_ledger, pages
 from benchmarks.load import Load, request, send
 from benchmarks.made import FLOWS, LIMITS, NOW, bodies, body, fold, recorded
 from benchmarks.servers import Server, endpoint, exporter, least
@@ -300,6 +300,8 @@ def main() -> None:
         lines += [f"| {row.name} | {row.ours} |" for row in pieces(folder)]
     lines += ["", f"A ledger of {entries:,} entries:", ""]
     lines += [f"- {line}" for line in large_ledger.measure(entries)]
+    lines += ["", f"Pages and the API over a ledger of {entries:,} entries, half of its flows failing:", ""]
+    lines += [f"- {line}" for line in pages.measure(entries)]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write(RESULTS.read_text(encoding="utf-8"))
 

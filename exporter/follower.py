@@ -12,6 +12,7 @@ An entry that can't be read or folded is skipped, so that it does not hide the e
 import asyncio
 import contextlib
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -101,6 +102,9 @@ class Follower:
         self._is_caught_up = False
         self._is_closing = False
         self._is_clock_right = True
+        self._corrections = 0
+        self._corrected_at = 0.0
+        """When the last of these corrections of the clock was found, in seconds of the monotonic clock."""
         self._failures: Counter[str] = Counter()
         self._skips: Counter[SkipReason] = Counter()
         """The entries that this process skipped."""
@@ -126,14 +130,19 @@ class Follower:
         """Whether a catch-up is under way that has many entries to read."""
         return self._behind > (FAR_BEHIND if self._is_caught_up else FAR_BEHIND_AT_START)
 
-    def clock_notes(self) -> list[str]:
-        """What a person should know about the ledger's clock. Empty if it was right since the start."""
+    def clock_notes(self, within: float | None = None) -> list[str]:
+        """What a person should know about the ledger's clock. Empty if it was right since the start.
+
+        `within`: leave out corrections if the last was found more than so many seconds ago.
+        """
         notes = []
         if not self._is_clock_right:
             notes.append(
                 "the clock is wrong, and the correction can't be written yet: the metrics show an earlier time"
             )
-        if corrections := self._ledger.clock_corrections():
+        corrections = self._ledger.clock_corrections()
+        is_recent = within is None or time.monotonic() - self._corrected_at <= within
+        if corrections and (is_recent or corrections != self._corrections):
             notes.append(
                 f"the clock was wrong and was corrected ({corrections} since the start): check the host's clock"
             )
@@ -231,6 +240,7 @@ class Follower:
             count = self._follow()
             if not self._is_closing and self._correct_clock():
                 count += self._follow()
+            self._note_corrections()
         except LedgerUnavailableError as error:
             if self._error is None:
                 _log.error("the ledger can't be read", reason=error.reason, detail=str(error))
@@ -292,6 +302,12 @@ class Follower:
             return False
         self._is_clock_right = True
         return was_wrong
+
+    def _note_corrections(self) -> None:
+        """Note when the ledger's clock was corrected, by this object or with a delivery."""
+        corrections = self._ledger.clock_corrections()
+        if corrections != self._corrections:
+            self._corrections, self._corrected_at = corrections, time.monotonic()
 
     def _check_pruned(self) -> None:
         """Raise LedgerUnavailableError if entries were pruned before they were applied, instead of skipping them."""

@@ -99,6 +99,11 @@ class Intake:
         """Whether the last write failed."""
         return self._last_error is not None
 
+    @property
+    def last_error(self) -> ExporterError | None:
+        """Why the last write failed. None if it did not."""
+        return self._last_error
+
     async def check(self) -> None:
         """Raise the error that keeps deliveries from being recorded, if there is one.
 

@@ -46,7 +46,8 @@ from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
 from exporter.pages.links import host_of_url
-from exporter.pages.page_request import Reading, Sources
+from exporter.pages.notices import CORRECTED_WITHIN, ProcessState
+from exporter.pages.page_request import Addresses, Reading, Sources
 from exporter.pages.platform import Platform
 from exporter.pages.site import NAVIGATION, Site
 from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
@@ -195,11 +196,15 @@ def build_app(
     health_routes = routes.health_routes(ready)
     scrape = Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps)
     asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS))
+
+    def process_state() -> ProcessState:
+        return _process_state(intake, follower, scrape, clients)
+
     inner_routes, not_found = _inner(
         settings,
         scrape,
         asking,
-        _sources(settings, ledger, follower, lambda: protection.has_users),
+        _sources(settings, ledger, follower, process_state, lambda: protection.has_users),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
@@ -304,24 +309,43 @@ def _inner(
     """The routes that are meant for the operator's own network, and what answers requests to other paths."""
     has_pages = settings.web_pages != "off"
     frame = Frame(__version__, NAVIGATION if has_pages else (), settings.web_external_url)
-    landing = Landing(frame, settings.web_telemetry_path, settings.webhook_path)
-    inner_routes = routes.inner_routes(scrape, settings.web_telemetry_path, frame, landing, check)
+    inner_routes = routes.inner_routes(scrape, settings.web_telemetry_path, frame, check)
     if not has_pages:
-        return inner_routes, None
+        landing = Landing(frame, settings.web_telemetry_path, settings.webhook_path)
+        return [*inner_routes, routes.landing_route(landing, check)], None
     site = Site(frame, asking, sources)
     return [*inner_routes, *routes.page_routes(site, check)], site.not_found
 
 
-def _sources(settings: ServeSettings, ledger: Ledger, follower: Follower, has_passwords: Callable[[], bool]) -> Sources:
+def _sources(
+    settings: ServeSettings,
+    ledger: Ledger,
+    follower: Follower,
+    process: Callable[[], ProcessState],
+    has_passwords: Callable[[], bool],
+) -> Sources:
     return Sources(
         now=ledger.now,
         flows=lambda: follower.ask(Fold.current_flows),
         read=read,
         reading=Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label),
         platform=Platform(read=read, tenant=settings.adobe_tenant),
+        process=process,
+        addresses=Addresses(telemetry_path=settings.web_telemetry_path, webhook=_describe_webhook(settings)),
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
         read_details=read_details,
         stored_id=identifier,
+    )
+
+
+def _process_state(intake: Intake, follower: Follower, scrape: Scrape, clients: AdobeClients) -> ProcessState:
+    error = intake.last_error
+    return ProcessState(
+        write_error=None if error is None else str(error),
+        clock_notes=tuple(follower.clock_notes(CORRECTED_WITHIN)),
+        clock_skew=clients.clock_skew.value(),
+        unscraped=scrape.seconds_unasked(),
+        skipped=follower.skipped,
     )
 
 

@@ -93,7 +93,7 @@ def _row(flow: FlowView, now: int) -> Row:
 
 
 def _most_first(flow: FlowView) -> list[tuple[str, int]]:
-    return sorted(flow.failing_errors.items(), key=lambda each: (-each[1], each[0]))
+    return sorted((flow.failing_errors or {}).items(), key=lambda each: (-each[1], each[0]))
 
 
 COMMAND: Final = Command(

@@ -152,6 +152,8 @@ class FlowFacts(NamedTuple):
     """The entry of the flow that happened last."""
     newest_description: Row | None
     """The same of the runs and descriptions of the flow alone. Their bodies name the flow, those of alerts may not."""
+    forgotten: int | None
+    """The position of the newest statement that the flow was forgotten. None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

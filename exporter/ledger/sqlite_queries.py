@@ -45,6 +45,9 @@ _ALERTS_OF_RUN: Final = """
 SELECT position FROM entry INDEXED BY entry_alert_run
  WHERE run_id = ? AND run_id <> '' AND kind = 'alert' ORDER BY position LIMIT ?
 """
+_FORGOTTEN: Final = (
+    "SELECT max(position) FROM entry INDEXED BY entry_forgotten WHERE kind = 'forgotten' AND flow_id = ?"
+)
 _NOT_UNDERSTOOD: Final = """
 SELECT position FROM entry INDEXED BY entry_not_understood
  WHERE kind IN ('unsupported', 'unreadable') AND position < ? ORDER BY position DESC LIMIT ?
@@ -287,7 +290,8 @@ def _flow(reader: Reader, flow_id: str, sandbox: str) -> FlowFacts | None:
     if newest is None:
         return None
     described = [key for key, kind in found if kind in (EntryKind.RUN, EntryKind.FLOW)]
-    return FlowFacts(newest, _newest(reader, described))
+    (forgotten,) = reader.execute(_FORGOTTEN, (flow_id,)).fetchone()
+    return FlowFacts(newest, _newest(reader, described), forgotten)
 
 
 def _newest(reader: Reader, keys: Sequence[Key]) -> Row | None:

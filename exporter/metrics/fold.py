@@ -68,7 +68,7 @@ class Fold:
         self._clock = FoldClock()
         self._error_codes = ErrorCodes()
         self._last_notifications: dict[str, int] = {}
-        self._summaries = FlowSummaries(self._flows, self._runs, self._alerts)
+        self._summaries = FlowSummaries(self._flows, self._runs, self._alerts, self.series)
         self._gauge_changes = GaugeChanges(self._flows, self._runs, self._alerts, self.series, self._summaries)
         self._hidden: dict[FlowKey, None] = {}
         """The flows that expired since the last fact."""
@@ -341,6 +341,9 @@ class Fold:
             horizon=self._clock.horizon(at),
         )
         self._gauge_changes.add(key)
+        if key != named:
+            # Its time of recording has changed, which no gauge shows.
+            self._summaries.note([named])
         self._drop_excess()
         self._gauge_changes.add_at(fired_at + FIRING_FOR, key)
 

@@ -3,7 +3,8 @@
 Outcomes are ordered by completion time, then by position in the ledger. Of several outcomes of one run id the one with
 the newest `updatedAt` applies (docs/architecture.md, "Order and corrections"). These outcomes of a flow are kept: the
 20 latest, the 20 latest that succeeded (wholly or partly), the latest with each status, and the failures since the last
-success. Of failures beyond MAX_FAILURES only the number is kept, by error codes.
+success. So is the first success after the latest failure. Of failures beyond MAX_FAILURES only the number is kept, by
+error codes.
 
 Weak point: a correction can take an outcome out of one of these sets. If the next one in order was deleted before, the
 one after it that is still kept is used instead.
@@ -79,6 +80,16 @@ class Outcome:
     def input_records(self) -> int | None:
         """The number of records the run read, if it was reported."""
         return dict(self.records).get("input")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """A success after failures."""
+
+    good: Outcome
+    """The first run that succeeded, wholly or partly, after the last failure."""
+    failed: Outcome
+    """That failure."""
 
 
 def _by_completion(outcome: Outcome) -> tuple[int, int]:
@@ -186,6 +197,20 @@ class RunHistory:
         """The latest run that succeeded, wholly or partly. None before the first."""
         return next(iter(self._successes(1)), None)
 
+    def last_failed(self) -> Outcome | None:
+        """The latest run that failed. None before the first."""
+        return next((each for each in reversed(self.outcomes) if each.status is Status.FAILED), None)
+
+    def recovery(self) -> Recovery | None:
+        """The success that ended the last failures. None if none did."""
+        good: Outcome | None = None
+        for outcome in reversed(self.outcomes):
+            if outcome.status.is_success:
+                good = outcome
+            elif outcome.status is Status.FAILED:
+                return None if good is None else Recovery(good=good, failed=outcome)
+        return None
+
     def last_duration(self) -> int | None:
         """The duration of the latest run, if it is known."""
         return self.outcomes[-1].duration if self.outcomes else None
@@ -281,9 +306,10 @@ class RunHistory:
             for each in dropped:
                 add_runs(self.older_codes, each.codes)
         by_status = {outcome.status: outcome for outcome in self.outcomes}
-        kept = {
-            *map(_by_completion, (*self.outcomes[-LATEST:], *self._successes(LATEST), *failed, *by_status.values()))
-        }
+        recovery = self.recovery()
+        ended = [] if recovery is None else [recovery.good]
+        needed = (*self.outcomes[-LATEST:], *self._successes(LATEST), *failed, *by_status.values(), *ended)
+        kept = set(map(_by_completion, needed))
         self.outcomes = [outcome for outcome in self.outcomes if _by_completion(outcome) in kept]
 
 

@@ -173,6 +173,12 @@ class SeriesStore:
             group.rendered = (lines,) * len(Variant)
             group.chunk.rendered = UNRENDERED
 
+    def values(self, metric: Metric, key: GroupKey, labels: Labels) -> Sequence[int]:
+        """The values of a series, as `Series` has them, also while it is held. Empty if there is no such series."""
+        group = self._families[metric.name].groups.get(key)
+        series = None if group is None else group.series.get(labels)
+        return () if series is None else series.values
+
     def advance(self, now: int) -> None:
         """Set the time (milliseconds since 1970). Series whose hold has ended are shown with their true value.
 

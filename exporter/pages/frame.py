@@ -14,6 +14,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 
 from exporter.pages import texts
 from exporter.pages.links import OwnLinks, own_links, relative_root
+from exporter.plain_text import with_escapes
 
 _STYLESHEET: Final = "style.css"
 _SCRIPT: Final = "local-times.js"
@@ -67,6 +68,9 @@ class Frame:
             number=texts.number,
             size=texts.size,
             shown=texts.shown,
+            status_words=texts.status_words,
+            escapes=with_escapes,
+            shellquote=texts.shell_word,
         )
         # A mistake in a template shows at the start, and the first page does not wait for the compiler.
         for name in sources:

@@ -7,6 +7,7 @@ from exporter.ledger.queries import Queries, Row
 from exporter.metrics.flow_summaries import AskFlows
 from exporter.model import DetailsReader, NotUnderstood, Reader, RunDetails
 from exporter.pages.links import LinkMaker, OwnLinks
+from exporter.pages.notices import ProcessState
 from exporter.pages.platform import Platform
 
 
@@ -23,6 +24,15 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where this program serves what is no page."""
+
+    telemetry_path: str
+    webhook: str
+    """The path of the webhook, and its listener if it has one of its own. It has no token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """What pages are made from besides the ledger's answers."""
 
@@ -35,6 +45,9 @@ class Sources:
     """Reads the stored body of an event."""
     reading: Reading
     platform: Platform
+    process: Callable[[], ProcessState]
+    """What this process knows of its own state now."""
+    addresses: Addresses
     is_full: Callable[[], bool]
     """Whether messages and bodies may be shown now."""
     read_details: DetailsReader = lambda _body, _event_code: RunDetails()

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from exporter.errors import BadCursorError, BadParameterError, ExporterError, NotInLedgerError
 from exporter.ledger.queries import Queries
 from exporter.logs import LogThrottle
-from exporter.pages import error_list, notification_list, run_list, run_page
+from exporter.pages import error_list, flow_list_page, flow_page, home, notification_list, run_list, run_page
 from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame, NavigationItem
 from exporter.pages.page_request import MakePage, PageRequest, Sources
@@ -37,6 +37,9 @@ class Page:
 
 
 PAGES: Final = (
+    Page("/", "Now", "home.html", home.page),
+    Page("/flows", "Flows", "flows.html", flow_list_page.page),
+    Page("/flows/", "", "flow.html", flow_page.page),
     Page("/runs", "Runs", "runs.html", run_list.page),
     Page("/runs/", "", "run.html", run_page.page),
     Page("/errors", "Errors", "errors.html", error_list.page),
@@ -44,10 +47,7 @@ PAGES: Final = (
 )
 """The pages, in the order in which the navigation lists them."""
 
-NAVIGATION: Final = (
-    NavigationItem("/", "Now"),
-    *(NavigationItem(page.path, page.title) for page in PAGES if page.title),
-)
+NAVIGATION: Final = tuple(NavigationItem(page.path, page.title) for page in PAGES if page.title)
 
 _PLATFORM: Final = "platform"
 """The last segment of the address that leads into Experience Platform."""

@@ -1,5 +1,6 @@
 """How pages write times, numbers, sizes and texts that others sent."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -10,6 +11,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HALF_A_DAY: Final = 12 * 60 * 60 * 1000
 _TIME_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 """Seconds of each unit of time."""
+_STATUS_WORDS: Final = {
+    "success": "succeeded",
+    "partial_success": "succeeded in part",
+    "in_progress": "in progress",
+}
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -67,6 +73,11 @@ def iso_time(milliseconds: int | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%S}Z"
 
 
+def status_words(status: str | None) -> str:
+    """The status of a run in words: `succeeded`, `succeeded in part`, `failed` and so on."""
+    return _STATUS_WORDS.get(status or "unknown", status or "unknown")
+
+
 def number(value: int) -> str:
     """A whole number with its thousands apart: `12,345`."""
     return f"{value:,}"
@@ -84,6 +95,11 @@ def shown(text: str, limit: int = 100) -> str:
     """A text that others sent, on one line and at most so long. What a reader could not see is escaped."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return with_escapes(cut).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def shell_word(text: str) -> str:
+    """A text as one word of a shell's command line, on one line."""
+    return shlex.quote(with_escapes(text).replace("\n", "\\n"))
 
 
 def body(content: bytes, limit: int) -> str:

@@ -14,14 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from exporter.ledger.queries import Row
-from exporter.metrics.flow_summaries import FlowSummary
+from exporter.metrics.flow_summaries import DISABLED_AFTER, FlowSummary
 from exporter.metrics.run_history import Outcome
-from exporter.model import DAY, Activity, FlowKind, FlowRun, Reader
+from exporter.model import Activity, Flow, FlowKey, FlowKind, FlowRun, Reader
 from exporter.pages.explanations import explain
 from exporter.pages.links import FlowLinks, LinkMaker, RunLinks
-
-DISABLED_AFTER: Final = 30 * DAY
-"""Adobe disables a source flow that has failed for so long without a success."""
 
 IN_A_TERMINAL: Final = LinkMaker(None, None)
 """It is not known there where the pages are, so there are links into Experience Platform alone."""
@@ -119,12 +116,12 @@ class FlowView:
     enabled: bool | None
     """As the Flow Service says. None if it is not known."""
     last_run: LastRunView | None
-    consecutive_failures: int
-    """Failed runs since the last success, whole or partial."""
+    consecutive_failures: int | None
+    """Failed runs since the last success, whole or partial. None if the flow is not on `/metrics`."""
     failing_since: Moment | None
     """The end of the first of these. None without one."""
-    failing_errors: Mapping[str, int]
-    """The number of these runs by error code, as in `aep_flow_failing_runs`."""
+    failing_errors: Mapping[str, int] | None
+    """The number of these runs by error code, as in `aep_flow_failing_runs`. None if the flow is not on `/metrics`."""
     interval_seconds: float | None
     """The longest silence that is usual. None before three gaps."""
     expected_at: Moment | None
@@ -134,7 +131,9 @@ class FlowView:
     disabled_by_adobe_at: Moment | None
     """When Adobe disables a source flow if it goes on failing. None for other flows, and if it is disabled already."""
     not_shown: str | None = None
-    """Why the flow is not on `/metrics`. None if it is."""
+    """Why the flow is not on `/metrics`, and so has no state: `forgotten`, `silent` (nothing was recorded for
+    --series.ttl), `limit` (--series.max-flows was reached) or `history` (all of it was old when it was recorded). None
+    if it is there."""
     links: FlowLinks
 
 
@@ -205,6 +204,31 @@ def view_of_flow(flow: FlowSummary, links: LinkMaker) -> FlowView:
             None if streak.since is None or not can_be_disabled else streak.since + DISABLED_AFTER
         ),
         links=links.of_flow(flow.kind, org=flow.org, sandbox=key.sandbox, flow_id=key.flow_id),
+    )
+
+
+def view_of_hidden_flow(key: FlowKey, described: FlowRun | Flow | None, not_shown: str, links: LinkMaker) -> FlowView:
+    """What is shown of a flow that is not on `/metrics`. `described` is its newest run or description."""
+    kind = FlowKind.UNKNOWN if described is None else described.kind
+    name = "" if described is None else described.flow_name
+    return FlowView(
+        flow_id=key.flow_id,
+        sandbox=key.sandbox or None,
+        flow_name=(key.flow_id if kind is FlowKind.QUERY else name) or None,
+        kind=kind.value,
+        enabled=None,
+        last_run=None,
+        consecutive_failures=None,
+        failing_since=None,
+        failing_errors=None,
+        interval_seconds=None,
+        expected_at=None,
+        overdue_at=None,
+        disabled_by_adobe_at=None,
+        not_shown=not_shown,
+        links=links.of_flow(
+            kind, org="" if described is None else described.org, sandbox=key.sandbox, flow_id=key.flow_id
+        ),
     )
 
 

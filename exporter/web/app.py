@@ -26,18 +26,20 @@ def health_routes(ready: health.Ready) -> list[Route]:
     return [Route("/-/healthy", health.healthy), Route("/-/ready", ready.endpoint)]
 
 
-def inner_routes(
-    scrape: Scrape, telemetry_path: str, frame: Frame, landing: Landing, check: Sequence[Middleware] = ()
-) -> list[Route]:
-    """Return the routes that are meant for the operator's own network: metrics and `/`. `check` goes before each."""
+def inner_routes(scrape: Scrape, telemetry_path: str, frame: Frame, check: Sequence[Middleware] = ()) -> list[Route]:
+    """Return the routes that are meant for the operator's own network, but for pages. `check` goes before each."""
     return [
         Route(telemetry_path, scrape, middleware=check),
-        Route("/", landing.endpoint, middleware=check),
         *(
             Route(path, static_file(file.content, file.media_type), middleware=check)
             for path, file in frame.static_files.items()
         ),
     ]
+
+
+def landing_route(landing: Landing, check: Sequence[Middleware] = ()) -> Route:
+    """Return the route of `/` where there are no pages."""
+    return Route("/", landing.endpoint, middleware=check)
 
 
 def page_routes(site: Site, check: Sequence[Middleware] = ()) -> list[Route]:

@@ -12,7 +12,7 @@ has closed the connection is given up.
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -65,6 +65,11 @@ class Scrape:
         # A thread of its own. The event loop's default threads have slow work, such as reading large deliveries.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scrape")
         self._clock_corrections = 0
+        self._answered_at = monotonic()
+
+    def seconds_unasked(self) -> float:
+        """For how long no scrape that asks for the metrics of flows was answered, or since the start without one."""
+        return monotonic() - self._answered_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one scrape."""
@@ -88,6 +93,8 @@ class Scrape:
             return
         if body is None:
             return
+        if FLOWS in halves and scope["method"] == "GET":
+            self._answered_at = monotonic()
         self._telemetry.scrape_duration.labels(format_.value).observe(perf_counter() - started)
         await answer(
             send,

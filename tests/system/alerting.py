@@ -54,9 +54,13 @@ class Paged:
 
     def flows(self, alertname: str, status: str) -> list[str]:
         """The flow of each alert in each page that has this name and status ("firing" or "resolved")."""
+        return [alert["labels"].get("flow_id", "") for alert in self.alerts(alertname, status)]
+
+    def alerts(self, alertname: str, status: str) -> list[dict[str, Any]]:
+        """Each alert in each page that has this name and status, as Alertmanager sent it."""
         with self._lock:
             return [
-                alert["labels"].get("flow_id", "")
+                alert
                 for page in self._pages
                 for alert in page["alerts"]
                 if (alert["labels"]["alertname"], alert["status"]) == (alertname, status)

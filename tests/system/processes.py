@@ -279,15 +279,19 @@ class Prometheus(Process):
         replica: str = "",
         path: str = "",
         features: str = "exemplar-storage",
+        exporter_url: str = "",
     ) -> None:
         """`replica` is a label that distinguishes the servers of a pair and shifts their scrapes.
 
-        `path` is the program of another Prometheus than the one that is installed.
+        `path` is the program of another Prometheus than the one that is installed. `exporter_url` is what links in
+        alerts begin with.
         """
         super().__init__(folder, "prometheus")
         self.port = free_port()
         config = folder / "prometheus.yml"
-        external = f", external_labels: {{replica: {replica}}}" if replica else ""
+        labels = {"replica": replica, "aep_exporter_url": exporter_url}
+        given = ", ".join(f"{name}: '{value}'" for name, value in labels.items() if value)
+        external = f", external_labels: {{{given}}}" if given else ""
         text = (
             f"global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s{external}}}\n"
             "scrape_configs:\n"
