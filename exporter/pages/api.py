@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 import structlog
 from starlette.requests import Request
@@ -24,7 +25,7 @@ from exporter.pages.links import OwnLinks
 from exporter.pages.openapi import PROBLEM_TYPE, document
 from exporter.pages.page_request import PageRequest, Sources
 from exporter.pages.parameters import strict
-from exporter.pages.site import item_id_of, raw_path
+from exporter.pages.site import raw_path
 from exporter.pages.views import Json, as_json
 
 _RETRY_AFTER: Final = "5"
@@ -93,7 +94,8 @@ class Api:
         path = raw_path(request.scope)
 
         def work_on(queries: Queries) -> bytes:
-            item_id = item_id_of(path, item_base) if item_base else ""
+            # A slash in an id is encoded. One that a proxy has decoded is part of the id, too.
+            item_id = unquote(path.removeprefix(item_base)) if item_base else ""
             if item_base and not item_id:
                 raise NotInLedgerError("the address has no id")
             page_request = PageRequest(

@@ -11,17 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.errors import BadCursorError, NotInLedgerError
-from exporter.ledger.queries import MAX_COUNTED, Row, SeenCode
-from exporter.model import DAY, EntryKind
+from exporter.errors import BadCursorError, BadParameterError, NotInLedgerError
+from exporter.ledger.queries import Row, SeenCode
+from exporter.model import DAY, EntryKind, FlowKey
 from exporter.pages.explanations import explain
 from exporter.pages.failing_codes import flows_failing
-from exporter.pages.json_text import MAX_BODY, body_value
+from exporter.pages.flow_list import FlowSources, find_flow, flow_list
+from exporter.pages.flow_list_page import flow_filter
+from exporter.pages.flow_page import sandboxes_of
+from exporter.pages.json_text import body_value
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import page_limit, run_parameters, text
 from exporter.pages.run_list import quick_reader
 from exporter.pages.run_page import facts_of, subject, view_of
-from exporter.pages.views import ErrorView, Json, Moment, RunView, view_of_run
+from exporter.pages.views import ErrorView, FlowView, Moment, RunView, view_of_run
 
 LIMIT: Final = 100
 """Items of a list, where no parameter gives another number."""
@@ -67,11 +70,20 @@ class RunDetailView(RunView):
 
     facts: tuple[FactView, ...]
     """In the order of recording. At most 100 of them are alerts."""
-    body: Json
+    body: object
     """What was received, as it is in the ledger. JSON that some readers could not read is a text, and so is what is
     no JSON. Null if it is larger than 1 MiB, or if bodies are not shown."""
     body_size: int
     """Its size in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowList:
+    """Flows: those on `/metrics` by name, then, unless `kind` or `failing` is given, those that only the ledger has."""
+
+    items: tuple[FlowView, ...]
+    next: str | None
+    """The cursor of the next page. Null if the list ends here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +165,28 @@ def run(request: PageRequest) -> RunDetailView:
     )
 
 
+def flows(request: PageRequest) -> FlowList:
+    """`/flows`."""
+    wanted, limit = flow_filter(request.parameters), page_limit(request.parameters, LIMIT)
+    page = flow_list(_flow_sources(request), wanted, limit, text(request.parameters, "cursor"))
+    return FlowList(items=page.items, next=page.next)
+
+
+def flow(request: PageRequest) -> FlowView:
+    """`/flows/{flow_id}`. Raises BadParameterError if it is in several sandboxes and no parameter names one."""
+    sources = _flow_sources(request)
+    sandbox = request.parameters.get("sandbox")
+    if sandbox is None:
+        sandboxes = sandboxes_of(request, sources.current)
+        if len(sandboxes) > 1:
+            raise BadParameterError("the flow is in several sandboxes: name one with the parameter sandbox")
+        sandbox = sandboxes[0] if sandboxes else ""
+    found = find_flow(sources, FlowKey(request.item_id, sandbox))
+    if found is None:
+        raise NotInLedgerError("neither the metrics nor the ledger have a flow of this id in this sandbox")
+    return found
+
+
 def errors(request: PageRequest) -> ErrorCodeList:
     """`/errors`."""
     limit = page_limit(request.parameters, LIMIT)
@@ -175,6 +209,15 @@ def notifications(request: PageRequest) -> NotificationList:
     if cursor is None:
         items = sorted([*items, *_refused(request)], key=lambda each: -each.recorded_at)
     return NotificationList(items=tuple(items), next=page.next)
+
+
+def _flow_sources(request: PageRequest) -> FlowSources:
+    return FlowSources(
+        queries=request.queries,
+        current=request.sources.flows(),
+        read=quick_reader(request.sources),
+        links=request.links,
+    )
 
 
 def _without_messages(view: RunView, request: PageRequest) -> RunView:
@@ -259,5 +302,5 @@ def _refused(request: PageRequest) -> Sequence[NotificationView]:
             sandbox=None,
             position=None,
         )
-        for each in request.sources.refused()
+        for each in getattr(request.sources, "refused", tuple)()
     ]

@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Final
 
 from exporter.ledger.queries import MAX_LIMIT
+from exporter.model import FlowKind
 from exporter.pages import api_answers
+from exporter.pages.flow_list_page import FLOW_PARAMETERS
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import OUTCOMES, RUN_PARAMETERS
-from exporter.pages.views import Json
+from exporter.pages.views import FlowView, Json
 
 BASE: Final = "/api/v1"
 """What comes before the paths of operations."""
@@ -71,6 +73,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
         "until": Parameter(
             _WHEN, "Ended before this time: RFC 3339, or a duration back from now. It is after `since`.", "1h"
         ),
+        "kind": Parameter({"type": "string", "enum": [str(each) for each in FlowKind]}, "What the flow does."),
+        "failing": Parameter({"type": "boolean", "default": False}, "Only flows that have failed since a success."),
         "limit": Parameter(
             {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": api_answers.LIMIT},
             "Number of items, at most. A page has fewer if they are large: it is the last one if `next` is null.",
@@ -108,6 +112,31 @@ OPERATIONS: Final = (
         item="run_id",
         answer=api_answers.run,
         view=api_answers.RunDetailView,
+    ),
+    Operation(
+        path="/flows",
+        name="listFlows",
+        summary="Flows",
+        description=(
+            "Each flow in each sandbox: those on `/metrics` by name, then, unless `kind` or `failing` is given, those "
+            "that only the ledger has. These have no state: their `not_shown` says why."
+        ),
+        parameters=FLOW_PARAMETERS,
+        answer=api_answers.flows,
+        view=api_answers.FlowList,
+    ),
+    Operation(
+        path="/flows/{flow_id}",
+        name="getFlow",
+        summary="One flow in one sandbox",
+        description=(
+            "`sandbox` can be left out if the flow is in one sandbox alone. Encode a slash in the id as `%2F`. Its "
+            "runs are at `/runs?flow_id=`."
+        ),
+        parameters=("sandbox",),
+        item="flow_id",
+        answer=api_answers.flow,
+        view=FlowView,
     ),
     Operation(
         path="/errors",

@@ -56,9 +56,7 @@ def _is_portable(value: Json, depth: int) -> bool:
     if isinstance(value, int):
         return abs(value) < _TOO_LARGE
     if isinstance(value, dict):
-        return depth > 0 and all(
-            _is_portable(key, 0) and _is_portable(each, depth - 1) for key, each in value.items()
-        )
+        return depth > 0 and all(_is_portable(key, 0) and _is_portable(each, depth - 1) for key, each in value.items())
     if isinstance(value, list):
         return depth > 0 and all(_is_portable(each, depth - 1) for each in value)
     return True

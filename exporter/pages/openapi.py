@@ -8,6 +8,8 @@ import ast
 import dataclasses
 import functools
 import inspect
+import itertools
+import re
 import textwrap
 import types
 import typing
@@ -56,7 +58,9 @@ _SIMPLE: Final[Mapping[object, dict[str, Json]]] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},
     float: {"type": "number"},
+    object: {},
 }
+"""`object` is any JSON."""
 
 
 def document(version: str, server: str) -> Json:
@@ -143,7 +147,7 @@ class _Schemas:
     def __init__(self) -> None:
         self.made: dict[str, Json] = {}
 
-    def of(self, type_: Any) -> dict[str, Json]:
+    def of(self, type_: object) -> dict[str, Json]:
         """The schema of a type that views have."""
         if type_ in _SIMPLE:
             return dict(_SIMPLE[type_])
@@ -152,8 +156,6 @@ class _Schemas:
             return {"type": ["string", "null"], "format": "date-time"}
         if dataclasses.is_dataclass(type_):
             return self._of_dataclass(typing.cast("type", type_))
-        if type_ == Json:
-            return {}
         origin, arguments = get_origin(type_), get_args(type_)
         if origin in {Union, types.UnionType}:
             return self._of_union([each for each in arguments if each is not type(None)], arguments)
@@ -187,13 +189,13 @@ class _Schemas:
             }
             self.made[name] = {
                 "type": "object",
-                "description": inspect.cleandoc(view.__doc__ or ""),
+                "description": _for_clients(inspect.cleandoc(view.__doc__ or "")),
                 "properties": properties,
                 "required": list(properties),
             }
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _described(self, type_: Any, text: str | None) -> dict[str, Json]:
+    def _described(self, type_: object, text: str | None) -> dict[str, Json]:
         return {**self.of(type_), **({} if text is None else {"description": text})}
 
 
@@ -216,11 +218,13 @@ def _own_descriptions(view: type) -> dict[str, str]:
 
 
 def _described_fields(body: Iterable[ast.stmt]) -> Iterable[tuple[str, str]]:
-    name = None
-    for statement in body:
-        match statement:
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                continue
-            case ast.Expr(value=ast.Constant(value=str(text))) if name is not None:
-                yield name, " ".join(text.split())
-        name = None
+    for field, below in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            text = below.value.value if isinstance(below.value, ast.Constant) else None
+            if isinstance(text, str):
+                yield field.target.id, _for_clients(" ".join(text.split()))
+
+
+def _for_clients(text: str) -> str:
+    """A description in the words of JSON."""
+    return re.sub(r"\bNone\b", "Null", text)
