@@ -43,6 +43,7 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.model import Result, Source
 from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
+from exporter.pages.api import Api
 from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
@@ -342,7 +343,8 @@ def _inner(
         landing = Landing(frame, settings.web_telemetry_path, settings.webhook_path)
         return [*inner_routes, routes.landing_route(landing, check)], None
     site = Site(frame, asking, sources)
-    return [*inner_routes, *routes.page_routes(site, check)], site.not_found
+    api = Api(asking, sources, frame.links, __version__)
+    return [*inner_routes, *routes.page_routes(site, check), *routes.api_routes(api, check)], site.not_found
 
 
 def _sources(
