@@ -70,25 +70,22 @@ class Ledger:
 
 def request(
     facts: Iterable[RecordedFact],
-    now: int = NOW,
+    parameters: Mapping[str, str] | None = None,
     *,
     is_full: bool = True,
     state: ProcessState | None = None,
     overflowed: int = 0,
     is_quick: bool = True,
-    **parameters: str,
 ) -> PageRequest:
     """A request for the page after these facts."""
-    ordered = sorted(facts, key=lambda fact: (fact.received_at, fact.position))
-    ordered = [
-        recorded(fact.fact, position, fact.received_at, counts=fact.counts) for position, fact in enumerate(ordered, 1)
-    ]
+    by_time = sorted(facts, key=lambda fact: (fact.received_at, fact.position))
+    ordered = [replace(fact, position=position) for position, fact in enumerate(by_time, 1)]
     deliveries = {"webhook": ordered[-1].received_at} if ordered else {}
     ledger: Any = Ledger(ordered, deliveries)
-    by_body = {str(fact.position).encode(): fact.fact for fact in ordered}
-    flows = replace(folded(ordered, now).current_flows(), overflowed=overflowed)
+    by_body = {str(each.position).encode(): each.fact for each in ordered if isinstance(each.fact, FlowRun)}
+    flows = replace(folded(ordered, NOW).current_flows(), overflowed=overflowed)
     sources = Sources(
-        now=lambda: now,
+        now=lambda: NOW,
         flows=lambda: flows,
         read=lambda body, *_: by_body[body],
         reading=Reading(find_reason=lambda _: None, is_quick=lambda _: is_quick, event_code_label=lambda _: "other"),
@@ -101,7 +98,7 @@ def request(
         queries=ledger,
         sources=sources,
         item_id="",
-        parameters=parameters,
+        parameters=parameters or {},
         own=OwnLinks("./"),
         is_full=is_full,
     )
@@ -288,7 +285,7 @@ SANDBOXED: Final = [
 )
 def test_filters(parameters: dict[str, str], failing: list[str], flows: int) -> None:
     """A sandbox and a kind choose the flows of all lists. Others' parameters are ignored."""
-    asked = request(SANDBOXED, **parameters)
+    asked = request(SANDBOXED, parameters)
     values: Any = home.page(asked)
     assert sorted(line.name for line in values["failing"].lines) == failing
     assert values["flows"] == flows
@@ -299,7 +296,7 @@ def test_filters(parameters: dict[str, str], failing: list[str], flows: int) -> 
 
 def test_filters_are_links() -> None:
     """Each sandbox and each kind has a link that keeps the other choice. The chosen one is marked."""
-    values: Any = home.page(request(SANDBOXED, sandbox="prod"))
+    values: Any = home.page(request(SANDBOXED, {"sandbox": "prod"}))
     assert [(choice.text, choice.address, choice.is_chosen) for choice in values["sandbox_choices"]] == [
         ("All sandboxes", "./", False),
         ("sandbox not known", "./?sandbox=", False),
@@ -311,7 +308,7 @@ def test_filters_are_links() -> None:
         ("source", "./?sandbox=prod&kind=source", False),
         ("destination", "./?sandbox=prod&kind=destination", False),
     ]
-    assert 'aria-current="true"' in rendered(request(SANDBOXED, sandbox="prod"))
+    assert 'aria-current="true"' in rendered(request(SANDBOXED, {"sandbox": "prod"}))
 
 
 def test_one_sandbox_needs_no_filter() -> None:
@@ -323,12 +320,12 @@ def test_one_sandbox_needs_no_filter() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     """The message names the parameter and what it can be."""
     with pytest.raises(BadParameterError, match=r"^kind is one of source, .*unknown"):
-        home.page(request([], kind="pipeline"))
+        home.page(request([], {"kind": "pipeline"}))
 
 
 def test_recent_runs_of_a_kind() -> None:
     """With a kind only its runs are listed."""
-    values: Any = home.page(request(SANDBOXED, kind="destination"))
+    values: Any = home.page(request(SANDBOXED, {"kind": "destination"}))
     assert [each.flow_id for each in values["recent"]] == ["g"]
 
 
@@ -368,7 +365,7 @@ def test_a_thousand_failing_flows() -> None:
     assert "85 more" in section(html, "causes")
     assert 10 <= html.count("./?sandbox=s") <= 20
     assert len(html) < 100_000
-    one = rendered(request(facts, sandbox="s3"))
+    one = rendered(request(facts, {"sandbox": "s3"}))
     assert "7 flows are failing" in text(one)
     assert 'href="./?sandbox=s3" aria-current="true"' in one
 
@@ -400,7 +397,7 @@ def test_hostile_names(name: str) -> None:
         recorded(run(name, Status.IN_PROGRESS, flow_id="s", sandbox=name, started_at=NOW - DAY), 1, NOW - DAY),
         good("other", NOW - HOUR),
     ]
-    html = rendered(request(facts, sandbox=name))
+    html = rendered(request(facts, {"sandbox": name}))
     assert html.count("<script") == 1
     assert not re.search(r"<[^>]*\son[a-z]+=", html)
     assert not set("\x00\x1b\u202e\u2066") & set(html)

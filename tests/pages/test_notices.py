@@ -2,8 +2,9 @@
 
 import pytest
 
+from exporter.metrics.flow_summaries import CurrentFlows
 from exporter.model import FlowKey, RecordedFact, Status
-from exporter.pages.notices import CurrentFlows, ProcessState, last_heard, notices, of_silence
+from exporter.pages.notices import ProcessState, last_heard, notices, of_silence
 from tests.metrics.facts import DAY, HOUR, MINUTE, T0, folded, recorded, run
 
 END = T0 + 40 * DAY
