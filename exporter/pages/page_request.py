@@ -88,6 +88,15 @@ class PageRequest:
         """Makes the links of runs and flows."""
         return LinkMaker(self.own, self.sources.platform.tenant)
 
+    def details(self, row: Row) -> RunDetails:
+        """What the body of a run holds for people. Empty for a body that takes long to read, or that has none."""
+        if not self.sources.reading.is_quick(row.body):
+            return RunDetails()
+        try:
+            return self.sources.read_details(row.body, row.event_code or "")
+        except Exception:  # noqa: BLE001 - a defect of the reader must not hide what the ledger's columns hold
+            return RunDetails()
+
 
 MakePage = Callable[[PageRequest], Mapping[str, object]]
 """Makes the values of a page's template. Blocking.

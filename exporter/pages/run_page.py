@@ -151,7 +151,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
     is_run = row.kind == EntryKind.RUN
     view = view_of(row, request)
     has_ended = found.standing is not None
-    details = _details(request, row) if is_run else RunDetails()
+    details = request.details(row) if is_run else RunDetails()
     current = _current(request, FlowKey(row.flow_id or "", row.sandbox or ""))
     errors = _errors(request, row, details, current)
     activities = tuple(_activities(view, details, is_full=request.is_full))
@@ -276,7 +276,7 @@ def _errors(request: PageRequest, row: Row, details: RunDetails, current: Curren
     left = MAX_TEXT if request.is_full else 0
     blocks: list[ErrorBlock] = []
     for code, remarks in by_code.items():
-        all_messages = tuple(dict.fromkeys(text for each in remarks if (text := _message(each))))
+        all_messages = tuple(dict.fromkeys(text for each in remarks if (text := each.text)))
         messages: list[str] = []
         for message in all_messages[:MAX_MESSAGES]:
             if len(message) > left:
@@ -298,18 +298,13 @@ def _errors(request: PageRequest, row: Row, details: RunDetails, current: Curren
     return blocks
 
 
-def _message(remark: Remark) -> str:
-    """The message, after what stands in the place of a code where it is none."""
-    return f"{remark.written_code}: {remark.message}" if remark.written_code else remark.message
-
-
 def _remarks(remarks: Sequence[Remark], *, is_full: bool) -> list[ErrorBlock]:
     """Skipped records or warnings. Their codes are explained only where a document names them."""
     return [
         ErrorBlock(
             code=each.code,
             explanation=explain(each.code),
-            messages=(texts.shown(_message(each), 2_000),) if is_full and _message(each) else (),
+            messages=(texts.shown(each.text, 2_000),) if is_full and each.text else (),
             count=each.count,
         )
         for each in remarks
@@ -409,7 +404,7 @@ def _alert_name(row: Row, read: Reader) -> str:
     """The name of an alert. Empty if its body can't be read."""
     try:
         fact = row.fact(read)
-    except Exception:  # noqa: BLE001 - as in `_details`
+    except Exception:  # noqa: BLE001 - as in `PageRequest.details`
         return ""
     return fact.name if isinstance(fact, FlowAlert) else ""
 
