@@ -147,7 +147,7 @@ def runs(request: PageRequest) -> RunList:
     """`/runs`."""
     asked = run_parameters(request.parameters, request.sources.now(), limit=LIMIT)
     page = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
-    read = quick_reader(request.sources)
+    read = bounded_reader(request.sources)
     views = (_without_messages(view_of_run(row, read, request.links), request) for row in page.items)
     return RunList(items=tuple(views), next=page.next)
 
