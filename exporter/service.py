@@ -19,7 +19,7 @@ from exporter import __version__
 from exporter.adobe.deliveries import is_quick
 from exporter.adobe.fields import identifier
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.adobe.run_details import read_details
+from exporter.adobe.run_details import is_readable, read_details
 from exporter.adobe_api.clock_check import ClockCheck
 from exporter.adobe_api.clock_skew import ClockSkew
 from exporter.adobe_api.http_client import AdobeClients
@@ -334,6 +334,7 @@ def _sources(
         addresses=Addresses(telemetry_path=settings.web_telemetry_path, webhook=_describe_webhook(settings)),
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
         read_details=read_details,
+        is_readable=is_readable,
         stored_id=identifier,
     )
 

@@ -280,11 +280,12 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
 
 _SANS_IO_MODULES = {
     "exporter.adobe": (
-        *("classify", "deliveries", "envelope", "fields", "lenient_json", "payloads", "signature", "topics"),
+        *("classify", "deliveries", "envelope", "fields", "lenient_json", "payloads", "run_details"),
+        *("signature", "topics"),
     ),
     "exporter.adobe_api": ("clock_skew", "proxies"),
     "exporter.commands": ("service_links", "tables"),
-    "exporter.pages": ("views",),
+    "exporter.pages": ("parameters", "tickets", "timeline", "views"),
     "exporter.saved_files": ("exports", "kinds", "texts"),
     "exporter.simulate": (
         *("clock", "codes", "deliveries", "envelopes", "legacy_payloads", "organisation", "payload_fields", "payloads"),

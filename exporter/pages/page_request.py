@@ -52,6 +52,8 @@ class Sources:
     """Whether messages and bodies may be shown now."""
     read_details: DetailsReader = lambda _body, _event_code: RunDetails()
     """Reads what a stored body of a run holds for people."""
+    is_readable: Callable[[bytes], bool] = lambda _body: True
+    """Whether reading a body takes no longer than its size explains. If not, it is damaged and can take seconds."""
     stored_id: Callable[[str], str] = str
     """The id that the ledger has for an id as Adobe shows it: a very long one is cut."""
 
@@ -78,7 +80,7 @@ class PageRequest:
 
     def details(self, row: Row) -> RunDetails:
         """What the body of a run holds for people. Empty for a body that takes long to read, or that has none."""
-        if not self.sources.reading.is_quick(row.body):
+        if not self.sources.is_readable(row.body):
             return RunDetails()
         try:
             return self.sources.read_details(row.body, row.event_code or "")

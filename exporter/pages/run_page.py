@@ -30,7 +30,7 @@ from exporter.model import (
 from exporter.pages import texts, tickets
 from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_state, explain_status
 from exporter.pages.page_request import PageRequest
-from exporter.pages.run_list import current_flows, list_address, quick_reader
+from exporter.pages.run_list import bounded_reader, current_flows, list_address
 from exporter.pages.timeline import Bar, Stretch, Timeline, timeline
 from exporter.pages.views import ActivityView, RunView, view_of_run
 from exporter.plain_text import with_escapes
@@ -149,7 +149,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
     now = request.sources.now()
     row = _subject(found)
     is_run = row.kind == EntryKind.RUN
-    view = view_of_run(row, quick_reader(request.sources), request.links)
+    view = view_of_run(row, bounded_reader(request.sources), request.links)
     if not is_run:
         # The status of an alert is not that of its run, and its time is not the end of one.
         view = dataclasses.replace(view, status=None, completed_at=None)
@@ -161,7 +161,10 @@ def page(request: PageRequest) -> Mapping[str, object]:
     line = _line(view)
     kind = current.summary.kind if view.kind == FlowKind.UNKNOWN and current.summary else FlowKind(view.kind)
     name = view.flow_name or (current.summary.name if current.summary else None) or view.flow_id
-    of_flow = request.links.of_flow(kind, org=view.org or "", sandbox=view.sandbox or "", flow_id=view.flow_id or "")
+    # A start does not always show what kind of flow it is of.
+    ids = {"org": view.org or "", "sandbox": view.sandbox or "", "flow_id": view.flow_id or ""}
+    of_flow = request.links.of_flow(kind, **ids)
+    view = dataclasses.replace(view, links=request.links.of_run(kind, **ids, run_id=view.run_id or ""))
     return {
         "now": now,
         "run": view,
@@ -391,7 +394,7 @@ def _alert_name(row: Row, read: Reader) -> str:
 
 
 def _facts(request: PageRequest, found: RunFacts) -> Iterable[FactLine]:
-    read = quick_reader(request.sources)
+    read = bounded_reader(request.sources)
     for row in found.facts:
         is_alert = row.kind == EntryKind.ALERT
         yield FactLine(
