@@ -246,7 +246,7 @@ def _failing_by_code(flows: CurrentFlows, but: FlowKey) -> dict[str, int]:
     """How many flows fail with each code, but for one flow. Alerts are silent about the same flows."""
     found: dict[str, int] = {}
     for key, flow in flows.flows.items():
-        if key != but and flow.is_failing and flow.enabled is not False and not flow.is_abandoned(flows.now):
+        if key != but and flow.needs_repair(flows.now):
             for code in flow.streak.runs_by_code:
                 found[code] = found.get(code, 0) + 1
     return found
