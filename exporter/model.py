@@ -247,6 +247,11 @@ class Remark:
     count: int | None = None
     """How many records it concerns."""
 
+    @property
+    def text(self) -> str:
+        """The message, after what stands in the place of a code where it is none."""
+        return f"{self.written_code}: {self.message}" if self.written_code else self.message
+
 
 class RunReference(NamedTuple):
     """Another run that a run names. The flow id is empty if it is not given."""

@@ -21,6 +21,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.model": (set(), set()),
     "exporter.plain_text": (set(), set()),
     "exporter.reasons": ({"exporter.model"}, set()),
+    "exporter.refused": (set(), set()),
     "exporter.not_understood": (
         {
             "exporter.logs",
@@ -119,6 +120,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.parsers",
             "exporter.plain_text",
             "exporter.reasons",
+            "exporter.refused",
         },
         {"jinja2", "starlette", "structlog"},
     ),
@@ -148,6 +150,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.not_understood",
             "exporter.pacing",
             "exporter.pages",
+            "exporter.refused",
             "exporter.retention",
             "exporter.web",
         },
@@ -280,11 +283,12 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
 
 _SANS_IO_MODULES = {
     "exporter.adobe": (
-        *("classify", "deliveries", "envelope", "fields", "lenient_json", "payloads", "signature", "topics"),
+        *("classify", "deliveries", "envelope", "fields", "lenient_json", "payloads", "run_details"),
+        *("signature", "topics"),
     ),
     "exporter.adobe_api": ("clock_skew", "proxies"),
     "exporter.commands": ("service_links", "tables"),
-    "exporter.pages": ("views",),
+    "exporter.pages": ("parameters", "tickets", "timeline", "views"),
     "exporter.saved_files": ("exports", "kinds", "texts"),
     "exporter.simulate": (
         *("clock", "codes", "deliveries", "envelopes", "legacy_payloads", "organisation", "payload_fields", "payloads"),

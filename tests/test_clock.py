@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -304,3 +305,25 @@ def test_random_steps_of_the_clock(story: list[tuple[str, int | str, int]], ttl:
             fold.advance(world.wall)
             scratch = render(fold.series, None, Format.OPENMETRICS, start_timestamps=True).decode()
         assert scratch == world.first.text()
+
+
+def test_a_correction_is_news_for_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for what is recent is told of a correction for that time, and again after the next one."""
+    world.restart(off=2 * HOUR)
+    world.first.text()
+    world.post("new")
+    world.first.text()
+    follower = world.first.follower
+    world.off = 0
+    world.first.text()
+    start = time.monotonic()
+    assert len(follower.clock_notes(within=3600)) == 1
+    monkeypatch.setattr(time, "monotonic", lambda: start + 3700)
+    assert follower.clock_notes(within=3600) == []
+    assert len(follower.clock_notes()) == 1
+    world.off = 2 * HOUR
+    world.post("newer")
+    world.first.text()
+    world.off = 0
+    world.first.text()
+    assert len(follower.clock_notes(within=3600)) == 1

@@ -248,14 +248,9 @@ def error_entries(part: Node) -> Iterator[object]:
     record_summary = part.get("recordSummary")
     extensions = status_summary.get("extensions") if isinstance(status_summary, dict) else None
     for holder, key in ((status_summary, "errors"), (extensions, "errors"), (record_summary, "failedInfo")):
-        yield from entries(holder, key)
-
-
-def entries(holder: object, key: str) -> Iterator[object]:
-    """The entries of a list that a member of an object holds. One that is not in a list is read as a list of one."""
-    value = holder.get(key) if isinstance(holder, dict) else None
-    if value:
-        yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
+        value = holder.get(key) if isinstance(holder, dict) else None
+        if value:
+            yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
 def _run(node: Node, metadata: Metadata, recorded_at: int, body: bytes) -> FlowRun | Unsupported:

@@ -11,12 +11,14 @@ from itertools import islice
 from typing import Final
 
 from exporter.adobe import fields, lenient_json
-from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_run, unwrap
-from exporter.adobe.payloads import activity_nodes, entries, error_entries, objects, section, without_prefix
+from exporter.adobe.envelope import XDM, Metadata, Node, looks_like_run, may_hold_text, unwrap
+from exporter.adobe.payloads import activity_nodes, error_entries, objects, section, without_prefix
 from exporter.model import OTHER, ActivityDetails, Remark, RunDetails, RunReference, is_error_code
 
 MAX_MESSAGE: Final = 128 * 1024
 """Characters of a message. A delivery is larger only with a raised `--webhook.max-body`."""
+_ALWAYS_READABLE: Final = 16 * 1024
+"""Bytes up to which a body is read within some milliseconds, however damaged it is."""
 _MAX_REMARKS: Final = 1000
 _MAX_ENTRIES: Final = 50_000
 _MAX_REFERENCES: Final = 100
@@ -25,6 +27,17 @@ _MAX_WORDS: Final = 20
 
 _BATCH_STATES: Final = ("batchStatus", "batchState", "batchstatus")
 """Members that name the state of a batch."""
+
+
+def is_readable(body: bytes) -> bool:
+    """Whether the body is read in a time that grows with its size alone, about 20 ms for each MiB.
+
+    Reading a damaged body, or one with a text that may be damaged, takes longer the larger it is: up to seconds.
+    """
+    if len(body) <= _ALWAYS_READABLE:
+        return True
+    decoded = lenient_json.decode_strict(body)
+    return decoded is not None and not may_hold_text(decoded.value)
 
 
 def read_details(body: bytes, event_code: str = "") -> RunDetails:
@@ -37,8 +50,8 @@ def read_details(body: bytes, event_code: str = "") -> RunDetails:
     parts = (metrics, *activities)
     return RunDetails(
         errors=_remarks(entry for part in parts for entry in error_entries(part)),
-        skipped=_remarks(entry for part in parts for entry in entries(part.get("recordSummary"), "skippedInfo")),
-        warnings=_remarks(entry for part in parts for entry in entries(part.get("recordSummary"), "warningInfo")),
+        skipped=_remarks(entry for part in parts for entry in _entries(part.get("recordSummary"), "skippedInfo")),
+        warnings=_remarks(entry for part in parts for entry in _entries(part.get("recordSummary"), "warningInfo")),
         explanations=_distinct(_text(_extensions(part).get("errorDetail")) for part in parts),
         activities=tuple(
             ActivityDetails(written_name=_text(each.get("name"))[:_MAX_WORD], state=_state(each)) for each in activities
@@ -59,6 +72,13 @@ def _run_node(body: bytes, event_code: str) -> Node | None:
         return None
     node = without_prefix(unwrapped.content) if XDM.encode() in (unwrapped.text or body) else unwrapped.content
     return node if isinstance(node, dict) and looks_like_run(node) else None
+
+
+def _entries(holder: object, key: str) -> Iterator[object]:
+    """The entries of a list that a member of an object holds. One that is not in a list is read as a list of one."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    if value:
+        yield from (entry for entry in (value if isinstance(value, list) else [value]) if entry)
 
 
 def _remarks(reported: Iterable[object]) -> tuple[Remark, ...]:
@@ -111,7 +131,7 @@ def _references(node: Node, objects_key: str, ids_key: str) -> tuple[RunReferenc
         for each in islice(objects(node.get(objects_key)), _MAX_REFERENCES)
     ]
     named_ids = {each.run_id for each in named}
-    ids = map(fields.identifier, islice(entries(node, ids_key), _MAX_REFERENCES))
+    ids = map(fields.identifier, islice(_entries(node, ids_key), _MAX_REFERENCES))
     found = [*named, *(RunReference(run_id) for run_id in ids if run_id not in named_ids)]
     return tuple(dict.fromkeys(each for each in found if each.run_id))[:_MAX_REFERENCES]
 

@@ -63,11 +63,15 @@ class LineChart:
 
 
 _GOOD: Final = frozenset({"success", "partial_success"})
+_FAILED: Final = "failed"
 
 
 def strip(runs: Sequence[Value], slots: int) -> tuple[Bar, ...]:
-    """A bar for each run, as high as its value. The newest run is on the right of `slots` places."""
-    largest = max((run.value for run in runs if run.value is not None), default=0.0)
+    """A bar for each run, as high as its value. The newest run is on the right of `slots` places.
+
+    A run that failed has the full height, so that it can't be overlooked: it often ends early.
+    """
+    largest = max((run.value for run in runs if run.value is not None and run.status != _FAILED), default=0.0)
     room = WIDTH / max(slots, len(runs), 1)
     first = WIDTH - room * len(runs)
     return tuple(
@@ -80,7 +84,7 @@ def strip(runs: Sequence[Value], slots: int) -> tuple[Bar, ...]:
             label=run.label,
         )
         for number, run in enumerate(runs)
-        for height in [_height(run.value, largest)]
+        for height in [HEIGHT if run.status == _FAILED else _height(run.value, largest)]
     )
 
 

@@ -12,7 +12,7 @@ from exporter.errors import BadParameterError, NotInLedgerError
 from exporter.ledger.queries import Row, RunFilter
 from exporter.metrics.code_labels import NO_CODE
 from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
-from exporter.model import OTHER, FlowKey, Status
+from exporter.model import OTHER, FlowKey, RunDetails, Status
 from exporter.pages import charts, texts
 from exporter.pages.charts import Bar, LineChart, Value
 from exporter.pages.explanations import Explanation, explain, explain_alert
@@ -142,16 +142,21 @@ def page(request: PageRequest) -> Mapping[str, object]:
     flow = find_flow(sources, key)
     if flow is None:
         raise NotInLedgerError("neither the metrics nor the ledger have a flow of this id in this sandbox")
-    return {"values": flow_values(sources, flow, key, is_full=request.is_full), "is_full": request.is_full}
+    values = flow_values(sources, flow, key, request.details, is_full=request.is_full)
+    return {"values": values, "is_full": request.is_full}
 
 
-def flow_values(sources: FlowSources, flow: FlowView, key: FlowKey, *, is_full: bool) -> FlowValues:
+def flow_values(
+    sources: FlowSources, flow: FlowView, key: FlowKey, read_details: Callable[[Row], RunDetails], *, is_full: bool
+) -> FlowValues:
     """What is shown of a flow. Blocking. Raises what the queries raise."""
     current, queries = sources.current, sources.queries
     summary = current.flows.get(key)
     rows = queries.last_runs(key.flow_id, key.sandbox, RUNS)
     runs = tuple(view_of_run(row, sources.read, sources.links) for row in rows)
-    failure = _failure(sources, key, summary, runs, is_full=is_full)
+    failed = next((number for number, run in enumerate(runs) if run.status == Status.FAILED), None)
+    details = RunDetails() if failed is None else read_details(rows[failed])
+    failure = _failure(sources, key, summary, None if failed is None else runs[failed], details, is_full=is_full)
     good = _last_good(sources, key, runs)
     oldest_first = runs[::-1]
     return FlowValues(
@@ -201,11 +206,17 @@ def _other(current: CurrentFlows, sandbox: str | None) -> Mapping[str, object]:
 
 
 def _failure(
-    sources: FlowSources, key: FlowKey, summary: FlowSummary | None, runs: Sequence[RunView], *, is_full: bool
+    sources: FlowSources,
+    key: FlowKey,
+    summary: FlowSummary | None,
+    run: RunView | None,
+    details: RunDetails,
+    *,
+    is_full: bool,
 ) -> Failure | None:
+    """The failure that lasts. `run` is the run that failed last, and `details` are what its body holds."""
     if summary is None or summary.streak.since is None:
         return None
-    run = next((run for run in runs if run.status == Status.FAILED), None)
     flows = Counter(
         code
         for each, flow in sources.current.flows.items()
@@ -213,7 +224,10 @@ def _failure(
         for code in flow.streak.runs_by_code
     )
     by_code: dict[str, list[str]] = {}
-    for error in run.errors if run is not None else ():
+    # The details hold whole messages. The errors of the run hold their beginnings, each on one line.
+    for remark in details.errors:
+        by_code.setdefault(remark.code, []).append(remark.text)
+    for error in () if by_code or run is None else run.errors:
         by_code.setdefault(error.code, []).append(error.message or "")
     errors: Mapping[str, Sequence[str]] = by_code or dict.fromkeys(summary.streak.runs_by_code, ())
     return Failure(

@@ -188,7 +188,7 @@ def _causes(failing: Iterable[FlowSummary], own: OwnLinks) -> list[Cause]:
 
 def _code(code: str, own: OwnLinks) -> CodeLine:
     if code in {NO_CODE, OTHER}:
-        return CodeLine(code="" if code == NO_CODE else "other codes", address="")
+        return CodeLine(code="" if code == NO_CODE else OTHER, address="")
     return CodeLine(code=code, address=f"{own.page('/errors')}#code-{quote(code, safe='')}")
 
 

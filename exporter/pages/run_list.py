@@ -66,7 +66,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
     given = lenient(request.parameters, RUN_PARAMETERS)
     asked = run_parameters(given, now, limit=LIMIT)
     found = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
-    read = quick_reader(request.sources)
+    read = bounded_reader(request.sources)
     current = current_flows(request.sources)
     newest = {name: value for name, value in given.items() if name != "cursor"}
     return {
@@ -75,7 +75,6 @@ def page(request: PageRequest) -> Mapping[str, object]:
         "given": given,
         "outcomes": [(status.value, STATUS_WORDS.get(status, status.value)) for status in OUTCOMES],
         "chips": _chips(request.own, newest),
-        "action": request.own.page(PATH),
         "all": list_address(request.own, {}),
         "newest": list_address(request.own, newest) if asked.cursor is not None else None,
         "older": list_address(request.own, {**newest, "cursor": found.next}) if found.next is not None else None,
@@ -107,14 +106,14 @@ def list_address(own: OwnLinks, parameters: Mapping[str, str]) -> str:
     return own.page(PATH) + (f"?{query}" if query else "")
 
 
-def quick_reader(sources: Sources) -> Reader:
-    """Reads stored bodies as `sources.read` does, but for those that take long. These are unreadable.
+def bounded_reader(sources: Sources) -> Reader:
+    """Reads stored bodies as `sources.read` does, but for damaged ones that can take seconds. These are unreadable.
 
-    A large or damaged body can take seconds, and a list has hundreds. What the ledger's columns hold is shown then.
+    A list has hundreds of bodies, although no more than some MiB. What the ledger's columns hold is shown then.
     """
 
     def read(body: bytes, received_at: int, event_code: str) -> Fact:
-        return sources.read(body, received_at, event_code) if sources.reading.is_quick(body) else Unreadable()
+        return sources.read(body, received_at, event_code) if sources.is_readable(body) else Unreadable()
 
     return read
 

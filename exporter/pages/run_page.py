@@ -30,7 +30,7 @@ from exporter.model import (
 from exporter.pages import texts, tickets
 from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_state, explain_status
 from exporter.pages.page_request import PageRequest
-from exporter.pages.run_list import current_flows, list_address, quick_reader
+from exporter.pages.run_list import bounded_reader, current_flows, list_address
 from exporter.pages.timeline import Bar, Stretch, Timeline, timeline
 from exporter.pages.views import ActivityView, RunView, view_of_run
 from exporter.plain_text import with_escapes
@@ -151,14 +151,17 @@ def page(request: PageRequest) -> Mapping[str, object]:
     is_run = row.kind == EntryKind.RUN
     view = view_of(row, request)
     has_ended = found.standing is not None
-    details = _details(request, row) if is_run else RunDetails()
+    details = request.details(row) if is_run else RunDetails()
     current = _current(request, FlowKey(row.flow_id or "", row.sandbox or ""))
     errors = _errors(request, row, details, current)
     activities = tuple(_activities(view, details, is_full=request.is_full))
     line = _line(view)
     kind = current.summary.kind if view.kind == FlowKind.UNKNOWN and current.summary else FlowKind(view.kind)
     name = view.flow_name or (current.summary.name if current.summary else None) or view.flow_id
-    of_flow = request.links.of_flow(kind, org=view.org or "", sandbox=view.sandbox or "", flow_id=view.flow_id or "")
+    # A start does not always show what kind of flow it is of.
+    ids = {"org": view.org or "", "sandbox": view.sandbox or "", "flow_id": view.flow_id or ""}
+    of_flow = request.links.of_flow(kind, **ids)
+    view = dataclasses.replace(view, links=request.links.of_run(kind, **ids, run_id=view.run_id or ""))
     return {
         "now": now,
         "run": view,
@@ -224,7 +227,7 @@ def subject(found: RunFacts) -> Row:
 
 def view_of(row: Row, request: PageRequest) -> RunView:
     """What is shown of a run, from a fact that `subject` returned."""
-    view = view_of_run(row, quick_reader(request.sources), request.links)
+    view = view_of_run(row, bounded_reader(request.sources), request.links)
     if row.kind == EntryKind.RUN:
         return view
     # The status of an alert is not that of its run, and its time is not the end of one.
@@ -232,7 +235,7 @@ def view_of(row: Row, request: PageRequest) -> RunView:
 
 
 def _details(request: PageRequest, row: Row) -> RunDetails:
-    if not request.sources.reading.is_quick(row.body):
+    if not request.sources.is_readable(row.body):
         return RunDetails()
     try:
         return request.sources.read_details(row.body, row.event_code or "")
@@ -273,7 +276,7 @@ def _errors(request: PageRequest, row: Row, details: RunDetails, current: Curren
     left = MAX_TEXT if request.is_full else 0
     blocks: list[ErrorBlock] = []
     for code, remarks in by_code.items():
-        all_messages = tuple(dict.fromkeys(text for each in remarks if (text := _message(each))))
+        all_messages = tuple(dict.fromkeys(text for each in remarks if (text := each.text)))
         messages: list[str] = []
         for message in all_messages[:MAX_MESSAGES]:
             if len(message) > left:
@@ -295,18 +298,13 @@ def _errors(request: PageRequest, row: Row, details: RunDetails, current: Curren
     return blocks
 
 
-def _message(remark: Remark) -> str:
-    """The message, after what stands in the place of a code where it is none."""
-    return f"{remark.written_code}: {remark.message}" if remark.written_code else remark.message
-
-
 def _remarks(remarks: Sequence[Remark], *, is_full: bool) -> list[ErrorBlock]:
     """Skipped records or warnings. Their codes are explained only where a document names them."""
     return [
         ErrorBlock(
             code=each.code,
             explanation=explain(each.code),
-            messages=(texts.shown(_message(each), 2_000),) if is_full and _message(each) else (),
+            messages=(texts.shown(each.text, 2_000),) if is_full and each.text else (),
             count=each.count,
         )
         for each in remarks
@@ -406,13 +404,13 @@ def _alert_name(row: Row, read: Reader) -> str:
     """The name of an alert. Empty if its body can't be read."""
     try:
         fact = row.fact(read)
-    except Exception:  # noqa: BLE001 - as in `_details`
+    except Exception:  # noqa: BLE001 - as in `PageRequest.details`
         return ""
     return fact.name if isinstance(fact, FlowAlert) else ""
 
 
 def _facts(request: PageRequest, found: RunFacts) -> Iterable[FactLine]:
-    read = quick_reader(request.sources)
+    read = bounded_reader(request.sources)
     for row in found.facts:
         is_alert = row.kind == EntryKind.ALERT
         yield FactLine(

@@ -14,10 +14,10 @@ _MAX_ERRORS: Final = 20
 
 
 def ticket(view: RunView, errors: Sequence[tuple[str, str]], links: Iterable[str | None]) -> str:
-    """What a ticket about a run needs, in lines of `name: value`. Of each message it has the first line.
+    """What a ticket about a run needs, in lines of `name: value`. What is not known has no line.
 
-    `errors` are pairs of a code and a message, which is empty where there is none or it must not be shown. What a
-    reader could not see is escaped.
+    `errors` are pairs of a code and a message, which is empty where there is none or it must not be shown. The ticket
+    has the first line of each message. What a reader could not see is escaped.
     """
     lines = [
         ("Flow", f"{view.flow_name or _UNKNOWN} ({view.flow_id or _UNKNOWN})"),
@@ -33,7 +33,7 @@ def ticket(view: RunView, errors: Sequence[tuple[str, str]], links: Iterable[str
         *(("Link", link) for link in links if link),
     ]
     # A line feed in an id would begin a line that looks like one of ours.
-    return "\n".join(f"{name}: {texts.shown(value or _UNKNOWN, 10_000)}" for name, value in lines)
+    return "\n".join(f"{name}: {texts.shown(value, 10_000)}" for name, value in lines if value)
 
 
 def silence(flow_id: str, sandbox: str, run_id: str) -> str | None:

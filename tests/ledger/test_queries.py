@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from exporter.errors import BadCursorError
 from exporter.intake import draft as intake_draft
 from exporter.ledger import Draft, Ledger
-from exporter.ledger.queries import MAX_LIMIT, Page, Queries, Row, RunFilter, SeenCode, SeenFlow
+from exporter.ledger.queries import MAX_LIMIT, FlowFacts, Page, Queries, Row, RunFilter, SeenCode, SeenFlow
 from exporter.model import Event, FlowRun, Forgotten, RunError, Source, Status
 from tests.ledger import OpenLedger, append, draft, outcome
 
@@ -471,6 +471,28 @@ def test_how_far_back_the_ledger_reaches(open_ledger: OpenLedger, add: Add, quer
         ledger.save_checkpoint(position, b"state")
     ledger.prune(ALL, ALL, 2)
     assert queries.oldest_entry_at() == 1_002
+
+
+def test_a_flow_that_was_forgotten(add: Add, queries: Queries) -> None:
+    """The newest statement that a flow was forgotten is given with the flow, in each of its sandboxes."""
+    add(run("a"))
+    add(run("b", sandbox="dev"))
+    assert [found.forgotten for found in map_flows(queries, "prod", "dev")] == [None, None]
+    positions = [add(forgotten("f", number)) for number in range(2)]
+    add(forgotten("other", 9))
+    assert [found.forgotten for found in map_flows(queries, "prod", "dev")] == [positions[1]] * 2
+
+
+def map_flows(queries: Queries, *sandboxes: str) -> list[FlowFacts]:
+    """What shows flow `f` in these sandboxes."""
+    found = [queries.flow("f", sandbox) for sandbox in sandboxes]
+    return [facts for facts in found if facts is not None]
+
+
+def forgotten(flow_id: str, number: int) -> Draft:
+    """The statement that a flow was forgotten."""
+    event = Event(fact=Forgotten(flow_id=flow_id), body=b"%d" % number)
+    return intake_draft(Source.OPERATOR, event)
 
 
 def test_the_last_delivery_of_each_source(add: Add, queries: Queries) -> None:

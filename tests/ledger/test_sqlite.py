@@ -71,7 +71,7 @@ def test_the_schema_is_the_design(ledger: SqliteLedger, path: Path) -> None:
         assert [row[1] for row in other.execute("PRAGMA table_info(checkpoint)")] == ["position", "written_at", "state"]
         assert [row[1] for row in other.execute("PRAGMA table_info(key_path)")] == ["path", "last_used_at"]
         assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert other.execute("PRAGMA user_version").fetchone() == (5,)
+        assert other.execute("PRAGMA user_version").fetchone() == (6,)
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

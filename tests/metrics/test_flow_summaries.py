@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporter.metrics.checkpoint import decode, encode
 from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
 from exporter.metrics.fold import Fold
-from exporter.model import AlertState, Flow, FlowAlert, FlowKey, FlowKind, RecordedFact, Status
+from exporter.model import AlertState, Fact, Flow, FlowAlert, FlowKey, FlowKind, RecordedFact, Status
 from tests.metrics.facts import DAY, HOUR, T0, exposition, fact_lists, folded, limits, recorded, run
 
 
@@ -293,13 +293,14 @@ def test_an_alert_that_belongs_to_another_flow_is_recorded_for_the_flow_it_names
 
 def test_alerts_that_name_no_flow_are_kept_apart() -> None:
     """An alert of Adobe's that names no flow, or a flow that never ran, is named with its sandbox."""
-    alerts = [
+    found_facts: list[Fact] = [
+        run(completed_at=T0),
         FlowAlert(alert_id="a1", name="flow_run_delay", state=AlertState.FIRING, sandbox="prod", flow_id=""),
         FlowAlert(alert_id="a2", name="error_rate", state=AlertState.FIRING, sandbox="prod", flow_id="new"),
         FlowAlert(alert_id="a3", name="error_rate", state=AlertState.FIRING, sandbox="prod", flow_id="f1"),
         FlowAlert(alert_id="a4", name="error_rate", state=AlertState.INACTIVE, sandbox="dev", flow_id=""),
     ]
-    facts = [recorded(fact, number, T0) for number, fact in enumerate([run(completed_at=T0), *alerts], start=1)]
+    facts = [recorded(fact, number, T0) for number, fact in enumerate(found_facts, start=1)]
     found = current(*facts, now=T0)
     assert found.other_alerts == {FlowKey("", "prod"): ("flow_run_delay",), FlowKey("new", "prod"): ("error_rate",)}
     assert found.flows[F1].firing_alerts == ("error_rate",)

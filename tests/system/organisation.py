@@ -131,7 +131,7 @@ def failing(now: int) -> Iterator[Notice]:
 
 def doubtful(now: int) -> Iterator[Notice]:
     """Flows that do not fail, and of which something else is worth a look."""
-    yield from hourly("overdue", now - 30 * HOUR, 40, name="Points of sale")
+    yield from hourly("overdue", now - 30 * HOUR, 120, name="Points of sale")
     yield from hourly("stuck", now - 13 * HOUR, 40, sandbox="stage", name="Web sessions")
     yield flow_run("stuck", "stuck-run", "inProgress", now - 12 * HOUR, sandbox="stage", name="Web sessions")
     yield from hourly("empty", now - 2 * HOUR, 40, name="Price list")

@@ -26,10 +26,10 @@ from tests.system.browser import (
     violations,
     watched,
 )
-from tests.system.organisation import HOSTILE_ID, HOSTILE_RUN, LONG_ID
+from tests.system.organisation import HOSTILE_ID, HOSTILE_RUN, LONG_ID, TOKEN
 from tests.system.processes import PATIENCE, Exporter, until
 
-PREFIX = "/monitoring/aep%20flows"
+PREFIX = "/monitoring/aep"
 HOSTILE_FLOW_PAGE = f"/flows/{quote(HOSTILE_ID, safe='')}?sandbox=stage"
 HOSTILE_RUN_PAGE = f"/runs/{quote(HOSTILE_RUN, safe='')}"
 HOSTILE_PAGES = (HOSTILE_FLOW_PAGE, HOSTILE_RUN_PAGE, "/", "/flows", "/runs", "/notifications", "/status")
@@ -103,7 +103,7 @@ def test_every_link_leads_somewhere_behind_a_prefix(
     with behind_prefix(lambda: ports[-1], PREFIX) as url, watched(browser) as opened:
         crawl = Crawl(url + "/", of_a_shape=2)
         if is_absolute:
-            flags = (f"--web.external-url={url}", "--series.hold=0s", "--webhook.token=x")
+            flags = (f"--web.external-url={url}", "--series.hold=0s", f"--webhook.token={TOKEN}")
             with Exporter(organisation.folder, *flags) as second:
                 ports.append(second.port)
                 crawl.run(opened)
@@ -201,7 +201,6 @@ def test_hostile_texts_are_only_shown(browser: Browser, organisation: Exporter, 
         assert page.locator("script").count() == 1
         sources = page.locator("script").evaluate_all("all => all.map(each => each.src)")
         assert all(source.startswith(organisation.url + "/static/") for source in sources)
-        assert "{{" not in page.title()
 
 
 @pytest.mark.parametrize("path", [HOSTILE_FLOW_PAGE, HOSTILE_RUN_PAGE])
@@ -282,13 +281,14 @@ def open_details(page: Page) -> None:
 
 
 def tab_stops(page: Page, most: int) -> Iterator[dict[str, Any]]:
-    """What has the focus after each press of Tab, until it leaves the page, at most so many."""
+    """What has the focus after each press of Tab, until it begins again, at most so many."""
     for _ in range(most):
         page.keyboard.press("Tab")
         stop = page.evaluate(
             """() => {
                 const focused = document.activeElement;
-                if (focused === null || focused === document.body) return null;
+                if (focused === null || focused === document.body || focused.dataset.reached) return null;
+                focused.dataset.reached = "yes";
                 const style = getComputedStyle(focused);
                 const box = focused.getBoundingClientRect();
                 return {

@@ -13,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 from exporter.commands.serve_settings import ServeSettings
 from exporter.commands.settings import load
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.metrics.flow_summaries import CurrentFlows
+from exporter.metrics.fold import Fold
 from exporter.service import build_app
 from exporter.web.config import WebConfig
 
@@ -25,7 +27,7 @@ class Application:
     def __init__(
         self, folder: Path, *flags: str, max_body: int = 100_000, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        path = folder / "ledger.db"
+        self.path = path = folder / "ledger.db"
         own = ["--series.hold=0s", f"--webhook.max-body={max_body}", f"--ledger.url=sqlite:///{path}"]
         settings, _ = load(ServeSettings, [*own, *flags], {})
         self.ledger = SqliteLedger(path)
@@ -61,6 +63,10 @@ class Application:
     def bodies(self) -> list[bytes]:
         """The bodies of the ledger's entries."""
         return [entry.body for entry in self.ledger.read(0, 10_000)]
+
+    def current_flows(self) -> CurrentFlows:
+        """The flows on /metrics."""
+        return self._app.follower.ask(Fold.current_flows)
 
     def close(self) -> None:
         """Close the application and its ledger."""

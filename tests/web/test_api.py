@@ -22,7 +22,7 @@ from exporter.web.config import WebConfig
 from tests.web.conftest import Application, Make
 
 SAMPLES: Final = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
-LISTS: Final = tuple(operation.path for operation in OPERATIONS if operation.path.endswith("s"))
+LISTS: Final = ("/runs", "/flows", "/errors", "/notifications")
 NOW: Final = 1_000 * int(time.time())
 
 
@@ -363,6 +363,39 @@ def test_notifications_have_their_reasons(application: Application) -> None:
         ("unreadable", "unreadable", None, 2),
         ("unsupported", "other_topic", "some_code", 1),
     ]
+
+
+def test_refused_notifications_are_in_the_first_page(make: Make) -> None:
+    """They are among the others by time, have no position, and nothing of what was sent."""
+    application = make("--webhook.token=the-right-token-of-tests", "--webhook.auth=token")
+    application.post('{"x": 1}', "/webhook/the-right-token-of-tests")
+    application.post('{"x": 2}', "/webhook/the-right-token-of-tests")
+    application.post("a secret", "/webhook/a-wrong-token-of-tests")
+    first = get(application, "/notifications", limit=1)
+    assert [(item["result"], item["reason"], item["position"]) for item in first["items"]] == [
+        ("refused", "token", None),
+        ("unsupported", "unknown_shape", 2),
+    ]
+    second = get(application, "/notifications", limit=1, cursor=first["next"])
+    assert [item["position"] for item in second["items"]] == [1]
+    assert "secret" not in json.dumps(first)
+
+
+def test_status_is_answered_while_the_ledger_can_not_be_read(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says what is wrong instead of being a 503."""
+    application.post(ended("r", "133"))
+    assert (get(application, "/status")["ledger"]["problem"], get(application, "/status")["metrics"]["flows"]) == (
+        None,
+        1,
+    )
+
+    def fail(*_: object) -> None:
+        raise LedgerUnavailableError("the disk is gone")
+
+    monkeypatch.setattr(SqliteQueries, "last_deliveries", fail)
+    assert get(application, "/status")["ledger"]["problem"] == "the disk is gone"
 
 
 def test_a_flow_in_several_sandboxes(application: Application) -> None:

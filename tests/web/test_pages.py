@@ -22,7 +22,7 @@ from exporter.pages.site import NAVIGATION
 from exporter.web.config import WebConfig
 from tests.web.conftest import Application, Make
 
-PAGES: Final = ("/", "/errors", "/notifications")
+PAGES: Final = ("/", "/runs", "/errors", "/notifications")
 HTML: Final = {"accept": "text/html,application/xhtml+xml"}
 OPEN: Final = ("--web.listen-address=:10464", "--webhook.allow-unauthenticated")
 """Flags of a listener that other machines can reach."""
