@@ -156,18 +156,7 @@ class Follower:
 
         def work() -> _Result:
             fold = self._fold_at_head()
-            status = FollowerStatus(
-                position=self._position,
-                checkpoint_position=self.checkpoints.last_position,
-                flows=fold.flows,
-                overflowed=fold.overflowed,
-                series=len(fold.series),
-                ledger_bytes=self._ledger.size(),
-                clock_corrections=self._ledger.clock_corrections(),
-                failures=dict(self._failures + Counter(checkpoint=self.checkpoints.failures)),
-                dropped=dict(fold.dropped),
-            )
-            return use(fold.series, status)
+            return use(fold.series, self._status(fold))
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -198,6 +187,30 @@ class Follower:
             if not self._is_closing:
                 raise
             raise NotCaughtUpError("the program is ending") from None
+        except ExporterError:
+            raise
+        except Exception as error:
+            # `catch_up` has logged it, if it was raised there.
+            raise DefectError(
+                "the metrics could not be computed because of a defect, which the log describes"
+            ) from error
+
+    def status(self) -> FollowerStatus:
+        """The fold's position and size, after a catch-up. Blocking. Raises what `ask` raises."""
+        return self.ask(self._status)
+
+    def _status(self, fold: Fold) -> FollowerStatus:
+        return FollowerStatus(
+            position=self._position,
+            checkpoint_position=self.checkpoints.last_position,
+            flows=fold.flows,
+            overflowed=fold.overflowed,
+            series=len(fold.series),
+            ledger_bytes=self._ledger.size(),
+            clock_corrections=self._ledger.clock_corrections(),
+            failures=dict(self._failures + Counter(checkpoint=self.checkpoints.failures)),
+            dropped=dict(fold.dropped),
+        )
 
     def _fold_at_head(self) -> Fold:
         """Catch up, and bring the fold to the present. On the fold's thread."""

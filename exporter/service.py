@@ -27,6 +27,7 @@ from exporter.adobe_api.keys import Keys
 from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.commands.base import milliseconds
 from exporter.commands.serve_settings import ServeSettings
+from exporter.commands.settings_in_force import settings_in_force
 from exporter.errors import LedgerUnavailableError
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
@@ -42,6 +43,7 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.model import Result, Source
 from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
+from exporter.pages.api import Api
 from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
@@ -49,8 +51,10 @@ from exporter.pages.links import host_of_url
 from exporter.pages.notices import CORRECTED_WITHIN, ProcessState
 from exporter.pages.page_request import Addresses, Reading, Sources
 from exporter.pages.platform import Platform
+from exporter.pages.process_facts import LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce, ValidationFacts
 from exporter.pages.site import NAVIGATION, Site
 from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
+from exporter.refused import RefusedDeliveries
 from exporter.retention import Retention
 from exporter.web import app as routes
 from exporter.web.authentication import (
@@ -66,8 +70,8 @@ from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
 from exporter.web.protection import Protection
 from exporter.web.scrape import Scrape
 from exporter.web.unserved import Unserved
-from exporter.web.validation import ORIGIN, Validations
-from exporter.web.webhook import Webhook
+from exporter.web.validation import ORIGIN, ValidationRequest, Validations
+from exporter.web.webhook import Refused, Webhook
 
 _UNLIMITED = 1 << 62
 _QUERY_SECONDS = 5.0
@@ -179,6 +183,7 @@ def build_app(
         ledger.now, time.monotonic, clients.client(ORIGIN) if settings.webhook_auto_validate else None
     )
     authentication = _authentication(settings, keys)
+    refused = RefusedDeliveries(lambda: time.time_ns() // 1_000_000)
     webhook = Webhook(
         Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
         ledger.now,
@@ -186,9 +191,10 @@ def build_app(
         authentication=authentication,
         validations=validations,
         max_body=settings.webhook_max_body,
+        refused=refused.add,
     )
     webhook_routes = routes.webhook_routes(
-        _check_webhook(webhook, settings, telemetry),
+        _check_webhook(webhook, settings, telemetry, refused),
         settings.webhook_path,
         takes_token=settings.authentication == "token",
     )
@@ -200,11 +206,34 @@ def build_app(
     def process_state() -> ProcessState:
         return _process_state(intake, follower, scrape, clients)
 
+    started_at = time.time_ns() // 1_000_000
+    shown = settings_in_force(settings)
+
+    def facts() -> ProcessFacts:
+        return _process_facts(
+            settings,
+            ledger,
+            follower,
+            telemetry,
+            started_at=started_at,
+            validation=validations.latest,
+            has_passwords=protection.has_users,
+            shown=shown,
+        )
+
     inner_routes, not_found = _inner(
         settings,
         scrape,
         asking,
-        _sources(settings, ledger, follower, process_state, lambda: protection.has_users),
+        _sources(
+            settings,
+            ledger,
+            follower,
+            process=process_state,
+            facts=facts,
+            refused=refused,
+            has_passwords=lambda: protection.has_users,
+        ),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
     is_separate = settings.webhook_listen_address is not None
@@ -314,17 +343,24 @@ def _inner(
         landing = Landing(frame, settings.web_telemetry_path, settings.webhook_path)
         return [*inner_routes, routes.landing_route(landing, check)], None
     site = Site(frame, asking, sources)
-    return [*inner_routes, *routes.page_routes(site, check)], site.not_found
+    api = Api(asking, sources, frame.links, __version__)
+    return [*inner_routes, *routes.page_routes(site, check), *routes.api_routes(api, check)], site.not_found
 
 
 def _sources(
     settings: ServeSettings,
     ledger: Ledger,
     follower: Follower,
+    *,
     process: Callable[[], ProcessState],
+    facts: Callable[[], ProcessFacts],
+    refused: RefusedDeliveries,
     has_passwords: Callable[[], bool],
 ) -> Sources:
     return Sources(
+        facts=facts,
+        ledger=lambda: _ledger_facts(ledger),
+        metrics=lambda: _metrics_facts(follower),
         now=ledger.now,
         flows=lambda: follower.ask(Fold.current_flows),
         read=read,
@@ -333,6 +369,7 @@ def _sources(
         process=process,
         addresses=Addresses(telemetry_path=settings.web_telemetry_path, webhook=_describe_webhook(settings)),
         is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
+        refused=refused.latest,
         read_details=read_details,
         is_readable=is_readable,
         stored_id=identifier,
@@ -347,6 +384,64 @@ def _process_state(intake: Intake, follower: Follower, scrape: Scrape, clients: 
         clock_skew=clients.clock_skew.value(),
         unscraped=scrape.seconds_unasked(),
         skipped=follower.skipped,
+    )
+
+
+def _process_facts(
+    settings: ServeSettings,
+    ledger: Ledger,
+    follower: Follower,
+    telemetry: Telemetry,
+    *,
+    started_at: int,
+    validation: ValidationRequest | None,
+    has_passwords: bool,
+    shown: tuple[SettingInForce, ...],
+) -> ProcessFacts:
+    return ProcessFacts(
+        version=__version__,
+        started_at=started_at,
+        ledger_location=ledger.location,
+        ledger_max_bytes=settings.ledger_max_size,
+        retention_seconds=settings.ledger_retention.total_seconds(),
+        flows_limit=settings.series_max_flows,
+        clock_corrections=ledger.clock_corrections(),
+        clock_notes=tuple(follower.clock_notes()),
+        webhook=_describe_webhook(settings),
+        authentication=settings.authentication,
+        refused=telemetry.refused(),
+        not_understood=telemetry.counts(telemetry.not_understood),
+        validation=None
+        if validation is None
+        else ValidationFacts(url=validation.url, received_at=validation.received_at, is_signed=validation.is_signed),
+        external_url=settings.web_external_url,
+        has_passwords=has_passwords,
+        settings=shown,
+    )
+
+
+def _ledger_facts(ledger: Ledger) -> LedgerFacts:
+    content = ledger.content()
+    return LedgerFacts(
+        entries=content.entries,
+        is_exact=content.is_exact,
+        head=ledger.head(),
+        bytes_on_disk=ledger.size(),
+        bytes_used=content.bytes_used,
+        checkpoint_written_at=max((each.written_at for each in ledger.checkpoints()), default=None),
+    )
+
+
+def _metrics_facts(follower: Follower) -> MetricsFacts:
+    status = follower.status()
+    return MetricsFacts(
+        position=status.position,
+        checkpoint_position=status.checkpoint_position,
+        flows=status.flows,
+        overflowed=status.overflowed,
+        series=status.series,
+        skipped=follower.skipped,
+        dropped=status.dropped,
     )
 
 
@@ -365,7 +460,9 @@ def _authentication(settings: ServeSettings, keys: Keys | None) -> Authenticatio
             return NoAuthentication()
 
 
-def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemetry) -> ASGIApp:
+def _check_webhook(
+    webhook: Webhook, settings: ServeSettings, telemetry: Telemetry, refused: RefusedDeliveries
+) -> ASGIApp:
     """Keep web pages away from a webhook without authentication, which then has a loopback address."""
     if settings.authentication != "none" or settings.webhook_allow_unauthenticated:
         return webhook
@@ -373,7 +470,7 @@ def _check_webhook(webhook: Webhook, settings: ServeSettings, telemetry: Telemet
         "for deliveries that come another way set --webhook.client-id or --webhook.token, or, behind a proxy that "
         "authenticates, --webhook.allow-unauthenticated"
     )
-    return OriginCheck(webhook, _origin_rule(settings, telemetry, advice))
+    return OriginCheck(webhook, _origin_rule(settings, telemetry, advice, refused.add))
 
 
 def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemetry: Telemetry) -> list[Middleware]:
@@ -384,10 +481,17 @@ def _inner_check(settings: ServeSettings, is_needed: Callable[[], bool], telemet
     return [Middleware(OriginCheck, _origin_rule(settings, telemetry, advice), is_needed)]
 
 
-def _origin_rule(settings: ServeSettings, telemetry: Telemetry, advice: str) -> OriginRule:
+def _origin_rule(
+    settings: ServeSettings, telemetry: Telemetry, advice: str, refused: Refused = lambda _reason, _peer: None
+) -> OriginRule:
     url = settings.web_external_url
+
+    def count(reason: str, peer: str) -> None:
+        telemetry.requests_refused.labels(reason).inc()
+        refused(reason, peer)
+
     return OriginRule(
-        lambda reason: telemetry.requests_refused.labels(reason).inc(),
+        count,
         time.monotonic,
         advice,
         also=() if url is None else (host_of_url(url),),

@@ -21,6 +21,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.model": (set(), set()),
     "exporter.plain_text": (set(), set()),
     "exporter.reasons": ({"exporter.model"}, set()),
+    "exporter.refused": (set(), set()),
     "exporter.not_understood": (
         {
             "exporter.logs",
@@ -119,6 +120,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.parsers",
             "exporter.plain_text",
             "exporter.reasons",
+            "exporter.refused",
         },
         {"jinja2", "starlette", "structlog"},
     ),
@@ -148,6 +150,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.not_understood",
             "exporter.pacing",
             "exporter.pages",
+            "exporter.refused",
             "exporter.retention",
             "exporter.web",
         },

@@ -37,7 +37,7 @@ def built(
     ledger: Ledger, *flags: str, web: WebConfig | None = None, transport: httpx.AsyncBaseTransport | None = None
 ) -> Iterator[App]:
     """The application that these flags describe."""
-    settings, _ = load(ServeSettings, ["--series.hold=0s", *flags], {})
+    settings, _ = load(ServeSettings, ["--series.hold=0s", f"--ledger.url=sqlite:///{ledger.location}", *flags], {})
     with contextlib.closing(build_app(settings, ledger, web or WebConfig(), transport=transport)) as app:
         yield app
 

@@ -38,7 +38,7 @@ class TokenFile:
         return cls(Path(text), tuple(SecretStr(token) for token in parsers.token_file(text)))
 
 
-PAGE_PATHS: Final = ("/errors", "/flows", "/notifications", "/runs", "/static")
+PAGE_PATHS: Final = ("/api", "/errors", "/flows", "/notifications", "/runs", "/static", "/status")
 """The paths of pages, and of what they are made of. No password is asked for at and below the webhook's path, so that
 one must be another, also on a listener of its own."""
 

@@ -105,6 +105,19 @@ class Telemetry:
         for field, amount in anomalies.items():
             self.anomalies.labels(field).inc(amount)
 
+    def refused(self) -> dict[str, int]:
+        """How many requests were refused, by reason: the ones that failed authentication and those of web pages.
+
+        Reasons without any are left out.
+        """
+        return self.counts(self.authentication_failures) | self.counts(self.requests_refused)
+
+    @staticmethod
+    def counts(counter: Counter) -> dict[str, int]:
+        """The values of a counter with one label, by the label's value, without those that are 0."""
+        samples = (sample for family in counter.collect() for sample in family.samples)
+        return {next(iter(sample.labels.values())): int(sample.value) for sample in samples if sample.value}
+
     def show(self, metric: Metric, read: Callable[[], float | None]) -> None:
         """Show a gauge without labels whose value is read at each scrape. While `read` returns None it is absent."""
         self.registry.register(_Reading(metric, read))

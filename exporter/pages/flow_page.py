@@ -129,7 +129,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
     if request.item_id == OTHER:
         return {"other": _other(current, sandbox), "links": request.own, "flow_id": OTHER}
     if sandbox is None:
-        sandboxes = _sandboxes(request, current)
+        sandboxes = sandboxes_of(request, current)
         if len(sandboxes) > 1:
             return {"choices": [(name, request.own.flow(request.item_id, name)) for name in sandboxes]}
         sandbox = sandboxes[0] if sandboxes else ""
@@ -187,7 +187,7 @@ def flow_values(
     )
 
 
-def _sandboxes(request: PageRequest, current: CurrentFlows) -> Sequence[str]:
+def sandboxes_of(request: PageRequest, current: CurrentFlows) -> Sequence[str]:
     """The sandboxes in which the flow is on /metrics, or else all in which the ledger has it. Failing ones first."""
     try:
         request.item_id.encode()

@@ -1,6 +1,6 @@
 """What a page or an answer of the API is made from: the request, and the sources of its values."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.ledger.queries import Queries, Row
@@ -9,6 +9,8 @@ from exporter.model import DetailsReader, NotUnderstood, Reader, RunDetails
 from exporter.pages.links import LinkMaker, OwnLinks
 from exporter.pages.notices import ProcessState
 from exporter.pages.platform import Platform
+from exporter.pages.process_facts import LedgerFacts, MetricsFacts, ProcessFacts
+from exporter.refused import RefusedDelivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,14 @@ class Sources:
     addresses: Addresses
     is_full: Callable[[], bool]
     """Whether messages and bodies may be shown now."""
+    facts: Callable[[], ProcessFacts]
+    """What this process knows of itself. It asks no ledger."""
+    ledger: Callable[[], LedgerFacts]
+    """What the ledger says of itself. Blocking. Raises LedgerUnavailableError."""
+    metrics: Callable[[], MetricsFacts]
+    """The state of the metrics. Blocking. Raises what `flows` raises."""
+    refused: Callable[[], Sequence[RefusedDelivery]]
+    """The last requests to the webhook that this process refused, the newest first."""
     read_details: DetailsReader = lambda _body, _event_code: RunDetails()
     """Reads what a stored body of a run holds for people."""
     is_readable: Callable[[bytes], bool] = lambda _body: True

@@ -17,6 +17,7 @@ from exporter import parsers
 from exporter.errors import BadParameterError
 from exporter.ledger.queries import MAX_LIMIT, RunFilter
 from exporter.model import Status
+from exporter.pages.texts import shown
 
 RUN_PARAMETERS: Final = ("flow_id", "sandbox", "status", "error_code", "since", "until", "limit", "cursor")
 """The parameters of lists of runs."""
@@ -69,8 +70,7 @@ def strict(pairs: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, 
     found: dict[str, str] = {}
     for name, value in pairs:
         if name not in allowed:
-            # The name is not repeated: it can be any text.
-            raise BadParameterError(f"there is a parameter of another name: this address takes {_list(allowed)}")
+            raise BadParameterError(f"{shown(name, 50)!r} is no parameter of this address: it takes {_list(allowed)}")
         if name in found:
             raise BadParameterError(f"the parameter {name} is there twice: give it once")
         found[name] = value

@@ -145,14 +145,11 @@ class Current:
 
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of the page of a run. Raises NotInLedgerError if the ledger has nothing of it."""
-    found = _find(request)
+    found = facts_of(request)
     now = request.sources.now()
-    row = _subject(found)
+    row = subject(found)
     is_run = row.kind == EntryKind.RUN
-    view = view_of_run(row, bounded_reader(request.sources), request.links)
-    if not is_run:
-        # The status of an alert is not that of its run, and its time is not the end of one.
-        view = dataclasses.replace(view, status=None, completed_at=None)
+    view = view_of(row, request)
     has_ended = found.standing is not None
     details = request.details(row) if is_run else RunDetails()
     current = _current(request, FlowKey(row.flow_id or "", row.sandbox or ""))
@@ -209,7 +206,8 @@ def page(request: PageRequest) -> Mapping[str, object]:
     }
 
 
-def _find(request: PageRequest) -> RunFacts:
+def facts_of(request: PageRequest) -> RunFacts:
+    """All that the ledger has of the run that the address names. Raises NotInLedgerError if it is nothing."""
     run_id = request.item_id
     stored_id = request.sources.stored_id(run_id)
     found = request.queries.run(run_id) or (request.queries.run(stored_id) if stored_id != run_id else None)
@@ -221,10 +219,19 @@ def _find(request: PageRequest) -> RunFacts:
     return found
 
 
-def _subject(found: RunFacts) -> Row:
+def subject(found: RunFacts) -> Row:
     """The fact that the page is about: the outcome that stands, else the last state of the run, else an alert."""
     of_run = [row for row in found.facts if row.kind == EntryKind.RUN]
     return found.standing or (of_run or found.facts)[-1]
+
+
+def view_of(row: Row, request: PageRequest) -> RunView:
+    """What is shown of a run, from a fact that `subject` returned."""
+    view = view_of_run(row, bounded_reader(request.sources), request.links)
+    if row.kind == EntryKind.RUN:
+        return view
+    # The status of an alert is not that of its run, and its time is not the end of one.
+    return dataclasses.replace(view, status=None, completed_at=None)
 
 
 def _current(request: PageRequest, key: FlowKey) -> Current:

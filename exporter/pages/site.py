@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from exporter.errors import BadCursorError, BadParameterError, ExporterError, NotInLedgerError
 from exporter.ledger.queries import Queries
 from exporter.logs import LogThrottle
-from exporter.pages import error_list, flow_list_page, flow_page, home, notification_list, run_list, run_page
+from exporter.pages import error_list, flow_list_page, flow_page, home, notification_list, run_list, run_page, status
 from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame, NavigationItem
 from exporter.pages.page_request import MakePage, PageRequest, Sources
@@ -44,6 +44,7 @@ PAGES: Final = (
     Page("/runs/", "", "run.html", run_page.page),
     Page("/errors", "Errors", "errors.html", error_list.page),
     Page("/notifications", "Notifications", "notifications.html", notification_list.page),
+    Page("/status", "Status", "status.html", status.page),
 )
 """The pages, in the order in which the navigation lists them."""
 

@@ -65,9 +65,10 @@ class RunView:
     sandbox: str | None
     org: str | None
     kind: str
-    """The value of a FlowKind."""
+    """What the flow does: `source`, `destination`, `identity`, `profile`, `segment`, `query` or `unknown`."""
     status: str | None
-    """The value of a Status, or another word that a newer version of this program wrote."""
+    """`in_progress`, `queued`, `success`, `partial_success`, `failed`, `cancelled`, `unknown`, or another word that a
+    newer version of this program wrote."""
     started_at: Moment | None
     completed_at: Moment | None
     """When it ended, as the ledger has it. Lists are in this order, and `since` and `until` are compared with it.
@@ -110,7 +111,7 @@ class FlowView:
     flow_name: str | None
     """The last name that was not empty. Of a query the flow id, because the name of a query can be its SQL."""
     kind: str
-    """The value of a FlowKind."""
+    """What the flow does: `source`, `destination`, `identity`, `profile`, `segment`, `query` or `unknown`."""
     connector: str | None = None
     dataset: str | None = None
     enabled: bool | None
@@ -232,8 +233,8 @@ def view_of_hidden_flow(key: FlowKey, described: FlowRun | Flow | None, not_show
     )
 
 
-def as_json(view: View) -> Json:
-    """A view as JSON, with all its fields."""
+def as_json(view: object) -> Json:
+    """A view as JSON, with all its fields. A view is a dataclass, or a mapping or a tuple of views."""
     return _json_of(view)
 
 
@@ -251,7 +252,7 @@ def _json_of(value: object) -> Json:
         return {field.name: _json_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _json_of(each) for key, each in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_json_of(each) for each in value]
     if isinstance(value, Moment):
         return rfc3339(value)

@@ -8,6 +8,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from exporter.pages.api import Api
+from exporter.pages.api_operations import BASE, DOCUMENT_PATH, OPERATIONS
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
 from exporter.pages.site import PAGES, Site, static_file
@@ -54,6 +56,20 @@ def page_routes(site: Site, check: Sequence[Middleware] = ()) -> list[Route]:
         # An id can hold slashes.
         Route("/flows/{rest:path}", site.flow_endpoint(by_path.get("/flows/")), middleware=check),
         Route("/runs/{rest:path}", site.run_endpoint(by_path.get("/runs/")), middleware=check),
+    ]
+
+
+def api_routes(api: Api, check: Sequence[Middleware] = ()) -> list[Route]:
+    """Return the routes of the API, which has the same readers as the pages."""
+    return [
+        Route(f"{BASE}{DOCUMENT_PATH}", api.document_endpoint(), middleware=check),
+        # An id can hold slashes.
+        *(
+            Route(f"{each.base}{{rest:path}}" if each.item else each.base, api.endpoint(each), middleware=check)
+            for each in OPERATIONS
+        ),
+        Route("/api", api.not_found_endpoint(), middleware=check),
+        Route("/api/{rest:path}", api.not_found_endpoint(), middleware=check),
     ]
 
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import CrossSiteError, ExporterError, ForeignHostError, ForeignOriginError
 from exporter.logs import LogThrottle
-from exporter.web.responses import refuse
+from exporter.web.responses import peer_of, refuse
 
 REFUSALS: Final = (ForeignHostError.reason, ForeignOriginError.reason, CrossSiteError.reason)
 """Every reason for which a request is refused here."""
@@ -59,9 +59,11 @@ class OriginRule:
     """Decides about requests, counts the refused ones and logs few of them."""
 
     def __init__(
-        self, count: Callable[[str], None], monotonic: Callable[[], float], advice: str, also: Iterable[str] = ()
+        self, count: Callable[[str, str], None], monotonic: Callable[[], float], advice: str, also: Iterable[str] = ()
     ) -> None:
-        """`count` is called with the reason of each refusal. `advice`: what the operator can set instead.
+        """`count` is called with the reason of each refusal and the address of the sender.
+
+        `advice`: what the operator can set instead.
 
         `also`: hosts besides those of this machine, such as the one under which a proxy shows the pages.
         """
@@ -72,25 +74,28 @@ class OriginRule:
 
     def check(self, scope: Scope) -> None:
         """Raise ForeignHostError, ForeignOriginError or CrossSiteError where the request must be refused."""
+        found = self._find(scope)
+        if found is not None:
+            error, value = found
+            self._count(error.reason, peer_of(scope))
+            self._report(error, value)
+            raise error
+
+    def _find(self, scope: Scope) -> tuple[ExporterError, str] | None:
+        """The error, and the value of the header that causes it. None if the request may pass."""
         headers = scope["headers"]
-        self._check_hosts(_values(headers, b"host"))
-        if scope["method"] not in _SAFE:
-            self._check_sender(_values(headers, b"origin"), _values(headers, b"sec-fetch-site"))
-
-    def _check_hosts(self, hosts: list[str]) -> None:
-        for host in hosts:
+        for host in _values(headers, b"host"):
             if not self._is_ours(host):
-                raise self._refused(
-                    ForeignHostError(f"this address answers requests to localhost only: {self._advice}"), host
-                )
-
-    def _check_sender(self, origins: list[str], sites: list[str]) -> None:
-        for origin in origins:
+                return ForeignHostError(f"this address answers requests to localhost only: {self._advice}"), host
+        if scope["method"] in _SAFE:
+            return None
+        for origin in _values(headers, b"origin"):
             if not self._is_our_origin(origin):
-                raise self._refused(ForeignOriginError("a page of another site may not post here"), origin)
-        for site in sites:
+                return ForeignOriginError("a page of another site may not post here"), origin
+        for site in _values(headers, b"sec-fetch-site"):
             if site.lower() == "cross-site":
-                raise self._refused(CrossSiteError("a page of another site may not post here"), site)
+                return CrossSiteError("a page of another site may not post here"), site
+        return None
 
     def _is_our_origin(self, origin: str) -> bool:
         try:
@@ -103,8 +108,7 @@ class OriginRule:
         host = host_of(authority)
         return host is not None and (is_local(host) or host in self._also)
 
-    def _refused(self, error: ExporterError, value: str) -> ExporterError:
-        self._count(error.reason)
+    def _report(self, error: ExporterError, value: str) -> None:
         suppressed = self._throttle.allow(error.reason)
         if suppressed is not None:
             _log.warning(
@@ -114,7 +118,6 @@ class OriginRule:
                 value=value[:_MAX_LOGGED],
                 more_like_it=suppressed,
             )
-        return error
 
 
 def host_of(authority: str) -> str | None:

@@ -8,7 +8,7 @@ The security headers are not set here: `exporter.web.headers` adds them to every
 
 from typing import Final
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from exporter import errors
 
@@ -83,6 +83,12 @@ async def answer(
 def status_of(error: errors.ExporterError) -> int:
     """Return the HTTP status of an error, 503 for one that the table does not list."""
     return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), _STATUS_OF_OTHERS)
+
+
+def peer_of(scope: Scope) -> str:
+    """Return the address from which a request came, without a port. Empty if the server does not know it."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def refuse(send: Send, error: errors.ExporterError, headers: tuple[Header, ...] = ()) -> int:

@@ -32,6 +32,7 @@ from exporter.errors import (
     KeyUnavailableError,
     SignatureMissingError,
     SignatureWrongError,
+    TooManyEventsError,
 )
 from exporter.intake import Record, anomalies
 from exporter.logs import LogThrottle
@@ -47,7 +48,7 @@ from exporter.web.content_encoding import (
     decode,
     decoded_size,
 )
-from exporter.web.responses import answer, method_not_allowed, refuse
+from exporter.web.responses import answer, method_not_allowed, peer_of, refuse
 from exporter.web.slow_reading import SlowReading
 from exporter.web.validation import Validations
 
@@ -56,6 +57,12 @@ _MAX_UNSIGNED: Final = 4096
 
 _CONFIRMED: Final = b"ok\n"
 """The answer to Adobe's request to confirm the webhook."""
+
+TOO_LARGE: Final = (BodyTooLargeError.reason, TooManyEventsError.reason)
+"""Every reason for which a request is refused with 413."""
+
+Refused = Callable[[str, str], None]
+"""Is called with the reason for which a request was refused, and the address of its sender."""
 
 CLOSED: Final = 0
 """The status of a request that was not answered, because its sender left or was too slow."""
@@ -75,8 +82,12 @@ class Webhook:
         authentication: Authentication,
         validations: Validations,
         max_body: int,
+        refused: Refused,
     ) -> None:
-        """`record` makes deliveries durable. `clock` returns milliseconds since 1970. `max_body` is in bytes."""
+        """`record` makes deliveries durable. `clock` returns milliseconds since 1970. `max_body` is in bytes.
+
+        `refused` is called with each request that is refused for good.
+        """
         self._record = record
         self._clock = clock
         self._telemetry = telemetry
@@ -85,6 +96,7 @@ class Webhook:
         self._validations = validations
         self._body_budget = BodyBudget(perf_counter, max_body=max_body)
         self._slow_reading = SlowReading()
+        self._refused = refused
         self._refusals = LogThrottle(perf_counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +106,7 @@ class Webhook:
             status = await self._answer(scope, receive, send)
         except ExporterError as error:
             status = await refuse(send, error)
-            self._report_refusal(error)
+            self._report_refusal(error, peer_of(scope))
         except ClientGoneError:
             _log.debug("the connection was closed before its request was complete")
             status = CLOSED
@@ -238,10 +250,12 @@ class Webhook:
         self._telemetry.count_received(delivery.source.value, results, anomalies([delivery]))
         return results
 
-    def _report_refusal(self, error: ExporterError) -> None:
+    def _report_refusal(self, error: ExporterError, peer: str) -> None:
         """Count a failed authentication, and log the first refusal of each reason and few of those that follow."""
         if error.reason in FAILURES:
             self._telemetry.authentication_failures.labels(error.reason).inc()
+        if error.reason in (*FAILURES, *TOO_LARGE):
+            self._refused(error.reason, peer)
         suppressed = self._refusals.allow(error.reason)
         if suppressed is not None:
             _log.warning("delivery refused", reason=error.reason, detail=str(error), more_like_it=suppressed)

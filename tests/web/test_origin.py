@@ -70,7 +70,7 @@ FOREIGN: Final = (
 def refusal(method: str, *headers: tuple[str, str], also: tuple[str, ...] = ()) -> type[ExporterError] | None:
     """The kind of error with which a request is refused. None if it is passed on. It is counted once."""
     counted: list[str] = []
-    rule = OriginRule(counted.append, lambda: 0.0, "advice", also)
+    rule = OriginRule(lambda reason, _: counted.append(reason), lambda: 0.0, "advice", also)
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     try:
         rule.check({"method": method, "headers": encoded})

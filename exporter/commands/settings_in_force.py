@@ -1,0 +1,52 @@
+"""The settings of a command as people write them, without secrets, for the page that shows them."""
+
+from datetime import timedelta
+from typing import Final
+
+from pydantic import SecretStr
+
+from exporter.commands.settings import Settings, declared, load
+from exporter.pages.process_facts import SettingInForce
+
+_HIDDEN: Final = "(set)"
+_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
+_BYTES: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_SIZES: Final = frozenset({"webhook.max-body", "ledger.max-size"})
+
+
+def settings_in_force(settings: Settings) -> tuple[SettingInForce, ...]:
+    """The settings in the order of the documentation. The value of a secret one is not shown, unless it is the default.
+
+    Its class must have a valid value for each setting that is not given.
+    """
+    defaults, _ = load(type(settings), [], {})
+    found = []
+    for each in declared(type(settings)):
+        value, default = getattr(settings, each.field), getattr(defaults, each.field)
+        is_default = value == default
+        text = _HIDDEN if each.flag.is_secret and not is_default else _written(each.flag.name, value)
+        found.append(SettingInForce(flag=f"--{each.flag.name}", value=text, is_default=is_default))
+    return tuple(found)
+
+
+def _written(name: str, value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            return str(value).lower()
+        case SecretStr():
+            return _HIDDEN
+        case timedelta():
+            return _in_units(value // timedelta(milliseconds=1), _UNITS, "0s")
+        case int() if name in _SIZES:
+            return _in_units(value, _BYTES, str(value))
+        case frozenset() | tuple():
+            return ",".join(sorted(map(str, value)))
+        case _:
+            return str(value)
+
+
+def _in_units(value: int, units: tuple[tuple[int, str], ...], otherwise: str) -> str:
+    """A number in the largest unit that it is a multiple of."""
+    return next((f"{value // size}{unit}" for size, unit in units if value and value % size == 0), otherwise)

@@ -1,0 +1,266 @@
+"""What `/status` shows: how the exporter itself is, and the settings that are in force.
+
+It is the page that explains faults. So each part is asked for by itself, and where one can't be answered its place has
+the reason, and the other parts are shown all the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from exporter.errors import ExporterError
+from exporter.pages.notices import Notice, notices
+from exporter.pages.page_request import PageRequest
+from exporter.pages.process_facts import LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce
+from exporter.pages.views import Moment
+from exporter.reasons import REFUSALS
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerView:
+    """The ledger. What can't be read now is None."""
+
+    location: str
+    problem: str | None
+    """Why it can't be read, or why the last write to it failed. None if both work."""
+    entries: int | None
+    entries_are_exact: bool | None
+    """Whether `entries` was counted. A ledger of millions is not: then it is a bound above the number."""
+    position: int | None
+    """Of the newest entry."""
+    oldest_entry_at: Moment | None
+    """When the oldest entry was recorded that is not pruned."""
+    bytes_on_disk: int | None
+    bytes_used: int | None
+    """What counts against the limit."""
+    max_bytes: int | None
+    retention_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsView:
+    """What /metrics is made from."""
+
+    problem: str | None
+    """Why the metrics are not at the ledger's head. None if they are."""
+    position: int | None
+    """Of the newest entry that they contain."""
+    checkpoint_position: int | None
+    checkpoint_written_at: Moment | None
+    flows: int | None
+    flows_limit: int
+    flows_counted_together: int | None
+    """Flows that found no slot and are counted as `other`."""
+    series: int | None
+    skipped_entries: int | None
+    dropped: Mapping[str, int]
+    """How much was dropped at a bound, by kind."""
+    seconds_since_scrape: float
+    """Since a scrape last got the metrics of flows, or since the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockView:
+    """The ledger's clock."""
+
+    time: Moment | None
+    skew_seconds: float | None
+    """By how much this machine's clock is ahead of Adobe's. None if it is not known."""
+    corrections: int
+    """Corrections of the clock that this process has written."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationView:
+    """The address that Adobe sent last to have the webhook confirmed."""
+
+    url: str
+    received_at: Moment
+    is_signed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveriesView:
+    """What is received."""
+
+    webhook: str
+    """The path, and the address if the webhook has a listener of its own. A token is not in it."""
+    authentication: str
+    last_deliveries: Mapping[str, Moment]
+    """By source. A delivery counts also if all of it was known."""
+    refused: Mapping[str, int]
+    """Requests to the webhook that this process refused, by reason."""
+    not_understood: Mapping[str, int]
+    """Events that this process did not understand, by reason."""
+    validation: ValidationView | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesView:
+    """The pages."""
+
+    mode: str
+    """`full` or `summary`."""
+    external_url: str | None
+    passwords: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeView:
+    """One thing that is wrong."""
+
+    reason: str
+    text: str
+    action: str
+    since: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingView:
+    """A setting that is in force."""
+
+    flag: str
+    value: str | None
+    """As a person writes it. None for one that is not set."""
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    """How the exporter is. The names of the fields are those of the JSON."""
+
+    version: str
+    started_at: Moment
+    notices: tuple[NoticeView, ...]
+    deliveries: DeliveriesView
+    ledger: LedgerView
+    metrics: MetricsView
+    clock: ClockView
+    pages: PagesView
+    settings: tuple[SettingView, ...]
+    """Those that differ from their defaults first."""
+
+
+@dataclass(slots=True)
+class _Problems:
+    """Asks for parts, and notes why some have no answer."""
+
+    found: dict[str, str] = field(default_factory=dict)
+
+    def part(self, name: str, ask: Callable[[], _Part]) -> _Part | None:
+        """A part, or None if it can't be answered now."""
+        try:
+            return ask()
+        except ExporterError as error:
+            self.found[name] = str(error)
+            return None
+
+
+_LEDGER: Final = "ledger"
+_METRICS: Final = "metrics"
+
+
+def page(request: PageRequest) -> Mapping[str, object]:
+    """The values of `/status`."""
+    return {"status": status_view(request), "refusals": REFUSALS}
+
+
+def status_view(request: PageRequest) -> StatusView:
+    """How the exporter is. Blocking. It raises nothing: what can't be answered has a reason in its place."""
+    sources, queries = request.sources, request.queries
+    problems = _Problems()
+    facts = sources.facts()
+    now = problems.part("clock", sources.now)
+    metrics = problems.part(_METRICS, sources.metrics)
+    current = problems.part(_METRICS, sources.flows)
+    ledger = problems.part(_LEDGER, sources.ledger)
+    oldest = problems.part(_LEDGER, queries.oldest_entry_at)
+    deliveries = problems.part(_LEDGER, queries.last_deliveries) or {}
+    state = sources.process()
+    found = notices(state, current, deliveries) if current is not None else ()
+    return StatusView(
+        version=facts.version,
+        started_at=Moment(facts.started_at),
+        notices=tuple(map(_notice, found)),
+        deliveries=_deliveries(facts, deliveries),
+        ledger=_ledger(facts, ledger, oldest, problems.found.get(_LEDGER) or state.write_error),
+        metrics=_metrics(facts, metrics, ledger, problems.found.get(_METRICS), state.unscraped),
+        clock=ClockView(
+            time=None if now is None else Moment(now),
+            skew_seconds=state.clock_skew,
+            corrections=facts.clock_corrections,
+            notes=facts.clock_notes,
+        ),
+        pages=PagesView(
+            mode="full" if request.is_full else "summary",
+            external_url=facts.external_url,
+            passwords=facts.has_passwords,
+        ),
+        settings=tuple(map(_setting, sorted(facts.settings, key=lambda each: each.is_default))),
+    )
+
+
+def _ledger(facts: ProcessFacts, found: LedgerFacts | None, oldest: int | None, problem: str | None) -> LedgerView:
+    return LedgerView(
+        location=facts.ledger_location,
+        problem=problem,
+        entries=None if found is None else found.entries,
+        entries_are_exact=None if found is None else found.is_exact,
+        position=None if found is None else found.head,
+        oldest_entry_at=None if oldest is None else Moment(oldest),
+        bytes_on_disk=None if found is None else found.bytes_on_disk,
+        bytes_used=None if found is None else found.bytes_used,
+        max_bytes=facts.ledger_max_bytes,
+        retention_seconds=facts.retention_seconds,
+    )
+
+
+def _metrics(
+    facts: ProcessFacts, found: MetricsFacts | None, ledger: LedgerFacts | None, problem: str | None, unscraped: float
+) -> MetricsView:
+    written_at = None if ledger is None else ledger.checkpoint_written_at
+    return MetricsView(
+        problem=problem,
+        position=None if found is None else found.position,
+        checkpoint_position=None if found is None else found.checkpoint_position,
+        checkpoint_written_at=None if written_at is None else Moment(written_at),
+        flows=None if found is None else found.flows,
+        flows_limit=facts.flows_limit,
+        flows_counted_together=None if found is None else found.overflowed,
+        series=None if found is None else found.series,
+        skipped_entries=None if found is None else found.skipped,
+        dropped={} if found is None else dict(found.dropped),
+        seconds_since_scrape=round(unscraped, 1),
+    )
+
+
+def _deliveries(facts: ProcessFacts, deliveries: Mapping[str, int]) -> DeliveriesView:
+    validation = facts.validation
+    return DeliveriesView(
+        webhook=facts.webhook,
+        authentication=facts.authentication,
+        last_deliveries={source: Moment(at) for source, at in deliveries.items()},
+        refused=facts.refused,
+        not_understood=facts.not_understood,
+        validation=None
+        if validation is None
+        else ValidationView(
+            url=validation.url, received_at=Moment(validation.received_at), is_signed=validation.is_signed
+        ),
+    )
+
+
+def _notice(notice: Notice) -> NoticeView:
+    return NoticeView(
+        reason=notice.reason,
+        text=notice.text,
+        action=notice.action,
+        since=None if notice.since is None else Moment(notice.since),
+    )
+
+
+def _setting(found: SettingInForce) -> SettingView:
+    return SettingView(flag=found.flag, value=found.value, is_default=found.is_default)
