@@ -263,15 +263,15 @@ def _differences(good: RunView, last: RunView) -> tuple[Difference, ...]:
         ("Files", good.files, last.files, _number),
     ):
         pairs += [
-            (f"{title}, {result}", of_good.get(result), of_last.get(result), write)
-            for result in ("input", "output", "failed")
+            (f"{title} {word}", of_good.get(result), of_last.get(result), write)
+            for result, word in (("input", "read"), ("output", "written"), ("failed", "rejected"))
         ]
     return tuple(
         Difference(
             what=what,
             good=_NONE if before is None else write(before),
             now=_NONE if now is None else write(now),
-            is_less=before is not None and now is not None and what.endswith(("input", "output")) and now < before / 2,
+            is_less=before is not None and now is not None and what.endswith(("read", "written")) and now < before / 2,
         )
         for what, before, now, write in pairs
         if before is not None or now is not None

@@ -235,15 +235,6 @@ def view_of(row: Row, request: PageRequest) -> RunView:
     return dataclasses.replace(view, status=None, completed_at=None)
 
 
-def _details(request: PageRequest, row: Row) -> RunDetails:
-    if not request.sources.is_readable(row.body):
-        return RunDetails()
-    try:
-        return request.sources.read_details(row.body, row.event_code or "")
-    except Exception:  # noqa: BLE001 - a defect of the reader must not hide what the ledger's columns hold
-        return RunDetails()
-
-
 def _current(request: PageRequest, key: FlowKey) -> Current:
     flows = current_flows(request.sources)
     if flows is None:
