@@ -41,7 +41,8 @@ def _written(name: str, value: object) -> str | None:
             return _in_units(value // timedelta(milliseconds=1), _UNITS, "0s")
         case int() if name in _SIZES:
             return _in_units(value, _BYTES, str(value))
-        case frozenset() | tuple():
+        # An address is a named tuple, which has a text of its own.
+        case frozenset() | tuple() if not hasattr(value, "_fields"):
             return ",".join(sorted(map(str, value)))
         case _:
             return str(value)
