@@ -302,5 +302,5 @@ def _refused(request: PageRequest) -> Sequence[NotificationView]:
             sandbox=None,
             position=None,
         )
-        for each in getattr(request.sources, "refused", tuple)()
+        for each in request.sources.refused()
     ]

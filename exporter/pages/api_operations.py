@@ -14,6 +14,7 @@ from exporter.pages import api_answers
 from exporter.pages.flow_list_page import FLOW_PARAMETERS
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import OUTCOMES, RUN_PARAMETERS
+from exporter.pages.status import StatusView, status_view
 from exporter.pages.views import FlowView, Json
 
 BASE: Final = "/api/v1"
@@ -161,6 +162,18 @@ OPERATIONS: Final = (
         parameters=_LIST_PARAMETERS,
         answer=api_answers.notifications,
         view=api_answers.NotificationList,
+    ),
+    Operation(
+        path="/status",
+        name="getStatus",
+        summary="How the exporter is",
+        description=(
+            "Deliveries, ledger, metrics, clock, pages and the settings in force, without secrets. What can't be "
+            "answered now is null, and `problem` says why, so there is an answer also while the ledger can't be read."
+        ),
+        parameters=(),
+        answer=status_view,
+        view=StatusView,
     ),
 )
 """The addresses, in the order in which the document lists them."""

@@ -1,5 +1,6 @@
 """The OpenAPI document: it is valid, and has what the API has."""
 
+import inspect
 import json
 import re
 from typing import Any
@@ -87,7 +88,7 @@ def test_without_source_there_are_no_descriptions(monkeypatch: pytest.MonkeyPatc
     def fail(_: object) -> str:
         raise OSError
 
-    monkeypatch.setattr(openapi.inspect, "getsource", fail)
+    monkeypatch.setattr(inspect, "getsource", fail)
     openapi._document.cache_clear()
     try:
         properties = made()["components"]["schemas"]["Run"]["properties"]

@@ -22,7 +22,7 @@ from exporter.web.config import WebConfig
 from tests.web.conftest import Application, Make
 
 SAMPLES: Final = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
-LISTS: Final = tuple(operation.path for operation in OPERATIONS if operation.path.endswith("s"))
+LISTS: Final = ("/runs", "/flows", "/errors", "/notifications")
 NOW: Final = 1_000 * int(time.time())
 
 
@@ -128,14 +128,15 @@ def test_a_list_goes_on_while_runs_arrive(application: Application) -> None:
     """Pages together have every run once, in order. What arrives after the first page does not show."""
     for number in range(5):
         application.post(ended(f"r{number}", ago=number * 1000))
-    found, cursor = [], None
+    found: list[str] = []
+    cursor: dict[str, Any] = {}
     while True:
-        page = get(application, "/runs", limit=2, **({} if cursor is None else {"cursor": cursor}))
+        page = get(application, "/runs", limit=2, **cursor)
         found += [run["run_id"] for run in page["items"]]
-        cursor = page["next"]
         application.post(ended(f"later-{len(found)}", ago=2_500))
-        if cursor is None:
+        if page["next"] is None:
             break
+        cursor = {"cursor": page["next"]}
     assert found == ["r0", "r1", "r2", "r3", "r4"]
 
 
@@ -147,7 +148,7 @@ def test_lists_of_flows_and_codes_go_on(application: Application) -> None:
     for path, key in (("/flows", "flow_id"), ("/errors", "code"), ("/notifications", "position")):
         whole = [item[key] for item in get(application, path)["items"]]
         found: list[Any] = []
-        cursor: dict[str, str] = {}
+        cursor: dict[str, Any] = {}
         while len(found) < 10:
             page = get(application, path, limit=1, **cursor)
             found += [item[key] for item in page["items"]]
@@ -172,7 +173,7 @@ def test_lists_of_flows_and_codes_go_on(application: Application) -> None:
         ({"limit": "1"}, ["bad"]),
     ],
 )
-def test_runs_are_filtered(application: Application, parameters: dict[str, str], runs: list[str]) -> None:
+def test_runs_are_filtered(application: Application, parameters: dict[str, Any], runs: list[str]) -> None:
     """Filters have the names of those of the page."""
     application.post(ended("old", ago=7_200_000))
     application.post(ended("good", ago=2_000))
@@ -190,7 +191,7 @@ def test_runs_are_filtered(application: Application, parameters: dict[str, str],
         ({"kind": "segment"}, []),
     ],
 )
-def test_flows_are_filtered(application: Application, parameters: dict[str, str], flows: list[str]) -> None:
+def test_flows_are_filtered(application: Application, parameters: dict[str, Any], flows: list[str]) -> None:
     """The same for flows."""
     application.post(ended("r1", flowId="f1", sandboxName="dev"))
     application.post(ended("r2", "133", flowId="f2"))
@@ -362,6 +363,39 @@ def test_notifications_have_their_reasons(application: Application) -> None:
         ("unreadable", "unreadable", None, 2),
         ("unsupported", "other_topic", "some_code", 1),
     ]
+
+
+def test_refused_notifications_are_in_the_first_page(make: Make) -> None:
+    """They are among the others by time, have no position, and nothing of what was sent."""
+    application = make("--webhook.token=the-right-token-of-tests", "--webhook.auth=token")
+    application.post('{"x": 1}', "/webhook/the-right-token-of-tests")
+    application.post('{"x": 2}', "/webhook/the-right-token-of-tests")
+    application.post("a secret", "/webhook/a-wrong-token-of-tests")
+    first = get(application, "/notifications", limit=1)
+    assert [(item["result"], item["reason"], item["position"]) for item in first["items"]] == [
+        ("refused", "token", None),
+        ("unsupported", "unknown_shape", 2),
+    ]
+    second = get(application, "/notifications", limit=1, cursor=first["next"])
+    assert [item["position"] for item in second["items"]] == [1]
+    assert "secret" not in json.dumps(first)
+
+
+def test_status_is_answered_while_the_ledger_can_not_be_read(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says what is wrong instead of being a 503."""
+    application.post(ended("r", "133"))
+    assert (get(application, "/status")["ledger"]["problem"], get(application, "/status")["metrics"]["flows"]) == (
+        None,
+        1,
+    )
+
+    def fail(*_: object) -> None:
+        raise LedgerUnavailableError("the disk is gone")
+
+    monkeypatch.setattr(SqliteQueries, "last_deliveries", fail)
+    assert get(application, "/status")["ledger"]["problem"] == "the disk is gone"
 
 
 def test_a_flow_in_several_sandboxes(application: Application) -> None:
