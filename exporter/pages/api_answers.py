@@ -22,7 +22,7 @@ from exporter.pages.flow_page import sandboxes_of
 from exporter.pages.json_text import body_value
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import page_limit, run_parameters, text
-from exporter.pages.run_list import quick_reader
+from exporter.pages.run_list import bounded_reader
 from exporter.pages.run_page import facts_of, subject, view_of
 from exporter.pages.views import ErrorView, FlowView, Moment, RunView, view_of_run
 
@@ -147,7 +147,7 @@ def runs(request: PageRequest) -> RunList:
     """`/runs`."""
     asked = run_parameters(request.parameters, request.sources.now(), limit=LIMIT)
     page = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
-    read = quick_reader(request.sources)
+    read = bounded_reader(request.sources)
     views = (_without_messages(view_of_run(row, read, request.links), request) for row in page.items)
     return RunList(items=tuple(views), next=page.next)
 
@@ -215,7 +215,7 @@ def _flow_sources(request: PageRequest) -> FlowSources:
     return FlowSources(
         queries=request.queries,
         current=request.sources.flows(),
-        read=quick_reader(request.sources),
+        read=bounded_reader(request.sources),
         links=request.links,
     )
 

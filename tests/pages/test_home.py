@@ -68,6 +68,11 @@ class Ledger:
         )
 
 
+def not_asked() -> Any:
+    """Stands for a source that the page must not ask."""
+    raise AssertionError("the page asks a source that it does not need")
+
+
 def request(
     facts: Iterable[RecordedFact],
     parameters: Mapping[str, str] | None = None,
@@ -93,6 +98,10 @@ def request(
         process=lambda: state or ProcessState(),
         addresses=Addresses(telemetry_path="/metrics", webhook="/hook"),
         is_full=lambda: is_full,
+        facts=not_asked,
+        ledger=not_asked,
+        metrics=not_asked,
+        refused=not_asked,
     )
     return PageRequest(
         queries=ledger,
