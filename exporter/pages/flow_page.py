@@ -16,6 +16,7 @@ from exporter.model import OTHER, FlowKey, RunDetails, Status
 from exporter.pages import charts, texts
 from exporter.pages.charts import Bar, LineChart, Value
 from exporter.pages.explanations import Explanation, explain, explain_alert
+from exporter.pages.failing_codes import failing_codes
 from exporter.pages.flow_list import FlowSources, find_flow
 from exporter.pages.page_request import PageRequest
 from exporter.pages.views import FlowView, RunView, view_of_run
@@ -217,12 +218,8 @@ def _failure(
     """The failure that lasts. `run` is the run that failed last, and `details` are what its body holds."""
     if summary is None or summary.streak.since is None:
         return None
-    flows = Counter(
-        code
-        for each, flow in sources.current.flows.items()
-        if each != key and flow.needs_repair(sources.current.now)
-        for code in flow.streak.runs_by_code
-    )
+    others = failing_codes(flow for each, flow in sources.current.flows.items() if each != key)
+    flows = {code: len(each.flows) for code, each in others.items()}
     by_code: dict[str, list[str]] = {}
     # The details hold whole messages. The errors of the run hold their beginnings, each on one line.
     for remark in details.errors:
@@ -239,11 +236,11 @@ def _failure(
                 explanation=explain(code),
                 messages=tuple(dict.fromkeys(text[:MAX_MESSAGE] for text in found if text)) if is_full else (),
                 is_cut=any(len(text) > MAX_MESSAGE for text in found),
-                other_flows=flows[code],
+                other_flows=flows.get(code, 0),
             )
             for code, found in errors.items()
         )
-        or (ErrorOfFlow(explanation=explain(NO_CODE), messages=(), is_cut=False, other_flows=flows[NO_CODE]),),
+        or (ErrorOfFlow(explanation=explain(NO_CODE), messages=(), is_cut=False, other_flows=flows.get(NO_CODE, 0)),),
     )
 
 
