@@ -80,7 +80,7 @@ def notification_list(queries: Queries, cursor: str | None, reading: Reading, *,
 
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of `/notifications`."""
-    cursor = request.parameters.get("cursor") or None
+    cursor = request.parameters.get("cursor")
     found = notification_list(request.queries, cursor, request.sources.reading, is_full=request.is_full)
     lines = list(found.lines)
     if cursor is None:
