@@ -113,9 +113,13 @@ class FlowSummary:
             return None
         return self.streak.since + DISABLED_AFTER
 
-    def needs_repair(self, now: int) -> bool:
-        """Whether it fails, is not disabled and not abandoned: AEPFlowRunFailed or AEPFlowFailingRepeatedly."""
-        return self.is_failing and not self.is_disabled and not self.is_abandoned(now)
+    @property
+    def needs_repair(self) -> bool:
+        """Whether it fails and is not disabled: AEPFlowRunFailed or AEPFlowFailingRepeatedly.
+
+        These alerts end for a flow that is abandoned. Pages show it still, and say that it is.
+        """
+        return self.is_failing and not self.is_disabled
 
     def is_overdue(self, now: int) -> bool:
         """Whether no run has ended for longer than is usual. A disabled flow is not expected to run: AEPFlowOverdue."""

@@ -15,7 +15,7 @@ from exporter.errors import BadCursorError, BadParameterError, NotInLedgerError
 from exporter.ledger.queries import Row, SeenCode
 from exporter.model import DAY, EntryKind, FlowKey
 from exporter.pages.explanations import explain
-from exporter.pages.failing_codes import flows_failing
+from exporter.pages.failing_codes import FailingCode, failing_codes
 from exporter.pages.flow_list import FlowSources, find_flow, flow_list
 from exporter.pages.flow_list_page import flow_filter
 from exporter.pages.flow_page import sandboxes_of
@@ -192,7 +192,7 @@ def errors(request: PageRequest) -> ErrorCodeList:
     limit = page_limit(request.parameters, LIMIT)
     after = _code_before(text(request.parameters, "cursor"))
     seen = {each.code: each for each in request.queries.codes(request.sources.now() - DAY)}
-    failing = flows_failing(request.sources.flows())
+    failing = failing_codes(request.sources.flows().flows.values())
     codes = sorted(code for code in {*seen, *failing} if after is None or code > after)
     shown = codes[:limit]
     return ErrorCodeList(
@@ -245,11 +245,11 @@ def _fact(row: Row) -> FactView:
     )
 
 
-def _error_code(code: str, seen: SeenCode | None, failing: Mapping[str, int]) -> ErrorCodeView:
+def _error_code(code: str, seen: SeenCode | None, failing: Mapping[str, FailingCode]) -> ErrorCodeView:
     return ErrorCodeView(
         code=code,
         explanation=explain(code).text,
-        flows_failing=failing.get(code, 0),
+        flows_failing=len(failing[code].flows) if code in failing else 0,
         runs_24h=0 if seen is None else seen.recent_runs,
         first_seen_at=None if seen is None else Moment(seen.first_seen_at),
         last_seen_at=None if seen is None else Moment(seen.last_seen_at),

@@ -1,15 +1,32 @@
-"""How many flows are failing now with each error code, as lists of codes show it."""
+"""How many flows are failing now with each error code, as pages and the API show it.
 
-from collections import Counter
-from collections.abc import Mapping
+A flow that is disabled is left out, because nobody expects it to run. The codes are label values, as in
+`aep_flow_failing_runs`: `none` for runs that reported no code, and `other`.
+"""
 
-from exporter.metrics.flow_summaries import CurrentFlows
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exporter.metrics.flow_summaries import FlowSummary
 
 
-def flows_failing(current: CurrentFlows) -> Mapping[str, int]:
-    """The number of flows by error code. A code that no flow is failing with is not there.
+@dataclass(slots=True)
+class FailingCode:
+    """The flows that fail with an error code: each of them reported it since its last success."""
 
-    A flow is counted if a run has failed since its last success, once for each code that such runs reported. The codes
-    are label values, as in `aep_flow_failing_runs`: `none` for runs that reported no code, and `other`.
-    """
-    return Counter(code for flow in current.flows.values() if flow.is_failing for code in flow.streak.runs_by_code)
+    flows: list[FlowSummary]
+
+    @property
+    def since(self) -> int:
+        """Since when the first of them fails, in milliseconds since 1970."""
+        return min(flow.streak.since or 0 for flow in self.flows)
+
+
+def failing_codes(flows: Iterable[FlowSummary]) -> dict[str, FailingCode]:
+    """The flows that fail by error code. A code with which none fails is not there."""
+    found: dict[str, FailingCode] = {}
+    for flow in flows:
+        if flow.needs_repair:
+            for code in flow.streak.runs_by_code:
+                found.setdefault(code, FailingCode([])).flows.append(flow)
+    return found

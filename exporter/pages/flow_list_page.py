@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from exporter.metrics.flow_summaries import CurrentFlows
-from exporter.model import FlowKind
+from exporter.model import FlowKey, FlowKind
 from exporter.pages.flow_list import FlowFilter, FlowSources, flow_list
 from exporter.pages.flow_page import NOT_SHOWN
 from exporter.pages.page_request import PageRequest
@@ -39,7 +39,7 @@ class FlowLine:
 
     flow: FlowView
     state: str
-    """In a word or two: failing, overdue, disabled, in progress, ok, or why it is not on /metrics."""
+    """In a word or two: failing, overdue, disabled, stuck, read nothing, ok, or why it is not on /metrics."""
     is_wrong: bool
     since: int | None
 
@@ -95,6 +95,11 @@ def _state(flow: FlowView, current: CurrentFlows) -> tuple[str, bool, int | None
         return "disabled", False, None
     if flow.overdue_at is not None and flow.overdue_at < current.now:
         return "overdue", True, flow.overdue_at
+    summary = current.flows.get(FlowKey(flow.flow_id, flow.sandbox or ""))
+    if summary is not None and summary.is_stuck(current.now):
+        return "a run is stuck", True, summary.in_progress[0]
+    if summary is not None and summary.last_good is not None and summary.is_empty(current.now):
+        return "read nothing", True, summary.last_good.ended_at
     return ("no run yet" if flow.last_run is None else "ok"), False, None
 
 

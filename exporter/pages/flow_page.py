@@ -16,6 +16,7 @@ from exporter.model import OTHER, FlowKey, RunDetails, Status
 from exporter.pages import charts, texts
 from exporter.pages.charts import Bar, LineChart, Value
 from exporter.pages.explanations import Explanation, explain, explain_alert
+from exporter.pages.failing_codes import failing_codes
 from exporter.pages.flow_list import FlowSources, find_flow
 from exporter.pages.page_request import PageRequest
 from exporter.pages.views import FlowView, RunView, view_of_run
@@ -217,12 +218,8 @@ def _failure(
     """The failure that lasts. `run` is the run that failed last, and `details` are what its body holds."""
     if summary is None or summary.streak.since is None:
         return None
-    flows = Counter(
-        code
-        for each, flow in sources.current.flows.items()
-        if each != key and flow.is_failing
-        for code in flow.streak.runs_by_code
-    )
+    others = failing_codes(flow for each, flow in sources.current.flows.items() if each != key)
+    flows = {code: len(each.flows) for code, each in others.items()}
     by_code: dict[str, list[str]] = {}
     # The details hold whole messages. The errors of the run hold their beginnings, each on one line.
     for remark in details.errors:
@@ -239,11 +236,11 @@ def _failure(
                 explanation=explain(code),
                 messages=tuple(dict.fromkeys(text[:MAX_MESSAGE] for text in found if text)) if is_full else (),
                 is_cut=any(len(text) > MAX_MESSAGE for text in found),
-                other_flows=flows[code],
+                other_flows=flows.get(code, 0),
             )
             for code, found in errors.items()
         )
-        or (ErrorOfFlow(explanation=explain(NO_CODE), messages=(), is_cut=False, other_flows=flows[NO_CODE]),),
+        or (ErrorOfFlow(explanation=explain(NO_CODE), messages=(), is_cut=False, other_flows=flows.get(NO_CODE, 0)),),
     )
 
 
@@ -266,15 +263,15 @@ def _differences(good: RunView, last: RunView) -> tuple[Difference, ...]:
         ("Files", good.files, last.files, _number),
     ):
         pairs += [
-            (f"{title}, {result}", of_good.get(result), of_last.get(result), write)
-            for result in ("input", "output", "failed")
+            (f"{title} {word}", of_good.get(result), of_last.get(result), write)
+            for result, word in (("input", "read"), ("output", "written"), ("failed", "rejected"))
         ]
     return tuple(
         Difference(
             what=what,
             good=_NONE if before is None else write(before),
             now=_NONE if now is None else write(now),
-            is_less=before is not None and now is not None and what.endswith(("input", "output")) and now < before / 2,
+            is_less=before is not None and now is not None and what.endswith(("read", "written")) and now < before / 2,
         )
         for what, before, now, write in pairs
         if before is not None or now is not None

@@ -4,7 +4,6 @@ In each list the flow that got into it last comes first, because that is what so
 flows are those of the alerts (`exporter.metrics.flow_summaries`).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from exporter.metrics.code_labels import NO_CODE
 from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
 from exporter.model import OTHER, FlowKey
 from exporter.pages.explanations import explain, explain_alert
+from exporter.pages.failing_codes import failing_codes
 from exporter.pages.home_choices import Chosen, chosen_by, kind_choices, sandbox_choices
 from exporter.pages.links import FlowLinks, OwnLinks
 from exporter.pages.notices import last_heard, notices
@@ -125,7 +125,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
 
 def _lists(request: PageRequest, flows: Sequence[FlowSummary], now: int) -> Mapping[str, object]:
     """The list of each condition, and the causes of the flows that fail."""
-    failing = [flow for flow in flows if flow.needs_repair(now)]
+    failing = [flow for flow in flows if flow.needs_repair]
     causes = _causes(failing, request.own)
 
     def listed(found: Iterable[FlowSummary], at: Callable[[FlowSummary], int | None]) -> FlowList:
@@ -169,20 +169,15 @@ def _recovered_at(flow: FlowSummary) -> int:
 
 def _causes(failing: Iterable[FlowSummary], own: OwnLinks) -> list[Cause]:
     """The codes of the flows that fail. A flow can have several."""
-    flows: Counter[str] = Counter()
-    since: dict[str, int] = {}
-    for flow in failing:
-        for code in flow.streak.runs_by_code:
-            flows[code] += 1
-            since[code] = min(flow.streak.since or 0, since.get(code, flow.streak.since or 0))
+    found = failing_codes(failing).items()
     return [
         Cause(
             code=_code(code, own),
-            flows=flows[code],
-            since=since[code],
+            flows=len(each.flows),
+            since=each.since,
             meaning=explain(code).meaning,
         )
-        for code in sorted(flows, key=lambda code: (-flows[code], -since[code], code))
+        for code, each in sorted(found, key=lambda item: (-len(item[1].flows), -item[1].since, item[0]))
     ]
 
 

@@ -56,7 +56,7 @@ def sandbox_choices(current: CurrentFlows, chosen: Chosen, own: OwnLinks) -> tup
     Of more than SANDBOXES those are offered in which most flows need repair.
     """
     flows = Counter(key.sandbox for key in current.flows)
-    failing = Counter(flow.key.sandbox for flow in current.flows.values() if flow.needs_repair(current.now))
+    failing = Counter(flow.key.sandbox for flow in current.flows.values() if flow.needs_repair)
     known = sorted(flows, key=lambda sandbox: (-failing[sandbox], -flows[sandbox], sandbox))[:SANDBOXES]
     if chosen.sandbox is not None and chosen.sandbox not in known:
         known.append(chosen.sandbox)

@@ -1,5 +1,6 @@
-"""What `/notifications` shows: the last notifications that were kept without being understood.
+"""What `/notifications` shows: the last notifications that were kept without being understood, and those refused.
 
+The refused ones are those that this process remembers. They are all on the first page, among the others by their time.
 The ledger does not hold the reason, so the body is read again, by this version. A body that would take long to read is
 not read again: pages must not keep the processor busy.
 """
@@ -12,7 +13,8 @@ from exporter.ledger.queries import Queries, Row
 from exporter.model import EntryKind, NotUnderstood
 from exporter.pages import texts
 from exporter.pages.page_request import PageRequest, Reading
-from exporter.reasons import EXPLANATIONS
+from exporter.reasons import EXPLANATIONS, REFUSALS
+from exporter.refused import RefusedDelivery
 
 PAGE: Final = 20
 """Entries of a page."""
@@ -24,25 +26,27 @@ MAX_BODY: Final = 64 * 1024
 class NotificationLine:
     """An entry in the list."""
 
-    position: int
+    position: int | None
+    """Its place in the ledger. None for one that was refused."""
     received_at: int
     """Milliseconds since 1970."""
     source: str
+    """Of one that was refused, the address of its sender."""
     event_code: str
     """Empty if there is none."""
     reason: str
     """The word that logs and metrics have. Empty if it is not known."""
     why: str
     """A sentence."""
-    size: int
-    """Bytes of the body."""
+    size: int | None
+    """Bytes of the body. None for one that was refused: nothing of it is kept."""
     body: str | None
     """The first MAX_BODY bytes, with escapes. None if bodies are not shown."""
 
     @property
     def is_cut(self) -> bool:
         """Whether the body goes on after what is shown."""
-        return self.size > MAX_BODY
+        return self.size is not None and self.size > MAX_BODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +80,26 @@ def notification_list(queries: Queries, cursor: str | None, reading: Reading, *,
 
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of `/notifications`."""
-    cursor = request.parameters.get("cursor")
+    cursor = request.parameters.get("cursor") or None
     found = notification_list(request.queries, cursor, request.sources.reading, is_full=request.is_full)
-    return {"list": found, "is_full": request.is_full, "is_first": cursor is None}
+    lines = list(found.lines)
+    if cursor is None:
+        refused = map(_refused, request.sources.refused())
+        lines = sorted([*lines, *refused], key=lambda line: -line.received_at)
+    return {"lines": lines, "next": found.next, "is_full": request.is_full, "is_first": cursor is None}
+
+
+def _refused(refused: RefusedDelivery) -> NotificationLine:
+    return NotificationLine(
+        position=None,
+        received_at=refused.refused_at,
+        source=refused.peer,
+        event_code="",
+        reason=refused.reason,
+        why="Refused: " + REFUSALS.get(refused.reason, "see the log") + ".",
+        size=None,
+        body=None,
+    )
 
 
 def _reason(row: Row, reading: Reading) -> tuple[str, str]:

@@ -90,7 +90,7 @@ class PageRequest:
 
     def details(self, row: Row) -> RunDetails:
         """What the body of a run holds for people. Empty for a body that takes long to read, or that has none."""
-        if not self.sources.reading.is_quick(row.body):
+        if not self.sources.is_readable(row.body):
             return RunDetails()
         try:
             return self.sources.read_details(row.body, row.event_code or "")

@@ -29,6 +29,7 @@ from exporter.model import (
 )
 from exporter.pages import texts, tickets
 from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_state, explain_status
+from exporter.pages.failing_codes import failing_codes
 from exporter.pages.page_request import PageRequest
 from exporter.pages.run_list import bounded_reader, current_flows, list_address
 from exporter.pages.timeline import Bar, Stretch, Timeline, timeline
@@ -234,15 +235,6 @@ def view_of(row: Row, request: PageRequest) -> RunView:
     return dataclasses.replace(view, status=None, completed_at=None)
 
 
-def _details(request: PageRequest, row: Row) -> RunDetails:
-    if not request.sources.is_readable(row.body):
-        return RunDetails()
-    try:
-        return request.sources.read_details(row.body, row.event_code or "")
-    except Exception:  # noqa: BLE001 - a defect of the reader must not hide what the ledger's columns hold
-        return RunDetails()
-
-
 def _current(request: PageRequest, key: FlowKey) -> Current:
     flows = current_flows(request.sources)
     if flows is None:
@@ -259,13 +251,9 @@ def _current(request: PageRequest, key: FlowKey) -> Current:
 
 
 def _failing_by_code(flows: CurrentFlows, but: FlowKey) -> dict[str, int]:
-    """How many flows fail with each code, but for one flow. Alerts are silent about the same flows."""
-    found: dict[str, int] = {}
-    for key, flow in flows.flows.items():
-        if key != but and flow.is_failing and flow.enabled is not False and not flow.is_abandoned(flows.now):
-            for code in flow.streak.runs_by_code:
-                found[code] = found.get(code, 0) + 1
-    return found
+    """How many flows fail with each code, but for one flow."""
+    found = failing_codes(flow for key, flow in flows.flows.items() if key != but)
+    return {code: len(each.flows) for code, each in found.items()}
 
 
 def _errors(request: PageRequest, row: Row, details: RunDetails, current: Current) -> list[ErrorBlock]:

@@ -131,8 +131,8 @@ def reads(*records: int) -> list[RecordedFact]:
     ],
 )
 def test_a_flow_needs_repair(facts: list[RecordedFact], after: int, expected: bool) -> None:
-    """A flow that fails needs repair, unless it is disabled or silent for two days: AEPFlowRunFailed."""
-    assert f1(facts, T0 + after).needs_repair(T0 + after) is expected
+    """A flow that fails needs repair, unless it is disabled, also if it is abandoned."""
+    assert f1(facts, T0 + after).needs_repair is expected
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """How many flows are failing with each code."""
 
 from exporter.model import RecordedFact, RunError, Status
-from exporter.pages.failing_codes import flows_failing
+from exporter.pages.failing_codes import failing_codes
 from tests.metrics.facts import DAY, T0, folded, recorded, run
 
 
@@ -22,4 +22,7 @@ def test_each_failing_flow_is_counted_once_for_each_of_its_codes() -> None:
         ended(5, "f4", "133"),
         ended(6, "f4", status=Status.SUCCESS),
     ]
-    assert flows_failing(folded(facts, T0 + DAY).current_flows()) == {"133": 2, "CONNECTOR-1001-500": 1, "none": 1}
+    found = failing_codes(folded(facts, T0 + DAY).current_flows().flows.values())
+    counts = {code: len(each.flows) for code, each in found.items()}
+    assert counts == {"133": 2, "CONNECTOR-1001-500": 1, "none": 1}
+    assert found["133"].since == T0 + 1

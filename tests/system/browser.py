@@ -29,7 +29,8 @@ _AXE: Final = resources.files("axe_playwright_python").joinpath("axe.min.js").re
 _SOURCE: Final = re.compile(r'^source = "(.+)"$', re.MULTILINE)
 _MAX_PAGES: Final = 400
 
-THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+Theme = Literal["light", "dark"]
+THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
 
 
 @contextmanager
@@ -152,7 +153,7 @@ def foreign_hosts() -> frozenset[str]:
 class Crawl:
     """All pages that links lead to from a first one, of each shape some, breadth first."""
 
-    def __init__(self, home: str, of_a_shape: int = 6) -> None:
+    def __init__(self, home: str, of_a_shape: int = 3) -> None:
         """`home` is an address that those of all pages begin with. `of_a_shape`: pages of one shape to open."""
         self._home = home
         self._of_a_shape = of_a_shape
@@ -205,10 +206,12 @@ class Crawl:
         return list({shape(url).partition("?")[0]: url for url in reversed(self.html)}.values())[::-1]
 
 
-def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong with the page: the rule, the element, and what to do."""
-    page.evaluate(_AXE)
-    result = page.evaluate("axe.run({resultTypes: ['violations']})")
+def violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
+    """What axe-core finds wrong with the page: the rule, the element, and what to do. Without rules it applies all."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(_AXE)
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    result = page.evaluate("options => axe.run(options)", options)
     return [
         f"{page.url}: {violation['id']}: {node['target']}: {node['failureSummary']}"
         for violation in result["violations"]

@@ -61,6 +61,7 @@ class Steps:
             authentication=self,
             validations=self.validations,
             max_body=MAX_BODY,
+            refused=lambda _reason, _peer: None,
         )
         self._app = app.build(app.webhook_routes(webhook, "/webhook", takes_token=False))
 

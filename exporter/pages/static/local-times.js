@@ -8,7 +8,11 @@
       element.title = `${moment.toLocaleString(undefined, options)} in your time zone`;
       if (element.classList.contains("local-too")) {
         const local = moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-        element.append(` (${local} here)`);
+        const here = document.createElement("span");
+        here.className = "nowrap";
+        here.textContent = `(${local} here)`;
+        // After the time, so that a line can break between the two.
+        element.after(" ", here);
       }
     }
   }
