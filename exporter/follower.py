@@ -195,9 +195,9 @@ class Follower:
                 "the metrics could not be computed because of a defect, which the log describes"
             ) from error
 
-    def status(self) -> FollowerStatus:
+    def status(self, seconds: float = _ASK_SECONDS) -> FollowerStatus:
         """The fold's position and size, after a catch-up. Blocking. Raises what `ask` raises."""
-        return self.ask(self._status)
+        return self.ask(self._status, seconds)
 
     def _status(self, fold: Fold) -> FollowerStatus:
         return FollowerStatus(

@@ -6,8 +6,8 @@ which can hold a token.
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,14 +37,15 @@ class RefusedDeliveries:
         self._lock = threading.Lock()
         self._kept: dict[str, deque[tuple[int, RefusedDelivery]]] = {}
         """By reason, each with its number in the order of all, the oldest first."""
-        self._number = 0
+        self._counts: Counter[str] = Counter()
 
     def add(self, reason: str, peer: str) -> None:
         """Remember one. Of a reason that has MAX_KEPT_OF_REASON, and else of the one that has most, one is dropped."""
         refused = RefusedDelivery(refused_at=self._clock(), reason=reason, peer=peer)
         with self._lock:
-            self._number += 1
-            self._kept.setdefault(reason, deque(maxlen=MAX_KEPT_OF_REASON)).append((self._number, refused))
+            self._counts[reason] += 1
+            number = self._counts.total()
+            self._kept.setdefault(reason, deque(maxlen=MAX_KEPT_OF_REASON)).append((number, refused))
             if sum(map(len, self._kept.values())) > MAX_KEPT:
                 max(self._kept.values(), key=len).popleft()
 
@@ -53,3 +54,8 @@ class RefusedDeliveries:
         with self._lock:
             kept = [each for of_reason in self._kept.values() for each in of_reason]
         return tuple(refused for _, refused in sorted(kept, key=lambda each: -each[0]))
+
+    def counts(self) -> Mapping[str, int]:
+        """How many there were since the start, by reason. They are not only those that are remembered."""
+        with self._lock:
+            return dict(self._counts)

@@ -76,6 +76,8 @@ from exporter.web.webhook import Refused, Webhook
 _UNLIMITED = 1 << 62
 _QUERY_SECONDS = 5.0
 """How long the ledger may take for a question of a page. The program's end waits for it."""
+_STATUS_SECONDS = 2.0
+"""How long `/status` waits for the metrics. It has other questions, and must be answered while the metrics are busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +218,7 @@ def build_app(
             follower,
             telemetry,
             started_at=started_at,
+            refused=refused.counts(),
             validation=validations.latest,
             has_passwords=protection.has_users,
             shown=shown,
@@ -394,12 +397,14 @@ def _process_facts(
     telemetry: Telemetry,
     *,
     started_at: int,
+    refused: Mapping[str, int],
     validation: ValidationRequest | None,
     has_passwords: bool,
     shown: tuple[SettingInForce, ...],
 ) -> ProcessFacts:
     return ProcessFacts(
         version=__version__,
+        time=time.time_ns() // 1_000_000,
         started_at=started_at,
         ledger_location=ledger.location,
         ledger_max_bytes=settings.ledger_max_size,
@@ -409,7 +414,7 @@ def _process_facts(
         clock_notes=tuple(follower.clock_notes()),
         webhook=_describe_webhook(settings),
         authentication=settings.authentication,
-        refused=telemetry.refused(),
+        refused=refused,
         not_understood=telemetry.counts(telemetry.not_understood),
         validation=None
         if validation is None
@@ -433,7 +438,7 @@ def _ledger_facts(ledger: Ledger) -> LedgerFacts:
 
 
 def _metrics_facts(follower: Follower) -> MetricsFacts:
-    status = follower.status()
+    status = follower.status(_STATUS_SECONDS)
     return MetricsFacts(
         position=status.position,
         checkpoint_position=status.checkpoint_position,

@@ -139,6 +139,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.adobe_api",
             "exporter.commands.base",
             "exporter.commands.serve_settings",
+            "exporter.commands.settings_in_force",
             "exporter.errors",
             "exporter.fact_cache",
             "exporter.follower",
@@ -160,6 +161,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.commands.service_links": (set(), set()),
     "exporter.commands.settings": ({"exporter.commands.service_links", "exporter.errors"}, {"pydantic"}),
     "exporter.commands.base": ({"exporter.parsers", "exporter.commands.settings"}, {"pydantic"}),
+    "exporter.commands.settings_in_force": (
+        {"exporter.commands.settings", "exporter.pages.process_facts"},
+        {"pydantic"},
+    ),
     "exporter.commands.output": ({"exporter.commands.base"}, set()),
     "exporter.commands.serve_settings": ({"exporter.parsers", *SETTINGS}, {"pydantic"}),
     # It imports commands by their names, when they are run.

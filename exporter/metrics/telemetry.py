@@ -105,13 +105,6 @@ class Telemetry:
         for field, amount in anomalies.items():
             self.anomalies.labels(field).inc(amount)
 
-    def refused(self) -> dict[str, int]:
-        """How many requests were refused, by reason: the ones that failed authentication and those of web pages.
-
-        Reasons without any are left out.
-        """
-        return self.counts(self.authentication_failures) | self.counts(self.requests_refused)
-
     @staticmethod
     def counts(counter: Counter) -> dict[str, int]:
         """The values of a counter with one label, by the label's value, without those that are 0."""

@@ -22,7 +22,7 @@ from exporter.pages.flow_page import sandboxes_of
 from exporter.pages.json_text import body_value
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import page_limit, run_parameters, text
-from exporter.pages.run_list import bounded_reader
+from exporter.pages.run_list import bounded_reader, current_flows, named
 from exporter.pages.run_page import facts_of, subject, view_of
 from exporter.pages.views import ErrorView, FlowView, Moment, RunView, view_of_run
 
@@ -147,8 +147,8 @@ def runs(request: PageRequest) -> RunList:
     """`/runs`."""
     asked = run_parameters(request.parameters, request.sources.now(), limit=LIMIT)
     page = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
-    read = bounded_reader(request.sources)
-    views = (_without_messages(view_of_run(row, read, request.links), request) for row in page.items)
+    read, current = bounded_reader(request.sources), current_flows(request.sources)
+    views = (_shown(named(view_of_run(row, read, request.links), current), request) for row in page.items)
     return RunList(items=tuple(views), next=page.next)
 
 
@@ -156,7 +156,7 @@ def run(request: PageRequest) -> RunDetailView:
     """`/runs/{run_id}`."""
     found = facts_of(request)
     row = subject(found)
-    view = _without_messages(view_of(row, request), request)
+    view = _shown(named(view_of(row, request), current_flows(request.sources)), request)
     return RunDetailView(
         **{field.name: getattr(view, field.name) for field in dataclasses.fields(view)},
         facts=tuple(map(_fact, found.facts)),
@@ -220,7 +220,7 @@ def _flow_sources(request: PageRequest) -> FlowSources:
     )
 
 
-def _without_messages(view: RunView, request: PageRequest) -> RunView:
+def _shown(view: RunView, request: PageRequest) -> RunView:
     """The same without what pages of this mode do not show."""
     if request.is_full:
         return view

@@ -62,6 +62,11 @@ def notices(state: ProcessState, current: CurrentFlows, deliveries: Mapping[str,
     return (*_of_recording(state), *([] if silence is None else [silence]), *_of_the_rest(state, current.now))
 
 
+def notices_of_process(state: ProcessState, now: int) -> tuple[Notice, ...]:
+    """The notices that need no answer of the ledger. `now` is in milliseconds since 1970."""
+    return (*_of_recording(state), *_of_the_rest(state, now))
+
+
 def last_heard(deliveries: Mapping[str, int]) -> int | None:
     """When Adobe's last notification came, of those that it sent by itself. None if none is known."""
     return max((at for source, at in deliveries.items() if source in _SENT_BY_ADOBE), default=None)

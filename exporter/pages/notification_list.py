@@ -31,7 +31,7 @@ class NotificationLine:
     received_at: int
     """Milliseconds since 1970."""
     source: str
-    """Of one that was refused, the address of its sender."""
+    """Of one that was refused, the address of its sender, or empty if pages show a summary."""
     event_code: str
     """Empty if there is none."""
     reason: str
@@ -80,20 +80,20 @@ def notification_list(queries: Queries, cursor: str | None, reading: Reading, *,
 
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of `/notifications`."""
-    cursor = request.parameters.get("cursor") or None
+    cursor = request.parameters.get("cursor")
     found = notification_list(request.queries, cursor, request.sources.reading, is_full=request.is_full)
     lines = list(found.lines)
     if cursor is None:
-        refused = map(_refused, request.sources.refused())
+        refused = (_refused(each, is_full=request.is_full) for each in request.sources.refused())
         lines = sorted([*lines, *refused], key=lambda line: -line.received_at)
     return {"lines": lines, "next": found.next, "is_full": request.is_full, "is_first": cursor is None}
 
 
-def _refused(refused: RefusedDelivery) -> NotificationLine:
+def _refused(refused: RefusedDelivery, *, is_full: bool) -> NotificationLine:
     return NotificationLine(
         position=None,
         received_at=refused.refused_at,
-        source=refused.peer,
+        source=refused.peer if is_full else "",
         event_code="",
         reason=refused.reason,
         why="Refused: " + REFUSALS.get(refused.reason, "see the log") + ".",

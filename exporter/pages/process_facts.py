@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+HIDDEN: Final = "(set)"
+"""Stands for a value that is not shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +17,8 @@ class SettingInForce:
     value: str | None
     """As a person writes it. None for one that is not set. A secret is `(set)`."""
     is_default: bool
+    is_private: bool = False
+    """Whether it can name a file, an address or an id, which a summary must not show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class ProcessFacts:
     """What is known without asking the ledger."""
 
     version: str
+    time: int
+    """This host's clock: milliseconds since 1970."""
     started_at: int
     """By this host's clock: milliseconds since 1970."""
     ledger_location: str

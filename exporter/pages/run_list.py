@@ -92,12 +92,17 @@ def current_flows(sources: Sources) -> CurrentFlows | None:
 
 def run_line(row: Row, read: Reader, links: LinkMaker, current: CurrentFlows | None = None) -> RunLine:
     """What a list shows of a run. Where its notification has no name of the flow, that of the metrics is shown."""
-    view = view_of_run(row, read, links)
-    if view.flow_name is None and current is not None:
-        summary = current.flows.get(FlowKey(row.flow_id or "", row.sandbox or ""))
-        view = dataclasses.replace(view, flow_name=summary.name or None) if summary is not None else view
+    view = named(view_of_run(row, read, links), current)
     codes = tuple(dict.fromkeys(error.code for error in view.errors))
     return RunLine(view=view, codes=codes[:CODES_SHOWN], more_codes=max(len(codes) - CODES_SHOWN, 0))
+
+
+def named(view: RunView, current: CurrentFlows | None) -> RunView:
+    """The run with the name of its flow from the metrics, where its notification has none."""
+    if view.flow_name is not None or current is None:
+        return view
+    summary = current.flows.get(FlowKey(view.flow_id or "", view.sandbox or ""))
+    return view if summary is None else dataclasses.replace(view, flow_name=summary.name or None)
 
 
 def list_address(own: OwnLinks, parameters: Mapping[str, str]) -> str:

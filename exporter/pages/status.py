@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from exporter.errors import ExporterError
-from exporter.pages.notices import Notice, notices
+from exporter.pages.notices import Notice, notices, notices_of_process
 from exporter.pages.page_request import PageRequest
-from exporter.pages.process_facts import LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce
+from exporter.pages.process_facts import HIDDEN, LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce
 from exporter.pages.views import Moment
 from exporter.reasons import REFUSALS
 
@@ -22,7 +22,8 @@ _Part = TypeVar("_Part")
 class LedgerView:
     """The ledger. What can't be read now is None."""
 
-    location: str
+    location: str | None
+    """Where it is. None if pages show a summary."""
     problem: str | None
     """Why it can't be read, or why the last write to it failed. None if both work."""
     entries: int | None
@@ -77,7 +78,8 @@ class ClockView:
 class ValidationView:
     """The address that Adobe sent last to have the webhook confirmed."""
 
-    url: str
+    url: str | None
+    """None if pages show a summary. The log has it."""
     received_at: Moment
     is_signed: bool
 
@@ -124,7 +126,10 @@ class SettingView:
 
     flag: str
     value: str | None
-    """As a person writes it. None for one that is not set."""
+    """As a person writes it. None for one that is not set, and `(set)` for one that is not shown.
+
+    Secrets are not shown. If pages show a summary, names of files, addresses and ids are not shown either.
+    """
     is_default: bool
 
 
@@ -151,7 +156,12 @@ class _Problems:
     found: dict[str, str] = field(default_factory=dict)
 
     def part(self, name: str, ask: Callable[[], _Part]) -> _Part | None:
-        """A part, or None if it can't be answered now."""
+        """A part, or None if it can't be answered now.
+
+        What has failed once is not asked again for the page, because each question can wait for seconds.
+        """
+        if name in self.found:
+            return None
         try:
             return ask()
         except ExporterError as error:
@@ -180,13 +190,17 @@ def status_view(request: PageRequest) -> StatusView:
     oldest = problems.part(_LEDGER, queries.oldest_entry_at)
     deliveries = problems.part(_LEDGER, queries.last_deliveries) or {}
     state = sources.process()
-    found = notices(state, current, deliveries) if current is not None else ()
+    # A host's clock is good enough for a page of which the ledger's can't be read.
+    at = facts.time if now is None else now
+    found = notices_of_process(state, at) if current is None else notices(state, current, deliveries)
     return StatusView(
         version=facts.version,
         started_at=Moment(facts.started_at),
         notices=tuple(map(_notice, found)),
-        deliveries=_deliveries(facts, deliveries),
-        ledger=_ledger(facts, ledger, oldest, problems.found.get(_LEDGER) or state.write_error),
+        deliveries=_deliveries(facts, deliveries, is_full=request.is_full),
+        ledger=_ledger(
+            facts, ledger, oldest, problems.found.get(_LEDGER) or state.write_error, is_full=request.is_full
+        ),
         metrics=_metrics(facts, metrics, ledger, problems.found.get(_METRICS), state.unscraped),
         clock=ClockView(
             time=None if now is None else Moment(now),
@@ -199,13 +213,17 @@ def status_view(request: PageRequest) -> StatusView:
             external_url=facts.external_url,
             passwords=facts.has_passwords,
         ),
-        settings=tuple(map(_setting, sorted(facts.settings, key=lambda each: each.is_default))),
+        settings=tuple(
+            _setting(each, is_full=request.is_full) for each in sorted(facts.settings, key=lambda each: each.is_default)
+        ),
     )
 
 
-def _ledger(facts: ProcessFacts, found: LedgerFacts | None, oldest: int | None, problem: str | None) -> LedgerView:
+def _ledger(
+    facts: ProcessFacts, found: LedgerFacts | None, oldest: int | None, problem: str | None, *, is_full: bool
+) -> LedgerView:
     return LedgerView(
-        location=facts.ledger_location,
+        location=facts.ledger_location if is_full else None,
         problem=problem,
         entries=None if found is None else found.entries,
         entries_are_exact=None if found is None else found.is_exact,
@@ -237,7 +255,7 @@ def _metrics(
     )
 
 
-def _deliveries(facts: ProcessFacts, deliveries: Mapping[str, int]) -> DeliveriesView:
+def _deliveries(facts: ProcessFacts, deliveries: Mapping[str, int], *, is_full: bool) -> DeliveriesView:
     validation = facts.validation
     return DeliveriesView(
         webhook=facts.webhook,
@@ -248,7 +266,9 @@ def _deliveries(facts: ProcessFacts, deliveries: Mapping[str, int]) -> Deliverie
         validation=None
         if validation is None
         else ValidationView(
-            url=validation.url, received_at=Moment(validation.received_at), is_signed=validation.is_signed
+            url=validation.url if is_full else None,
+            received_at=Moment(validation.received_at),
+            is_signed=validation.is_signed,
         ),
     )
 
@@ -262,5 +282,6 @@ def _notice(notice: Notice) -> NoticeView:
     )
 
 
-def _setting(found: SettingInForce) -> SettingView:
-    return SettingView(flag=found.flag, value=found.value, is_default=found.is_default)
+def _setting(found: SettingInForce, *, is_full: bool) -> SettingView:
+    value = found.value if is_full or not found.is_private else HIDDEN
+    return SettingView(flag=found.flag, value=value, is_default=found.is_default)

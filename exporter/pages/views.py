@@ -61,7 +61,8 @@ class RunView:
     run_id: str | None
     flow_id: str | None
     flow_name: str | None
-    """Of a query the flow id, because the name of a query can be its SQL."""
+    """As its notification names it, else as on `/metrics`. Of a query the flow id, because the name of a query can be
+    its SQL."""
     sandbox: str | None
     org: str | None
     kind: str

@@ -68,11 +68,6 @@ class Ledger:
         )
 
 
-def not_asked() -> Any:
-    """Stands for a source that the page must not ask."""
-    raise AssertionError("the page asks a source that it does not need")
-
-
 def request(
     facts: Iterable[RecordedFact],
     parameters: Mapping[str, str] | None = None,
@@ -98,10 +93,10 @@ def request(
         process=lambda: state or ProcessState(),
         addresses=Addresses(telemetry_path="/metrics", webhook="/hook"),
         is_full=lambda: is_full,
-        facts=not_asked,
-        ledger=not_asked,
-        metrics=not_asked,
-        refused=not_asked,
+        refused=_not_asked,
+        facts=_not_asked,
+        ledger=_not_asked,
+        metrics=_not_asked,
     )
     return PageRequest(
         queries=ledger,
@@ -111,6 +106,11 @@ def request(
         own=OwnLinks("./"),
         is_full=is_full,
     )
+
+
+def _not_asked() -> Any:
+    """What this page does not need."""
+    raise AssertionError
 
 
 def rendered(asked: PageRequest) -> str:
@@ -180,7 +180,9 @@ MENDED: Final = [failed("m", NOW - 3 * HOUR, "133"), good("m", NOW - 2 * HOUR)]
         pytest.param([good("f", NOW - HOUR)], {"recent"}, {}, id="all is well"),
         pytest.param(FAILING, {"causes", "failing", "recent"}, {"failing": 1}, id="failing"),
         pytest.param([failed("f", NOW - HOUR)], {"causes", "failing", "recent"}, {"failing": 1}, id="without a code"),
-        pytest.param([failed("f", NOW - 3 * DAY, "133")], {"recent"}, {}, id="abandoned"),
+        pytest.param(
+            [failed("f", NOW - 3 * DAY, "133")], {"causes", "failing", "recent"}, {"failing": 1}, id="abandoned"
+        ),
         pytest.param([*FAILING, described("f", enabled=False)], {"disabled", "recent"}, {}, id="disabled"),
         pytest.param(
             [failed("f", NOW - 22 * DAY, kind=FlowKind.SOURCE), failed("f", NOW - HOUR, kind=FlowKind.SOURCE)],

@@ -59,7 +59,7 @@ def test_answers_are_as_the_document_says(filled: Exporter, tmp_path: Path) -> N
         f"--url={filled.url}/api/v1",
         f"--checks={','.join(CHECKS)}",
         "--phases=examples,coverage,fuzzing",
-        "--max-examples=40",
+        "--max-examples=25",
         "--seed=1",
         "--warnings=off",
         "--no-color",

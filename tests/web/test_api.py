@@ -181,6 +181,14 @@ def test_runs_are_filtered(application: Application, parameters: dict[str, Any],
     assert [run["run_id"] for run in get(application, "/runs", **parameters)["items"]] == runs
 
 
+def test_a_run_has_the_name_of_its_flow(application: Application) -> None:
+    """Where its own notification names none, it is the name on /metrics, as on the page."""
+    application.post(ended("named", ago=5_000, flowName="Tides"))
+    application.post(ended("nameless"))
+    assert [run["flow_name"] for run in get(application, "/runs")["items"]] == ["Tides", "Tides"]
+    assert get(application, "/runs/{run_id}", item="nameless")["flow_name"] == "Tides"
+
+
 @pytest.mark.parametrize(
     ("parameters", "flows"),
     [

@@ -61,8 +61,9 @@ class Steps:
             authentication=self,
             validations=self.validations,
             max_body=MAX_BODY,
-            refused=lambda _reason, _peer: None,
+            refused=lambda reason, peer: self.refused.append((reason, peer)),
         )
+        self.refused: list[tuple[str, str]] = []
         self._app = app.build(app.webhook_routes(webhook, "/webhook", takes_token=False))
 
     def _take(self, step: str) -> None:

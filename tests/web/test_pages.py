@@ -22,7 +22,7 @@ from exporter.pages.site import NAVIGATION
 from exporter.web.config import WebConfig
 from tests.web.conftest import Application, Make
 
-PAGES: Final = ("/", "/runs", "/errors", "/notifications")
+PAGES: Final = ("/", "/flows", "/runs", "/errors", "/notifications", "/status")
 HTML: Final = {"accept": "text/html,application/xhtml+xml"}
 OPEN: Final = ("--web.listen-address=:10464", "--webhook.allow-unauthenticated")
 """Flags of a listener that other machines can reach."""
@@ -139,12 +139,13 @@ def test_errors(application: Application) -> None:
     for number, codes in enumerate([("CONNECTOR-1001-500",), ("CONNECTOR-1001-500", "INGEST-1205-400")]):
         application.post(failed(f"run-{number}", *codes))
     response = application.request("GET", "/errors")
-    rows = [row.split("</tr>")[0] for row in response.text.split("<tr>")[2:]]
-    cells = {row.split("</code>")[0].rpartition(">")[2]: row for row in rows}
+    rows = [row.split("</tr>")[0] for row in response.text.split('<tr id="code-')[1:]]
+    cells = {row.partition('"')[0]: row for row in rows}
     assert set(cells) == {"CONNECTOR-1001-500", "INGEST-1205-400"}
     assert '"number">2</td>' in cells["CONNECTOR-1001-500"]
     assert '"number">1</td>' in cells["INGEST-1205-400"]
-    assert all(row.count("<time datetime=") == 2 and row.count("<p") == 2 for row in rows)
+    assert all(row.count("<time datetime=") == 3 and row.count("<p") == 2 for row in rows)
+    assert all("1 flow<" in row for row in rows)
     assert "the secret of" not in response.text
 
 
