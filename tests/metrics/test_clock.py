@@ -206,6 +206,33 @@ def test_folding_it_twice_changes_nothing(facts: list[RecordedFact], near: Limit
         assert exposition(fold) == exposition(twice)
 
 
+@pytest.mark.parametrize("restart_after", range(4))
+def test_a_restart_does_not_change_what_is_set_aside(restart_after: int) -> None:
+    """Of flows that expired at the same moment, the same ones are set aside and put back after a restart."""
+    alert = FlowAlert(alert_id="a", name="delay", state=AlertState.FIRING, flow_id="", sandbox="prod")
+    facts = [
+        # After the second run the check for the expiry of the flow is earlier than its expiry. A restart corrects that.
+        outcome(1, T0),
+        recorded(alert, 2, T0 + MINUTE),
+        outcome(3, T0 + MINUTE),
+        # Only one of the two that expired can be set aside.
+        outcome(4, T0 + AHEAD, flow_id="f2"),
+        correction(T0 + AHEAD, T0 + HOUR),
+    ]
+    undisturbed, restarted = (Fold(limits(max_flows=1)) for _ in range(2))
+    for position, fact in enumerate(facts):
+        undisturbed.apply(fact)
+        restarted.apply(fact)
+        if position == restart_after:
+            checkpoint = encode(restarted.state())
+            restarted = Fold(limits(max_flows=1))
+            restarted.restore(decode(checkpoint))
+    for fold in (undisturbed, restarted):
+        fold.advance(T0 + HOUR)
+    assert undisturbed.flows >= 1
+    assert exposition(undisturbed) == exposition(restarted)
+
+
 @given(stories, near_limits, st.data())
 def test_restarts_change_nothing(facts: list[RecordedFact], near: Limits, data: st.DataObject) -> None:
     """The exposition is the same when a fold is saved and restored after any fact or correction."""
