@@ -210,7 +210,8 @@ def violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
     """What axe-core finds wrong with the page: the rule, the element, and what to do. Without rules it applies all."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(_AXE)
-    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    # Without `preload` it does not fetch the stylesheet again.
+    options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": list(rules)} if rules else {})}
     result = page.evaluate("options => axe.run(options)", options)
     return [
         f"{page.url}: {violation['id']}: {node['target']}: {node['failureSummary']}"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -36,6 +37,28 @@ HOSTILE_MESSAGE: Final = (
 )
 LONG_ID: Final = "long-message"
 LONG_MESSAGE: Final = "beginning " + "x" * 100_000 + " end"
+HOSTILE_FLOW_PAGE: Final = f"/flows/{quote(HOSTILE_ID, safe='')}?sandbox=stage"
+HOSTILE_RUN_PAGE: Final = f"/runs/{quote(HOSTILE_RUN, safe='')}"
+PAGES: Final = {
+    "home": "/",
+    "flows": "/flows",
+    "flow": "/flows/orders?sandbox=prod",
+    "flow-good": "/flows/recovered?sandbox=prod",
+    "flow-several-codes": "/flows/loyalty?sandbox=prod",
+    "flow-hostile": HOSTILE_FLOW_PAGE,
+    "flow-long": f"/flows/{LONG_ID}?sandbox=prod",
+    "runs": "/runs?limit=25",
+    "runs-filtered": "/runs?status=failed&sandbox=prod&limit=25",
+    "run": "/runs/orders-failed-3-of-4",
+    "run-in-progress": "/runs/stuck-run",
+    "run-hostile": HOSTILE_RUN_PAGE,
+    "run-long": "/runs/long-run",
+    "errors": "/errors",
+    "notifications": "/notifications",
+    "status": "/status",
+    "not-found": "/no-such-page",
+}
+"""Pages that differ much from each other, by a name."""
 QUERY_SQL: Final = "SELECT * FROM orders -- <script>alert('sql')</script>"
 
 

@@ -9,29 +9,10 @@ import tempfile
 from pathlib import Path
 
 from tests.system.browser import DESK, TELEPHONE, THEMES, chromium, watched
-from tests.system.organisation import TOKEN, fill
+from tests.system.organisation import PAGES, TOKEN, fill
 from tests.system.processes import Exporter
-from tests.system.test_browser_pages import HOSTILE_FLOW_PAGE, HOSTILE_RUN_PAGE
 
-PAGES = {
-    "home": "/",
-    "flows": "/flows",
-    "flow": "/flows/orders?sandbox=prod",
-    "flow-good": "/flows/recovered?sandbox=prod",
-    "flow-several-codes": "/flows/loyalty?sandbox=prod",
-    "flow-hostile": HOSTILE_FLOW_PAGE,
-    "flow-long": "/flows/long-message?sandbox=prod",
-    "runs": "/runs?limit=25",
-    "runs-filtered": "/runs?status=failed&sandbox=prod",
-    "run": "/runs/orders-failed-3-of-4",
-    "run-in-progress": "/runs/stuck-run",
-    "run-hostile": HOSTILE_RUN_PAGE,
-    "errors": "/errors",
-    "notifications": "/notifications",
-    "status": "/status",
-    "not-found": "/no-such-page",
-}
-_FOLDED_UP = 4000
+_MOST = 4000
 """CSS pixels of a page that are taken at the most."""
 
 
@@ -48,7 +29,7 @@ def main(folder: Path) -> None:
                         opened.open(exporter.url + path)
                         for theme in THEMES:
                             opened.page.emulate_media(color_scheme=theme)
-                            height = min(_FOLDED_UP, opened.page.evaluate("document.documentElement.scrollHeight"))
+                            height = min(_MOST, opened.page.evaluate("document.documentElement.scrollHeight"))
                             opened.page.screenshot(
                                 path=folder / f"{name}-{width}-{theme}.png",
                                 full_page=True,

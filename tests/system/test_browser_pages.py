@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -27,24 +27,11 @@ from tests.system.browser import (
     violations,
     watched,
 )
-from tests.system.organisation import HOSTILE_ID, HOSTILE_RUN, LONG_ID, TOKEN
+from tests.system.organisation import HOSTILE_FLOW_PAGE, HOSTILE_RUN_PAGE, PAGES, TOKEN
 from tests.system.processes import PATIENCE, Exporter, until
 
 PREFIX = "/monitoring/aep"
-HOSTILE_FLOW_PAGE = f"/flows/{quote(HOSTILE_ID, safe='')}?sandbox=stage"
-HOSTILE_RUN_PAGE = f"/runs/{quote(HOSTILE_RUN, safe='')}"
 HOSTILE_PAGES = (HOSTILE_FLOW_PAGE, HOSTILE_RUN_PAGE, "/", "/flows", "/runs", "/notifications", "/status")
-MORE_PAGES = (
-    "/flows/orders?sandbox=prod",
-    "/runs/orders-failed-3-of-4",
-    "/runs/stuck-run",
-    HOSTILE_FLOW_PAGE,
-    HOSTILE_RUN_PAGE,
-    f"/flows/{LONG_ID}?sandbox=prod",
-    "/runs/long-run",
-    "/no-such-page",
-)
-"""Pages that are looked at besides one of each kind."""
 KEYBOARD_PAGES = (
     "/",
     "/flows",
@@ -60,7 +47,6 @@ CONTRAST = ("color-contrast",)
 AXE_RUNS: Final[tuple[tuple[int, Theme, tuple[str, ...]], ...]] = (
     (DESK, "light", ()),
     (DESK, "dark", CONTRAST),
-    (NARROW, "light", CONTRAST),
     (NARROW, "dark", ()),
 )
 """Widths and themes, and the rules of axe-core that are applied. Without rules it is all of them."""
@@ -79,8 +65,10 @@ def crawl(browser: Browser, organisation: Exporter) -> Crawl:
 
 @pytest.fixture(scope="module")
 def samples(crawl: Crawl, organisation: Exporter) -> list[str]:
-    """One page of each kind, and some that differ from it much."""
-    return list(dict.fromkeys([*crawl.samples(), *(organisation.url + path for path in MORE_PAGES)]))
+    """Pages that differ much from each other, and one of each further kind that a link leads to."""
+    known = {urlsplit(shape(path)).path for path in PAGES.values()}
+    further = [url for url in crawl.samples() if urlsplit(shape(url)).path not in known]
+    return [*(organisation.url + path for path in PAGES.values()), *further]
 
 
 def check_links(crawl: Crawl) -> None:
