@@ -371,8 +371,8 @@ class Fold:
         horizon = self._clock.horizon(received_at)
         self._set_aside.delete_expired(horizon)
         self._runs.delete_old(horizon, received_at)
-        # In the order of expiry: what is set aside beyond its bound depends on the order, and flows are noticed in
-        # another order after a restart.
+        # In the order of expiry, which is the same after a restart. When each of them was noticed is not, and what is
+        # set aside beyond its bound depends on the order.
         noticed = {*self._hidden, *self._flows.take_expired(received_at)}
         for expires_at, key in sorted((self._flows.expires_at(key), key) for key in noticed):
             if expires_at < received_at:
