@@ -12,9 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporter.metrics.catalogue import LAST_RUN, NOTIFICATION_DELAY, RUN_DURATION, RUNS, TYPICAL_DURATION, Metric
 from grafana.build import FOLDER, rendered
 from grafana.queries import FLOW_BY_NAME, FLOWS_SCOPE
-from tests.grafana.dashboards import FILES, load, option
-
-PROVISIONING = FOLDER.parent / "provisioning"
+from tests.grafana.dashboards import FILES, PROVISIONING, load, option
 
 
 def test_the_committed_dashboards_are_up_to_date() -> None:

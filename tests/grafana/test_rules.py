@@ -10,7 +10,17 @@ from promql_parser import AggregateExpr, Call, Expr, MatrixSelector, SubqueryExp
 
 from exporter.metrics.catalogue import CATALOGUE, MetricType
 from grafana.build import FOLDER
-from tests.grafana.dashboards import ANY_TIME, FILES, Target, everything, load, panels, targets, variables
+from tests.grafana.dashboards import (
+    ANY_TIME,
+    FILES,
+    Target,
+    everything,
+    links_of,
+    load,
+    panels,
+    targets,
+    variables,
+)
 from tests.prometheus.promql import copies, name_of, named_labels, nodes, operator, parse, parts, selectors, unknown
 
 Dashboard = dict[str, Any]
@@ -258,17 +268,6 @@ def test_dashboards_link_to_each_other(dashboard: Dashboard) -> None:
         assert link["keepTime"]
         names = set(re.findall(r"\$\{(\w+):queryparam\}", kept))
         assert {"datasource", "job"} <= names <= set(variables(dashboard)) & set(variables(DASHBOARDS[uid]))
-
-
-def links_of(panel: dict[str, Any]) -> list[str]:
-    """The addresses to which a panel's values and the cells of its tables lead."""
-    config = panel["fieldConfig"]
-    settings = [setting for each in config.get("overrides", ()) for setting in each["properties"]]
-    found = [
-        *config["defaults"].get("links", ()),
-        *(link for each in settings if each["id"] == "links" for link in each["value"]),
-    ]
-    return [link["url"] for link in found]
 
 
 @of_each
