@@ -151,8 +151,8 @@ def unknown_words(document: Path) -> Iterator[str]:
     targets = set(re.findall(r"(?m)^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8")))
     metrics = {metric.name for metric in CATALOGUE}
     metrics |= {name + end for name in metrics for end in ("_bucket", "_count", "_sum")}
-    # An external label of Prometheus, which rules read.
-    metrics |= {"aep_exporter_url"}
+    # External labels of Prometheus, which rules read.
+    metrics |= {"aep_exporter_url", "aep_grafana_url"}
     ours = _OTHER_PROGRAM.sub("", text)
     for found in sorted(set(re.findall(r"(?<!prometheus )--[a-z]+\.[a-z.-]*[a-z]", ours)) - flags):
         yield f"{relative(document)}: {found}"

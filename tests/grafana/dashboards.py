@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from grafana.build import FOLDER
 
+PROVISIONING: Final = FOLDER.parent / "provisioning"
 FILES: Final = sorted(FOLDER.glob("*.json"))
 SHORTEST: Final = 4
 """Grafana's `$__rate_interval` is at least this many scrape intervals."""
@@ -75,6 +76,14 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from panel["panels"]
         else:
             yield panel
+
+
+def links_of(panel: Mapping[str, Any]) -> list[str]:
+    """The addresses to which a panel's values and the cells of its tables lead."""
+    config = panel["fieldConfig"]
+    settings = [setting for override in config.get("overrides", ()) for setting in override["properties"]]
+    of_cells = [link for setting in settings if setting["id"] == "links" for link in setting["value"]]
+    return [link["url"] for link in (*config["defaults"].get("links", ()), *of_cells)]
 
 
 def targets() -> list[Target]:

@@ -12,9 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporter.metrics.catalogue import LAST_RUN, NOTIFICATION_DELAY, RUN_DURATION, RUNS, TYPICAL_DURATION, Metric
 from grafana.build import FOLDER, rendered
 from grafana.queries import FLOW_BY_NAME, FLOWS_SCOPE
-from tests.grafana.dashboards import FILES, load, option
-
-PROVISIONING = FOLDER.parent / "provisioning"
+from tests.grafana.dashboards import FILES, PROVISIONING, load, option
 
 
 def test_the_committed_dashboards_are_up_to_date() -> None:
@@ -95,7 +93,7 @@ def test_the_data_source_links_exemplars_to_runs() -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text("utf-8"))["datasources"]
     (link,) = source["jsonData"]["exemplarTraceIdDestinations"]
     assert (source["type"], link["name"]) == ("prometheus", "flow_run_id")
-    assert link["url"].endswith("/runs/$${__value.raw}")
+    assert link["url"].endswith("/runs/$${__value.raw:percentencode}")
 
 
 def test_the_data_source_has_the_scrape_interval_of_the_example() -> None:
