@@ -386,6 +386,7 @@ def _process_state(intake: Intake, follower: Follower, scrape: Scrape, clients: 
         clock_notes=tuple(follower.clock_notes(CORRECTED_WITHIN)),
         clock_skew=clients.clock_skew.value(),
         unscraped=scrape.seconds_unasked(),
+        was_scraped=scrape.was_answered,
         skipped=follower.skipped,
     )
 

@@ -52,6 +52,8 @@ class ProcessState:
     """Seconds by which this machine's clock is ahead of Adobe's. None if it is not known."""
     unscraped: float = 0.0
     """Seconds since a scrape last got the metrics of flows, or since the start if none did."""
+    was_scraped: bool = True
+    """Whether a scrape got the metrics of flows since the start."""
     skipped: int = 0
     """Entries of the ledger that the metrics do not include."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from exporter.errors import ExporterError
-from exporter.pages.notices import Notice, notices, notices_of_process
+from exporter.pages.notices import SKEWED, UNSCRAPED, Notice, notices, notices_of_process
 from exporter.pages.page_request import PageRequest
 from exporter.pages.process_facts import HIDDEN, LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce
 from exporter.pages.views import Moment
@@ -58,8 +58,8 @@ class MetricsView:
     skipped_entries: int | None
     dropped: Mapping[str, int]
     """How much was dropped at a bound, by kind."""
-    seconds_since_scrape: float
-    """Since a scrape last got the metrics of flows, or since the start."""
+    last_scrape_at: Moment | None
+    """When a scrape last got the metrics of flows from this process. None if none did since the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ _METRICS: Final = "metrics"
 
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of `/status`."""
-    return {"status": status_view(request), "refusals": REFUSALS}
+    return {"status": status_view(request), "refusals": REFUSALS, "skewed": SKEWED, "unscraped": 1000 * UNSCRAPED}
 
 
 def status_view(request: PageRequest) -> StatusView:
@@ -201,7 +201,13 @@ def status_view(request: PageRequest) -> StatusView:
         ledger=_ledger(
             facts, ledger, oldest, problems.found.get(_LEDGER) or state.write_error, is_full=request.is_full
         ),
-        metrics=_metrics(facts, metrics, ledger, problems.found.get(_METRICS), state.unscraped),
+        metrics=_metrics(
+            facts,
+            metrics,
+            ledger,
+            problems.found.get(_METRICS),
+            Moment(at - round(1000 * state.unscraped)) if state.was_scraped else None,
+        ),
         clock=ClockView(
             time=None if now is None else Moment(now),
             skew_seconds=state.clock_skew,
@@ -237,7 +243,11 @@ def _ledger(
 
 
 def _metrics(
-    facts: ProcessFacts, found: MetricsFacts | None, ledger: LedgerFacts | None, problem: str | None, unscraped: float
+    facts: ProcessFacts,
+    found: MetricsFacts | None,
+    ledger: LedgerFacts | None,
+    problem: str | None,
+    scraped_at: Moment | None,
 ) -> MetricsView:
     written_at = None if ledger is None else ledger.checkpoint_written_at
     return MetricsView(
@@ -251,7 +261,7 @@ def _metrics(
         series=None if found is None else found.series,
         skipped_entries=None if found is None else found.skipped,
         dropped={} if found is None else dict(found.dropped),
-        seconds_since_scrape=round(unscraped, 1),
+        last_scrape_at=scraped_at,
     )
 
 

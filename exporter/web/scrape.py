@@ -65,6 +65,8 @@ class Scrape:
         # A thread of its own. The event loop's default threads have slow work, such as reading large deliveries.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scrape")
         self._clock_corrections = 0
+        self.was_answered = False
+        """Whether a scrape that asks for the metrics of flows was answered since the start."""
         self._answered_at = monotonic()
 
     def seconds_unasked(self) -> float:
@@ -95,6 +97,7 @@ class Scrape:
             return
         if FLOWS in halves and scope["method"] == "GET":
             self._answered_at = monotonic()
+            self.was_answered = True
         self._telemetry.scrape_duration.labels(format_.value).observe(perf_counter() - started)
         await answer(
             send,

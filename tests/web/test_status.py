@@ -46,7 +46,7 @@ def test_the_page_says_how_the_exporter_is(application: Application) -> None:
         "Last webhook",
         "State ok",
         "Entries 2, since",
-        "Flows 1 of 2,000",
+        "Flows ok, 1 of 2,000",
         "Checkpoint none yet",
         "Not understood since the start unreadable 1",
         "No request to the webhook was refused.",

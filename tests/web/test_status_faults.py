@@ -1,5 +1,6 @@
 """`/status` while something is wrong, and what it does not show to everybody."""
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_what_is_wrong_with_the_process_is_said_without_the_ledger(
     found = page(application, "/status").text
     assert "the disk is gone" in found
     assert "3 entries of the ledger can't be read" in found
+
+
+def test_scrapes(application: Application) -> None:
+    """The page says that no scrape came since the start, and when the last one came. The exporter's half is none."""
+    application.metrics("?collect[]=exporter")
+    assert "none since the start" in page(application, "/status").text
+    application.metrics()
+    found = page(application, "/status").text
+    assert "none since the start" not in found
+    assert re.search(r"Last scrape\s*ok, \d{4}-", found)
 
 
 def test_refused_deliveries_are_counted_by_reason(make: Make) -> None:
