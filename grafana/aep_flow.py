@@ -27,7 +27,7 @@ from exporter.metrics.catalogue import (
 )
 from grafana import layout, panels
 from grafana.colours import BLUE, GREEN, GREY, ORANGE, OUTCOMES, RED, RESULT, STATUS, YELLOW
-from grafana.layout import EXPORTER_URL, Section
+from grafana.layout import EXPORTER_URL, Section, to_code
 from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOW_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
@@ -212,11 +212,13 @@ def _errors() -> list[Panel]:
         ),
         joined_table(
             PanelSpec(
-                title="Error codes", description="Runs in the time range that reported each error code.", width=8
+                title="Error codes",
+                description="Runs in the time range that reported each error code. A code leads to what it means.",
+                width=8,
             ),
             [f"{counted} > 0"],
             [
-                Column(field="error_code", title="Code"),
+                Column(field="error_code", title="Code", links=(("What it means", to_code("__value.raw")),)),
                 Column(field="status", title="Outcome of the run", width=150),
                 Column(field="A", title="Runs", width=80, decimals=0),
             ],

@@ -15,7 +15,7 @@ from grafana import aep_flows_state as state
 from grafana import layout, panels
 from grafana.aep_flows_state import BY_FLOW, FLOW, ID, SANDBOX, names_of
 from grafana.colours import BLUE, GREEN, GREY, RED, STATUS
-from grafana.layout import Section
+from grafana.layout import Section, to_code
 from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE, STEP, total
@@ -103,7 +103,8 @@ def _runs() -> list[Panel]:
         panels.ranking(
             PanelSpec(
                 title="Most reported error codes",
-                description="The 12 error codes that were reported by the most runs in the time range.",
+                description="The 12 error codes that were reported by the most runs in the time range. A code leads to "
+                "what it means.",
                 height=9,
                 decimals=0,
             ),
@@ -111,6 +112,7 @@ def _runs() -> list[Panel]:
                 f"sort_desc(topk(12, {SCOPE.rounded_increase(ERRORS, RANGE, by='error_code')} > 0))", "{{error_code}}"
             ),
             RED,
+            link=to_code("__field.labels.error_code"),
         ),
         _most_failed(),
     ]

@@ -20,7 +20,7 @@ from exporter.metrics.catalogue import (
 )
 from grafana import panels
 from grafana.colours import BLUE, FAILURES, GREEN, ORANGE, RED
-from grafana.layout import EXPORTER_URL, to_flow
+from grafana.layout import to_code, to_flow, to_page, to_platform
 from grafana.panels import PanelSpec, Query
 from grafana.queries import FLOWS_SCOPE as SCOPE
 from grafana.queries import RANGE
@@ -34,11 +34,9 @@ _READ: Final = 'result="input"'
 _RED_ABOVE_ZERO: Final = ((None, GREEN), (1, RED))
 _ORANGE_ABOVE_ZERO: Final = ((None, GREEN), (1, ORANGE))
 
-_PAGE: Final = (
-    "The exporter's page",
-    f"{EXPORTER_URL}/flows/${{__data.fields.flow_id:percentencode}}?sandbox=${{__data.fields.sandbox:percentencode}}",
+FLOW: Final = Column(
+    field="name", title="Flow", links=(("The flow's dashboard", to_flow()), ("The exporter's page", to_page()))
 )
-FLOW: Final = Column(field="name", title="Flow", links=(("The flow's dashboard", to_flow()), _PAGE))
 SANDBOX: Final = Column(field="sandbox", title="Sandbox", width=110)
 ID: Final = Column(field="flow_id", is_hidden=True)
 
@@ -128,7 +126,7 @@ def failing() -> list[Panel]:
                 f"{BY_FLOW} ({failing})",
                 f"1000 * {BY_FLOW} ({SCOPE.select(FAILING_SINCE)} and on (job, flow_id, sandbox) ({failing}))",
                 f"1000 * {BY_FLOW} ({good} and on (job, flow_id, sandbox) ({failing}))",
-                f"{SCOPE.platform_links()} and on (flow_id, sandbox) ({failing})",
+                f"{SCOPE.names_kinds_and_orgs()} and on (flow_id, sandbox) ({failing})",
             ],
             [
                 FLOW,
@@ -138,11 +136,11 @@ def failing() -> list[Panel]:
                 Column(field="B", title="Failing since", width=170, unit="dateTimeAsLocal"),
                 Column(field="C", title="Last success", width=170, unit="dateTimeFromNow"),
                 Column(
-                    field="platform",
+                    field="org",
                     title="Adobe",
                     width=170,
                     shown_as="Experience Platform",
-                    links=(("Experience Platform", "https://experience.adobe.com/#/${__value.raw}"),),
+                    links=(("Experience Platform", to_platform()),),
                 ),
                 ID,
             ],
@@ -153,7 +151,8 @@ def failing() -> list[Panel]:
             PanelSpec(
                 title="Failing now, by code",
                 description="The number of failing flows whose failures in a row reported each error code. A flow with "
-                "several codes counts under each of them. The panel has the 12 codes with the most flows.",
+                "several codes counts under each of them. The panel has the 12 codes with the most flows. A code leads "
+                "to what it means.",
                 width=8,
                 height=9,
                 decimals=0,
@@ -163,6 +162,7 @@ def failing() -> list[Panel]:
                 "{{error_code}}",
             ),
             RED,
+            link=to_code("__field.labels.error_code"),
         ),
         panels.history(
             PanelSpec(

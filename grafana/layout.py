@@ -20,6 +20,9 @@ TITLES: Final = {FLOWS: "AEP flows", FLOW: "AEP flow", EXPORTER: "AEP exporter"}
 EXPORTER_URL: Final = "${exporter_url:raw}"
 """The address of the exporter's pages, as links use it."""
 
+_FIELD: Final = "${{__data.fields.{}:percentencode}}"
+"""A field of a table's row in an address. Percent-encoded, because an id can have slashes, blanks and quotes."""
+
 _ANYTHING: Final = ".*"
 """The value of All for sandboxes and flows. It also matches series without this label."""
 _ALL: Final = models.VariableOption(selected=True, text=["All"], value=["$__all"])
@@ -40,11 +43,30 @@ class Section:
     title: str = ""
 
 
+def to_page() -> str:
+    """The address of the exporter's page of the flow in a table's row."""
+    return _page_of_flow("")
+
+
+def to_platform() -> str:
+    """The exporter's address that leads on to Experience Platform, for the flow in a table's row."""
+    return _page_of_flow("/platform")
+
+
+def to_code(code: str) -> str:
+    """The address of an error code on the exporter's page of errors. `code` is a variable of Grafana without braces."""
+    return f"{EXPORTER_URL}/errors#code-${{{code}:percentencode}}"
+
+
 def to_flow() -> str:
     """The address of the AEP flow dashboard for the flow in a table's row. It keeps time range and variables."""
     kept = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance"))
-    sandbox, flow = (f"${{__data.fields.{label}:percentencode}}" for label in ("sandbox", "flow_id"))
+    sandbox, flow = (_FIELD.format(label) for label in ("sandbox", "flow_id"))
     return f"/d/{FLOW}?{kept}&var-sandbox={sandbox}&var-flow={flow}&${{__url_time_range}}"
+
+
+def _page_of_flow(last: str) -> str:
+    return f"{EXPORTER_URL}/flows/{_FIELD.format('flow_id')}{last}?sandbox={_FIELD.format('sandbox')}"
 
 
 def target_variables(jobs: str, instances: str) -> list[Builder[models.VariableModel]]:

@@ -270,9 +270,9 @@ def history(spec: PanelSpec, query: Query, mappings: list[models.ValueMapping]) 
     )
 
 
-def ranking(spec: PanelSpec, query: Query, color: str) -> bargauge.Panel:
-    """The series with the largest values, as horizontal bars."""
-    return (
+def ranking(spec: PanelSpec, query: Query, color: str, *, link: str = "") -> bargauge.Panel:
+    """The series with the largest values, as horizontal bars. `link` is an address that a click on a bar opens."""
+    panel = (
         with_defaults(bargauge.Panel(), spec, instant_queries([query], PromQueryFormat.TIME_SERIES))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .orientation(options.VizOrientation.HORIZONTAL)
@@ -282,6 +282,9 @@ def ranking(spec: PanelSpec, query: Query, color: str) -> bargauge.Panel:
         .min(0)
         .no_value("none")
     )
+    if link:
+        panel.data_links([dashboards.DashboardLink("Show").url(link).target_blank(True)])
+    return panel
 
 
 def _legend(spec: PanelSpec, calculations: Sequence[tuple[str, str]] = ()) -> common.VizLegendOptions:

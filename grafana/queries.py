@@ -131,20 +131,12 @@ class Scope:
         """One series per flow. The label `name` holds its name, or its id if it has no name."""
         return f"max by (flow_id, sandbox, name) ({self._info()})"
 
-    def platform_links(self) -> str:
-        """The same series with two more labels: `kind`, and `platform`, the path of the flow's page at Adobe.
+    def names_kinds_and_orgs(self) -> str:
+        """The same series with two more labels: `kind`, and `org` if the organisation is known.
 
-        A source has a page of its own. Destinations, profile and identity are on the monitoring dashboard
-        (docs/adobe.md, "Flow Service").
+        Without an organisation the exporter may not know the address of the flow's page in Experience Platform.
         """
-        found = f'label_join({self._info()}, "platform", ";", "org", "sandbox", "kind", "flow_id")'
-        base = "@$1/sname:$2/platform"
-        monitoring = f"{base}/monitoring/dashboard?pageType=$3&flowId=$4&us_redirect=true"
-        found = _label_replace(found, "platform", f"{base}/source/dataflows/$3/activity", "([^;]+);([^;]+);source;(.+)")
-        found = _label_replace(found, "platform", monitoring, "([^;]+);([^;]+);(destination|profile|identity);(.+)")
-        # No link if the page of this kind is not known, or if the organisation is missing: a wrong link is worse.
-        found = _label_replace(found, "platform", "", ".*;.*")
-        return f"max by (flow_id, sandbox, name, kind, platform) ({found})"
+        return f"max by (flow_id, sandbox, name, kind, org) ({self._info()})"
 
     def _info(self) -> str:
         """aep_flow_info with the label `name`: one series per flow, also while it is being renamed."""

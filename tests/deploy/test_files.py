@@ -18,6 +18,7 @@ from exporter.commands.serve_settings import ServeSettings
 from exporter.commands.simulate import SimulateSettings
 from exporter.errors import SettingsError
 from exporter.parsers import Address, size
+from grafana.build import LOCAL
 from tests.deploy.files import COMPOSE, IMAGE, ROOT, SERVICES, mounts, text, variables
 from tests.generated import hold
 
@@ -70,6 +71,27 @@ def test_the_program_accepts_its_settings(command: str, flags: list[str], enviro
     assert not words
     if isinstance(values, ServeSettings) and values.web_listen_address.host != "127.0.0.1":
         assert values.authentication == "adobe"
+
+
+def test_whole_pages_are_only_shown_where_few_can_read_them() -> None:
+    """Each file chooses what pages show: everything on a loopback address, and no messages elsewhere."""
+    chosen = {}
+    for name, command, flags, environment in commands():
+        if command == "serve" and name != "Dockerfile":
+            values, _ = load(command, flags, environment)
+            assert isinstance(values, ServeSettings)
+            assert values.web_pages is not None, name
+            assert values.web_pages == ("full" if values.web_listen_address.is_loopback else "summary"), name
+            chosen[name] = values.web_pages
+    assert set(chosen.values()) == {"full", "summary"}
+
+
+def test_links_lead_to_the_ports_of_compose() -> None:
+    """Links in alerts and pages begin with addresses that Compose publishes, and dashboards link to the same."""
+    labels = yaml.safe_load(text(ROOT / "prometheus" / "prometheus.yml"))["global"]["external_labels"]
+    assert labels["aep_exporter_url"] == SERVICES["exporter"]["environment"]["AEP_EXPORTER_WEB_EXTERNAL_URL"] == LOCAL
+    published = {port.rpartition(":")[0] for port in SERVICES["loopback"]["ports"]}
+    assert {url.removeprefix("http://") for url in labels.values()} <= published
 
 
 def test_the_unit_requires_a_client_id() -> None:

@@ -95,7 +95,7 @@ def test_the_data_source_links_exemplars_to_runs() -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text("utf-8"))["datasources"]
     (link,) = source["jsonData"]["exemplarTraceIdDestinations"]
     assert (source["type"], link["name"]) == ("prometheus", "flow_run_id")
-    assert link["url"].endswith("/runs/$${__value.raw}")
+    assert link["url"].endswith("/runs/$${__value.raw:percentencode}")
 
 
 def test_the_data_source_has_the_scrape_interval_of_the_example() -> None:

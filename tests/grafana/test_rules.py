@@ -260,28 +260,59 @@ def test_dashboards_link_to_each_other(dashboard: Dashboard) -> None:
         assert {"datasource", "job"} <= names <= set(variables(dashboard)) & set(variables(DASHBOARDS[uid]))
 
 
-@of_each
-def test_links_of_rows_keep_time_and_variables(dashboard: Dashboard) -> None:
-    """Links in rows only use fields of the row, and set all variables of the dashboard to which they lead."""
-    text = [
-        (panel, link["url"])
-        for panel in panels(dashboard)
-        for override in panel["fieldConfig"].get("overrides", ())
-        for setting in override["properties"]
-        if setting["id"] == "links"
-        for link in setting["value"]
+def links_of(panel: dict[str, Any]) -> list[str]:
+    """The addresses to which a panel's values and the cells of its tables lead."""
+    config = panel["fieldConfig"]
+    settings = [setting for each in config.get("overrides", ()) for setting in each["properties"]]
+    found = [
+        *config["defaults"].get("links", ()),
+        *(link for each in settings if each["id"] == "links" for link in each["value"]),
     ]
-    assert bool(text) == (dashboard["title"] == "AEP flows")
-    for panel, url in text:
-        columns = panel["transformations"][1]["options"]["indexByName"]
-        assert set(re.findall(r"__data\.fields\.(\w+)", url)) <= set(columns), panel["title"]
+    return [link["url"] for link in found]
+
+
+@of_each
+def test_links_of_values_keep_time_and_variables(dashboard: Dashboard) -> None:
+    """Links in rows only use fields of the row, and set all variables of the dashboard to which they lead."""
+    found = [(panel, url) for panel in panels(dashboard) for url in links_of(panel)]
+    assert bool(found) == (dashboard["title"] != "AEP exporter")
+    for panel, url in found:
+        fields = re.findall(r"__data\.fields\.(\w+)", url)
+        if fields:
+            assert set(fields) <= set(panel["transformations"][1]["options"]["indexByName"]), panel["title"]
+        for label in re.findall(r"__field\.labels\.(\w+)", url):
+            assert f"{{{{{label}}}}}" in panel["targets"][0]["legendFormat"], panel["title"]
         if url.startswith("/d/"):
             there = variables(DASHBOARDS[url.removeprefix("/d/").partition("?")[0]])
             named = re.findall(r"\$\{(\w+):queryparam\}", url) + re.findall(r"var-(\w+)=", url)
             assert set(named) == set(there) - {"exporter_url"}
             assert url.endswith("${__url_time_range}")
         else:
-            assert re.match(r"\$\{exporter_url:raw\}/|https://experience\.adobe\.com/", url)
+            assert url.startswith("${exporter_url:raw}/"), url
+
+
+@of_each
+def test_what_is_put_into_links_is_encoded(dashboard: Dashboard) -> None:
+    """Ids, names and codes in links are percent-encoded, so that slashes, blanks and quotes in them do no harm."""
+    as_they_are = {"exporter_url:raw", "__url_time_range"}
+    for panel in panels(dashboard):
+        for url in links_of(panel):
+            put_in = set(re.findall(r"\$\{([^}]*)\}", url)) - as_they_are
+            assert [each for each in put_in if not each.endswith((":percentencode", ":queryparam"))] == [], url
+
+
+def test_values_lead_to_the_pages_of_the_exporter() -> None:
+    """Failing flows lead to their pages and into Experience Platform, and error codes to what they mean."""
+    found: dict[str, set[str]] = {}
+    for dashboard in DASHBOARDS.values():
+        for panel in panels(dashboard):
+            found.setdefault(panel["title"], set()).update(re.sub(r"\$\{.*?\}", "X", url) for url in links_of(panel))
+    own = "X/flows/X?sandbox=X"
+    assert {own, "X/flows/X/platform?sandbox=X"} < found["Failing now"]
+    for title in ("Freshness", "Runs in progress", "Runs without records", "Most failed runs", "Rejected records"):
+        assert own in found[title], title
+    for title in ("Failing now, by code", "Most reported error codes", "Error codes"):
+        assert found[title] == {"X/errors#code-X"}, title
 
 
 @of_each

@@ -58,15 +58,15 @@ def test_unknown_metrics_and_labels_are_found(expression: str, missing: list[str
 
 
 def missing_labels(alert: Rule) -> set[str]:
-    """The labels that an alert's description reads, but that the alert or the queried metrics do not have."""
-    description = "".join(actions(alert.annotations["description"]))
-    of_alert = set(re.findall(r"\$labels\.(\w+)", description)) - result_labels(parse(alert.expression), RECORDED)
-    of_queries = {one or other for one, other in re.findall(r"\.Labels\.(\w+)|[lL]abel \"(\w+)\"", description)}
+    """The labels that an alert's annotations read, but that the alert or the queried metrics do not have."""
+    text = "".join(action for each in alert.annotations.values() for action in actions(each))
+    of_alert = set(re.findall(r"\$labels\.(\w+)", text)) - result_labels(parse(alert.expression), RECORDED)
+    of_queries = {one or other for one, other in re.findall(r"\.Labels\.(\w+)|[lL]abel \"(\w+)\"", text)}
     return of_alert | of_queries - LABELS
 
 
-def test_descriptions_only_read_labels_that_the_alert_has() -> None:
-    """A description only reads labels that the alert's expression keeps, or that some metric has."""
+def test_annotations_only_read_labels_that_the_alert_has() -> None:
+    """An annotation only reads labels that the alert's expression keeps, or that some metric has."""
     assert {alert.name: missing_labels(alert) for alert in alerts() if missing_labels(alert)} == {}
 
 
@@ -88,12 +88,13 @@ def test_the_example_scrapes_both_halves() -> None:
     assert {each["target_label"] for each in relabelled} == TARGET
 
 
-def test_the_example_sets_and_drops_the_label_of_links() -> None:
-    """The example prometheus.yml sets the external label that descriptions read, and drops it from sent alerts."""
+def test_the_example_sets_and_drops_the_labels_of_links() -> None:
+    """The example prometheus.yml sets the external labels that annotations read, and drops them from sent alerts."""
     config = load("prometheus.yml")
     read = {name for rule in alerts() for name in re.findall(r"\$externalLabels\.(\w+)", str(rule.annotations))}
     assert read == set(config["global"]["external_labels"])
-    assert {each["regex"] for each in config["alerting"]["alert_relabel_configs"]} == read
+    (drop,) = config["alerting"]["alert_relabel_configs"]
+    assert (drop["action"], set(drop["regex"].split("|"))) == ("labeldrop", read)
 
 
 def test_the_alertmanager_example_only_names_what_exists() -> None:

@@ -38,7 +38,12 @@ BASE = (
 )
 PAGE = 'flows/{{ $labels.flow_id | urlquery | reReplaceAll "[+]" "%20" }}'
 SANDBOX = "?sandbox={{ $labels.sandbox | urlquery }}"
-INFO = r"aep_flow_info{job=%q,flow_id=%q,sandbox=%q,flow_name!=\"\"}"
+HAS_FLOW = "{{ if $labels.flow_id }}"
+END = "{{ end }}"
+PLATFORM = f"{BASE}{PAGE}/platform{SANDBOX}"
+OF_FLOWS_ONLY = {"flow_name", "error_codes", "experience_platform_url", "dashboard_url"}
+"""Annotations for programs that an alert has beside page_url if it is about a flow."""
+INFO = "aep_flow_info{job=%q,flow_id=%q,sandbox=%q}"
 
 
 def name_lookup(flow_id: str) -> str:
@@ -46,7 +51,7 @@ def name_lookup(flow_id: str) -> str:
     template = ""
     for query in (INFO, f"topk(1, last_over_time(timestamp({INFO})[1h:15s]))"):
         template += f'{{{{ with printf "{query}" $labels.job {flow_id} $labels.sandbox | query }}}}'
-        template += '{{ . | first | label "flow_name" }}{{ else }}'
+        template += f'{{{{ or (. | first | label "flow_name") {flow_id} }}}}{{{{ else }}}}'
     return template + f"{{{{ {flow_id} }}}}" + 2 * "{{ end }}"
 
 
@@ -89,27 +94,59 @@ def test_alerts_that_inhibit_are_evaluated_first() -> None:
 def missing_parts(alert: Rule) -> list[str]:
     """The parts that an alert's annotations should have, but do not have."""
     labels = result_labels(parse(alert.expression), RECORDED)
-    description = alert.annotations["description"]
-    text, base, path = description.partition(BASE)
+    given = alert.annotations
+    is_about_a_flow = "flow_id" in labels
+    text, base, _ = given["description"].partition(BASE)
     wanted = {
-        "exactly summary, description and runbook_url": set(alert.annotations)
-        == {"summary", "description", "runbook_url"},
-        "a summary of one sentence without values": re.fullmatch(r"[A-Z][^.{}]*\.", alert.annotations["summary"]),
+        "the right annotations": set(given)
+        == {"summary", "description", "page_url", "runbook_url"} | (OF_FLOWS_ONLY if is_about_a_flow else set()),
+        "a summary of one sentence without values": re.fullmatch(r"[A-Z][^.{}]*\.", given["summary"]),
         "a link to the exporter": base,
         "what to do first": re.search(r"\. First |\.\{\{ end \}\} First ", text),
-        "the flow's name": "flow_id" not in labels or NAME in text,
-        "the flow's page": "flow_id" not in labels or PAGE in path,
+        "the flow's name": not is_about_a_flow or NAME in text,
         "the sandbox": "sandbox" not in labels or "andbox {{ $labels.sandbox }}:" in text,
-        "the sandbox in the link": "sandbox" not in labels or path.endswith(SANDBOX),
-        "a link to /status": "sandbox" in labels or path == "status",
-        "a link to the runbook": alert.annotations["runbook_url"] == f"{RUNBOOK}#{alert.name.lower()}",
+        "a page": given["page_url"].startswith(BASE),
+        "the page in the description": is_about_a_flow or given["description"].endswith(f": {given['page_url']}"),
+        "the flow's page": not is_about_a_flow or given["page_url"] == f"{BASE}{HAS_FLOW}{PAGE}{END}{SANDBOX}",
+        "the ways to the flow": not is_about_a_flow or leads_to_the_flow(given["description"]),
+        "the sandbox in the link": "sandbox" not in labels or SANDBOX in given["page_url"],
+        "a page of the exporter itself": "sandbox" in labels
+        or given["page_url"].removeprefix(BASE) in {"status", "notifications"},
+        "a link to the runbook": given["runbook_url"] == f"{RUNBOOK}#{alert.name.lower()}",
     }
     return [part for part, has_it in wanted.items() if not has_it]
 
 
+def leads_to_the_flow(description: str) -> bool:
+    """Whether a description ends with the flow's page here and in Experience Platform. It may name no flow."""
+    of_flow = f": {BASE}{PAGE}{SANDBOX} In Experience Platform: {PLATFORM}"
+    of_any = f": {BASE}{HAS_FLOW}{PAGE}{END}{SANDBOX}{HAS_FLOW} In Experience Platform: {PLATFORM}{END}"
+    return description.endswith((of_flow, of_any))
+
+
 def test_annotations_are_complete() -> None:
-    """Each alert has a static summary, a description with flow, sandbox, first step and link, and a runbook link."""
+    """Each alert has a static summary, a description with flow, sandbox, first step and links, and a runbook link."""
     assert {alert.name: missing_parts(alert) for alert in alerts() if missing_parts(alert)} == {}
+
+
+def test_alerts_about_flows_have_the_same_annotations_for_programs() -> None:
+    """The annotations for programs are the same templates in all alerts about a flow."""
+    about_flows = [alert.annotations for alert in alerts() if "flow_name" in alert.annotations]
+    assert len(about_flows) >= 9
+    for name in (*OF_FLOWS_ONLY, "page_url"):
+        (template,) = {each[name] for each in about_flows}
+        assert "$labels" in template
+    assert about_flows[0]["flow_name"] == f"{HAS_FLOW}{NAME}{END}"
+    assert about_flows[0]["experience_platform_url"] == f"{HAS_FLOW}{PLATFORM}{END}"
+
+
+def test_no_query_is_slow() -> None:
+    """No query of an annotation excludes an empty label, which takes Prometheus milliseconds for each alert."""
+    queries = [
+        query for alert in alerts() for text in alert.annotations.values() for query, _ in template_queries(text)
+    ]
+    assert len(queries) >= 20
+    assert [query for query in queries if re.search(r'!=\s*""|!~\s*""|=~"\.\+"', query)] == []
 
 
 def test_the_runbook_has_a_section_for_each_alert() -> None:
@@ -147,28 +184,28 @@ def test_a_failed_scrape_changes_nothing() -> None:
 
 
 def without_names(description: str) -> str:
-    """A description without the lookups of flows' names."""
+    """An annotation without the lookups of flows' names."""
     for flow_id in ("$labels.flow_id", "$flow.Labels.flow_id"):
         description = description.replace(name_lookup(flow_id), "NAME")
     return description
 
 
 def test_every_name_is_looked_up_alike() -> None:
-    """Descriptions query aep_flow_info only by the lookup that also works while the exporter is down."""
-    descriptions = [alert.annotations["description"] for alert in alerts()]
-    assert len([text for text in descriptions if "NAME" in without_names(text)]) >= 10
-    assert [text for text in descriptions if "aep_flow_info" in without_names(text)] == []
+    """Annotations query aep_flow_info only by the lookup that also works while the exporter is down."""
+    texts = [text for alert in alerts() for text in alert.annotations.values()]
+    assert len([text for text in texts if "NAME" in without_names(text)]) >= 20
+    assert [text for text in texts if "aep_flow_info" in without_names(text)] == []
 
 
 def queries_without_range(description: str) -> set[str]:
-    """The scraped metrics that a description reads without a range, except in the lookups of names."""
+    """The scraped metrics that an annotation reads without a range, except in the lookups of names."""
     queries = [parse(query) for query, _ in template_queries(without_names(description))]
     return set().union(*(metrics_without_range(query, SAMPLES) for query in queries))
 
 
-def test_descriptions_do_not_change_while_the_exporter_is_down() -> None:
-    """Queries in descriptions read scraped metrics over a range, because an alert outlives the last scrape."""
-    found = {alert.name: queries_without_range(alert.annotations["description"]) for alert in alerts()}
+def test_annotations_do_not_change_while_the_exporter_is_down() -> None:
+    """Queries in annotations read scraped metrics over a range, because an alert outlives the last scrape."""
+    found = {alert.name: set().union(*map(queries_without_range, alert.annotations.values())) for alert in alerts()}
     assert {name: metrics for name, metrics in found.items() if metrics} == {}
 
 
@@ -229,7 +266,8 @@ def test_every_recording_rule_is_used() -> None:
     used |= {
         name_of(each)
         for alert in alerts()
-        for query, _ in template_queries(alert.annotations["description"])
+        for text in alert.annotations.values()
+        for query, _ in template_queries(text)
         for each in selectors(parse(query))
     }
     for_people = {"sandbox:aep_flow_runs_failed:ratio1d"}
