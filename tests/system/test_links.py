@@ -1,6 +1,6 @@
 """Every link of alerts, dashboards, the runbook and the documents, followed on a running exporter.
 
-Ids, sandboxes and codes have characters that addresses must encode. Alerts are rendered by a real Prometheus: each alert
+Ids, sandboxes and codes have characters that addresses must encode. Alerts are rendered by a real Prometheus: each one
 of `prometheus/alerts.yml` with its own annotations, and with an expression that holds for every flow.
 """
 
@@ -19,7 +19,7 @@ import yaml
 
 from grafana.build import rendered
 from tests.grafana.dashboards import PROVISIONING, Window, everything, links_of, panels, variables
-from tests.prometheus.files import FOLDER, RULE_FILES, Rule, alerts, load, sections, text
+from tests.prometheus.files import FOLDER, RULE_FILES, Rule, alerts, load, sections
 from tests.prometheus.promql import parse, recorded, result_labels
 from tests.system.processes import JOB, PATIENCE, Exporter, Process, Prometheus, free_port, program, until
 
@@ -205,7 +205,7 @@ def test_links_of_alerts(site: Site) -> None:
 
 
 def test_the_page_of_an_alert_is_in_its_description(site: Site) -> None:
-    """The description of each alert has the same page, and the same way into Experience Platform, as the annotations."""
+    """The description of each alert has the page and the way into Experience Platform that its annotations have."""
     for each in site.prometheus.firing():
         given = each["annotations"]
         assert urls(each) == set(re.findall(r"https?://\S+", given["description"])), each["labels"]["alertname"]
