@@ -1,6 +1,7 @@
 """Wires together what `serve` is made of, without opening a socket, so that tests use the same wiring.
 
-This is the only module that imports many others. It makes the parts and connects them, and contains no rule of its own.
+This module and `page_sources`, which does the same for the pages, are the only ones that import many others. They make
+the parts and connect them, and contain no rule of their own.
 """
 
 import asyncio
@@ -16,10 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from exporter import __version__
-from exporter.adobe.deliveries import is_quick
-from exporter.adobe.fields import identifier
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
-from exporter.adobe.run_details import is_readable, read_details
 from exporter.adobe_api.clock_check import ClockCheck
 from exporter.adobe_api.clock_skew import ClockSkew
 from exporter.adobe_api.http_client import AdobeClients
@@ -27,31 +25,26 @@ from exporter.adobe_api.keys import Keys
 from exporter.adobe_api.trusted_paths import TrustedPaths
 from exporter.commands.base import milliseconds
 from exporter.commands.serve_settings import ServeSettings
-from exporter.commands.settings_in_force import settings_in_force
 from exporter.errors import LedgerUnavailableError
 from exporter.fact_cache import FactCache
 from exporter.follower import Follower
 from exporter.intake import Intake
-from exporter.kept_reasons import find_reason
 from exporter.ledger import Followed, KeyPath, Ledger
 from exporter.ledger.urls import open_queries
 from exporter.metrics.catalogue import CLOCK_SKEW, LEDGER_TIME
-from exporter.metrics.code_labels import event_code_label
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import Result, Source
 from exporter.not_understood import NotUnderstoodReport
 from exporter.pacing import Pacing
+from exporter.page_sources import ProcessParts, page_sources
 from exporter.pages.api import Api
 from exporter.pages.asking import Asking
 from exporter.pages.frame import Frame
 from exporter.pages.landing import Landing
 from exporter.pages.links import host_of_url
-from exporter.pages.notices import CORRECTED_WITHIN, ProcessState
-from exporter.pages.page_request import Addresses, Reading, Sources
-from exporter.pages.platform import Platform
-from exporter.pages.process_facts import LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce, ValidationFacts
+from exporter.pages.page_request import Sources
 from exporter.pages.site import NAVIGATION, Site
 from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
 from exporter.refused import RefusedDeliveries
@@ -70,14 +63,12 @@ from exporter.web.origin import REFUSALS, OriginCheck, OriginRule
 from exporter.web.protection import Protection
 from exporter.web.scrape import Scrape
 from exporter.web.unserved import Unserved
-from exporter.web.validation import ORIGIN, ValidationRequest, Validations
+from exporter.web.validation import ORIGIN, Validations
 from exporter.web.webhook import Refused, Webhook
 
 _UNLIMITED = 1 << 62
 _QUERY_SECONDS = 5.0
 """How long the ledger may take for a question of a page. The program's end waits for it."""
-_STATUS_SECONDS = 2.0
-"""How long `/status` waits for the metrics. It has other questions, and must be answered while the metrics are busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,37 +196,25 @@ def build_app(
     scrape = Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps)
     asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS))
 
-    def process_state() -> ProcessState:
-        return _process_state(intake, follower, scrape, clients)
-
-    started_at = time.time_ns() // 1_000_000
-    shown = settings_in_force(settings)
-
-    def facts() -> ProcessFacts:
-        return _process_facts(
-            settings,
-            ledger,
-            follower,
-            telemetry,
-            started_at=started_at,
-            refused=refused.counts(),
-            validation=validations.latest,
-            has_passwords=protection.has_users,
-            shown=shown,
-        )
-
     inner_routes, not_found = _inner(
         settings,
         scrape,
         asking,
-        _sources(
-            settings,
-            ledger,
-            follower,
-            process=process_state,
-            facts=facts,
-            refused=refused,
-            has_passwords=lambda: protection.has_users,
+        page_sources(
+            ProcessParts(
+                settings=settings,
+                ledger=ledger,
+                follower=follower,
+                intake=intake,
+                scrape=scrape,
+                clock_skew=clients.clock_skew,
+                telemetry=telemetry,
+                validations=validations,
+                refused=refused,
+                webhook=_describe_webhook(settings),
+                started_at=time.time_ns() // 1_000_000,
+                has_passwords=lambda: protection.has_users,
+            )
         ),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
     )
@@ -348,107 +327,6 @@ def _inner(
     site = Site(frame, asking, sources)
     api = Api(asking, sources, frame.links, __version__)
     return [*inner_routes, *routes.page_routes(site, check), *routes.api_routes(api, check)], site.not_found
-
-
-def _sources(
-    settings: ServeSettings,
-    ledger: Ledger,
-    follower: Follower,
-    *,
-    process: Callable[[], ProcessState],
-    facts: Callable[[], ProcessFacts],
-    refused: RefusedDeliveries,
-    has_passwords: Callable[[], bool],
-) -> Sources:
-    return Sources(
-        facts=facts,
-        ledger=lambda: _ledger_facts(ledger),
-        metrics=lambda: _metrics_facts(follower),
-        now=ledger.now,
-        flows=lambda: follower.ask(Fold.current_flows),
-        read=read,
-        reading=Reading(find_reason=find_reason, is_quick=is_quick, event_code_label=event_code_label),
-        platform=Platform(read=read, tenant=settings.adobe_tenant),
-        process=process,
-        addresses=Addresses(telemetry_path=settings.web_telemetry_path, webhook=_describe_webhook(settings)),
-        is_full=lambda: settings.pages(has_passwords=has_passwords()) == "full",
-        refused=refused.latest,
-        read_details=read_details,
-        is_readable=is_readable,
-        stored_id=identifier,
-    )
-
-
-def _process_state(intake: Intake, follower: Follower, scrape: Scrape, clients: AdobeClients) -> ProcessState:
-    error = intake.last_error
-    return ProcessState(
-        write_error=None if error is None else str(error),
-        clock_notes=tuple(follower.clock_notes(CORRECTED_WITHIN)),
-        clock_skew=clients.clock_skew.value(),
-        unscraped=scrape.seconds_unasked(),
-        was_scraped=scrape.was_answered,
-        skipped=follower.skipped,
-    )
-
-
-def _process_facts(
-    settings: ServeSettings,
-    ledger: Ledger,
-    follower: Follower,
-    telemetry: Telemetry,
-    *,
-    started_at: int,
-    refused: Mapping[str, int],
-    validation: ValidationRequest | None,
-    has_passwords: bool,
-    shown: tuple[SettingInForce, ...],
-) -> ProcessFacts:
-    return ProcessFacts(
-        version=__version__,
-        time=time.time_ns() // 1_000_000,
-        started_at=started_at,
-        ledger_location=ledger.location,
-        ledger_max_bytes=settings.ledger_max_size,
-        retention_seconds=settings.ledger_retention.total_seconds(),
-        flows_limit=settings.series_max_flows,
-        clock_corrections=ledger.clock_corrections(),
-        clock_notes=tuple(follower.clock_notes()),
-        webhook=_describe_webhook(settings),
-        authentication=settings.authentication,
-        refused=refused,
-        not_understood=telemetry.counts(telemetry.not_understood),
-        validation=None
-        if validation is None
-        else ValidationFacts(url=validation.url, received_at=validation.received_at, is_signed=validation.is_signed),
-        external_url=settings.web_external_url,
-        has_passwords=has_passwords,
-        settings=shown,
-    )
-
-
-def _ledger_facts(ledger: Ledger) -> LedgerFacts:
-    content = ledger.content()
-    return LedgerFacts(
-        entries=content.entries,
-        is_exact=content.is_exact,
-        head=ledger.head(),
-        bytes_on_disk=ledger.size(),
-        bytes_used=content.bytes_used,
-        checkpoint_written_at=max((each.written_at for each in ledger.checkpoints()), default=None),
-    )
-
-
-def _metrics_facts(follower: Follower) -> MetricsFacts:
-    status = follower.status(_STATUS_SECONDS)
-    return MetricsFacts(
-        position=status.position,
-        checkpoint_position=status.checkpoint_position,
-        flows=status.flows,
-        overflowed=status.overflowed,
-        series=status.series,
-        skipped=follower.skipped,
-        dropped=status.dropped,
-    )
 
 
 def _authentication(settings: ServeSettings, keys: Keys | None) -> Authentication:
