@@ -3,7 +3,6 @@
 Chromium is Debian's. Playwright drives it, and fetches nothing.
 """
 
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ HEIGHT: Final = 900
 PLATFORM: Final = "https://experience.adobe.com/"
 
 _AXE: Final = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-_SOURCE: Final = re.compile(r'^source = "(.+)"$', re.MULTILINE)
 _MAX_PAGES: Final = 400
 
 Theme = Literal["light", "dark"]
@@ -138,16 +136,6 @@ def shape(url: str) -> str:
             segments[segments.index(base) + 1] = "*"
     names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
     return "/".join(segments) + "?" + "&".join(names)
-
-
-def foreign_hosts() -> frozenset[str]:
-    """The hosts that a page may link to besides our own: Adobe's, and those of the sources of explanations."""
-    hosts = {urlsplit(PLATFORM).netloc}
-    for file in resources.files("exporter.pages").iterdir():
-        if file.name.startswith("explanations_"):
-            for source in _SOURCE.findall(file.read_text(encoding="utf-8")):
-                hosts.add(urlsplit(source).netloc if "://" in source else "github.com")
-    return frozenset(hosts)
 
 
 class Crawl:
