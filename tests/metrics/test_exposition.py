@@ -54,7 +54,7 @@ def test_equals_the_reference_encoders(facts: list[RecordedFact], near: Limits, 
 )
 def test_exemplars_are_read_as_they_are_written(run_id: str, has_exemplar: bool) -> None:
     """A run id is an exemplar unless it is long or is escaped, because Prometheus does not undo that in exemplars."""
-    fold = folded([recorded(run(run_id, Status.FAILED, errors=(RunError(code="E-1-500"),)), 1, T0)], T0)
+    fold = folded([recorded(run(run_id, Status.FAILED, errors=(RunError(code="INGEST-1205-400"),)), 1, T0)], T0)
     text = render(fold.series, None, Format.OPENMETRICS).decode()
     assert (f'# {{flow_run_id="{run_id}"}}' in text) == has_exemplar
     assert ("flow_run_id" in text) == has_exemplar

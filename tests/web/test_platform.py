@@ -51,7 +51,7 @@ def test_another_kind_and_the_tenant(make: Make) -> None:
 
 
 def test_a_flow_that_only_an_alert_names(application: Application) -> None:
-    """An alert of Adobe's about a flow that never ran leads to the sandbox, because the kind of the flow is not known."""
+    """A flow that never ran, and whose kind is not known, leads to its sandbox."""
     alert = {"id": "a", "status": "FIRING", "name": "sources_flow_run_delay", "sandboxName": "prod", "imsOrgId": ORG}
     application.post(json.dumps({**alert, "flowId": "flow-9"}))
     status, address = location(application, "/flows/flow-9/platform?sandbox=prod")
