@@ -283,6 +283,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.commands.output",
             "exporter.commands.tables",
             "exporter.ledger.urls",
+            "exporter.model",
             "exporter.pages.views",
             "exporter.service",
         },

@@ -9,6 +9,7 @@ from exporter.commands.output import print_error
 from exporter.commands.settings import setting
 from exporter.commands.tables import Column, Row
 from exporter.ledger.urls import follow
+from exporter.model import FlowKind
 from exporter.pages.views import FlowView, Moment
 from exporter.service import find_flows
 
@@ -87,9 +88,14 @@ def _row(flow: FlowView, now: int) -> Row:
         cells=(flow.flow_id, flow.flow_name or "-", flow.sandbox or "-", state + failures, minute(since)),
         details=[
             *((code, "1 run" if runs == 1 else f"{runs} runs") for code, runs in _most_first(flow)),
-            *([(f"Adobe disables it at {minute(flow.disabled_by_adobe_at)}",)] if flow.disabled_by_adobe_at else []),
+            *([(_disabled_at(flow),)] if flow.disabled_by_adobe_at else []),
         ],
     )
+
+
+def _disabled_at(flow: FlowView) -> str:
+    condition = ", if it is a source" if flow.kind == FlowKind.UNKNOWN else ""
+    return f"Adobe disables it at {minute(flow.disabled_by_adobe_at)}{condition}"
 
 
 def _most_first(flow: FlowView) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ OpenMetrics has. The lines equal those of prometheus_client's encoders byte for 
 Values are written as they are given. The hold is applied before, in `series`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -22,6 +23,19 @@ Value = int | float
 EXEMPLAR_LABEL: Final = "flow_run_id"
 MAX_EXEMPLAR: Final = 64
 """The largest number of characters of a run id in an exemplar. OpenMetrics allows 128 for names and values together."""
+
+
+_ESCAPED: Final = re.compile(r'[\\"\n]')
+"""The characters that both formats escape."""
+
+
+def can_be_exemplar(run_id: str) -> bool:
+    """Whether a run id becomes an exemplar.
+
+    One with a character that is escaped does not. Prometheus 2 and 3 keep the backslash in an exemplar, so that a link
+    made from it would lead to no run.
+    """
+    return 0 < len(run_id) <= MAX_EXEMPLAR and _ESCAPED.search(run_id) is None
 
 
 class Exemplar(NamedTuple):

@@ -28,7 +28,7 @@ from exporter.metrics.families import (
     Variant,
     with_lines,
 )
-from exporter.metrics.lines import MAX_EXEMPLAR, Exemplar, GroupKey, Labels, Value
+from exporter.metrics.lines import Exemplar, GroupKey, Labels, Value, can_be_exemplar
 from exporter.model import ClockCorrection
 
 _SavedGroup = tuple[Family, GroupKey, list[tuple[Labels, Series]]]
@@ -156,7 +156,7 @@ class SeriesStore:
             values[1] += amount
         else:
             raise TypeError("a gauge is set, not added to")
-        if metric.has_exemplars and 0 < len(run_id) <= MAX_EXEMPLAR:
+        if metric.has_exemplars and can_be_exemplar(run_id):
             if series.exemplars is None:
                 series.exemplars = {}
             series.exemplars[index] = Exemplar(run_id, amount, at)

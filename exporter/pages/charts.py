@@ -15,6 +15,8 @@ _MIN_HEIGHT: Final = 12.0
 _GAP: Final = 0.2
 """The share of a bar's room that is left empty."""
 _HEADROOM: Final = 1.05
+_NOTCH: Final = 0.25
+"""How deep the notch of a run that failed is, as a share of its height."""
 
 
 class Value(NamedTuple):
@@ -37,6 +39,21 @@ class Bar:
     height: float
     status: str
     label: str
+
+    @property
+    def outline(self) -> str:
+        """The corners of a run that failed, which has a notch at its top. Empty for others, which are rectangles."""
+        if self.status != _FAILED:
+            return ""
+        right, bottom, middle = self.x + self.width, self.y + self.height, self.x + self.width / 2
+        corners = (
+            (self.x, self.y),
+            (middle, self.y + self.height * _NOTCH),
+            (right, self.y),
+            (right, bottom),
+            (self.x, bottom),
+        )
+        return " ".join(f"{_round(x):g},{_round(y):g}" for x, y in corners)
 
 
 class Point(NamedTuple):

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from exporter.pages.links import LinkMaker
 from exporter.pages.views import FlowView, view_of_flow, view_of_hidden_flow
 
 _PAGE: Final = 500
-"""Flows that the ledger is asked for at a time, and at most so many pages of them for a list."""
+"""Flows that the ledger is asked for at a time, and at most so many times for a page of a list."""
 _MAX_PAGES: Final = 20
 
 
@@ -74,18 +74,23 @@ class _Place(NamedTuple):
 def flow_list(sources: FlowSources, wanted: FlowFilter, limit: int, cursor: str | None) -> FlowPage:
     """A page of the list. Blocking. Raises BadCursorError, and what the queries raise.
 
-    What is recorded meanwhile changes what is shown of a flow. A flow that is renamed meanwhile can be missing, or can
-    be there twice.
+    A page can have fewer flows than `limit`, or none, and still go on, because the ledger is asked for a bounded number
+    at a time. What is recorded meanwhile changes what is shown of a flow. A flow that is renamed meanwhile can be
+    missing, or can be there twice.
     """
     after = None if cursor is None else _decode(cursor)
     found: list[tuple[_Place, FlowView]] = []
+    left_at: SeenFlow | None = None
     if after is None or after.is_shown:
         found += _shown(sources, wanted, limit + 1, after)
     if len(found) <= limit and not wanted.is_of_metrics:
         hidden_after = SeenFlow(after.flow_id, after.sandbox) if after is not None and not after.is_shown else None
-        found += _hidden(sources, wanted, limit + 1 - len(found), hidden_after)
+        hidden, left_at = _hidden(sources, wanted, limit + 1 - len(found), hidden_after)
+        found += hidden
     items = tuple(view for _, view in found[:limit])
-    return FlowPage(items, _encode(found[limit - 1][0]) if len(found) > limit else None)
+    if len(found) > limit:
+        return FlowPage(items, _encode(found[limit - 1][0]))
+    return FlowPage(items, None if left_at is None else _encode(_Place(False, "", *left_at)))
 
 
 def find_flow(sources: FlowSources, key: FlowKey) -> FlowView | None:
@@ -112,30 +117,26 @@ def _shown(
 
 def _hidden(
     sources: FlowSources, wanted: FlowFilter, limit: int, after: SeenFlow | None
-) -> Iterator[tuple[_Place, FlowView]]:
-    left = limit
-    for seen in _seen(sources.queries, after):
-        key = FlowKey(seen.flow_id, seen.sandbox)
-        if key in sources.current.flows or not seen.flow_id or wanted.sandbox not in {None, seen.sandbox}:
-            continue
-        facts = sources.queries.flow(*key)
-        if facts is None:
-            # It was pruned a moment ago.
-            continue
-        yield _Place(False, "", *key), _view_of_hidden(sources, key, facts)
-        left -= 1
-        if not left:
-            return
-
-
-def _seen(queries: Queries, after: SeenFlow | None) -> Iterable[SeenFlow]:
-    """The flows that the ledger holds. Beyond a number the rest is left out, so that the list stays quick."""
+) -> tuple[list[tuple[_Place, FlowView]], SeenFlow | None]:
+    """At most `limit` flows that only the ledger holds. The second value is where the search ended early, if it did."""
+    found: list[tuple[_Place, FlowView]] = []
     for _ in range(_MAX_PAGES):
-        page = queries.flows(after, _PAGE)
-        yield from page
+        page = sources.queries.flows(after, _PAGE)
+        for seen in page:
+            key = FlowKey(seen.flow_id, seen.sandbox)
+            if key in sources.current.flows or not seen.flow_id or wanted.sandbox not in {None, seen.sandbox}:
+                continue
+            facts = sources.queries.flow(*key)
+            if facts is None:
+                # It was pruned a moment ago.
+                continue
+            found.append((_Place(False, "", *key), _view_of_hidden(sources, key, facts)))
+            if len(found) == limit:
+                return found, None
         if len(page) < _PAGE:
-            return
+            return found, None
         after = page[-1]
+    return found, after
 
 
 def _view_of_hidden(sources: FlowSources, key: FlowKey, facts: FlowFacts) -> FlowView:

@@ -15,7 +15,7 @@ from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
 from exporter.model import OTHER, FlowKey, RunDetails, Status
 from exporter.pages import charts, texts
 from exporter.pages.charts import Bar, LineChart, Value
-from exporter.pages.explanations import Explanation, explain, explain_alert
+from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_state
 from exporter.pages.failing_codes import failing_codes
 from exporter.pages.flow_list import FlowSources, find_flow
 from exporter.pages.page_request import PageRequest
@@ -28,6 +28,8 @@ ROWS: Final = 20
 MAX_MESSAGE: Final = 4000
 """Characters of a message. The page of the run has the whole."""
 MAX_EPISODES: Final = 5
+MAX_CODES: Final = 20
+"""Codes of the failure that are looked for in older runs."""
 
 _NONE: Final = "-"
 _GOOD: Final = frozenset({Status.SUCCESS, Status.PARTIAL_SUCCESS})
@@ -39,6 +41,9 @@ NOT_SHOWN: Final = {
     "history": "All that is known of it was old when it was recorded, so it changed no metric.",
 }
 """Why a flow is not on /metrics."""
+_ONLY_ALERTS: Final = "Only Adobe's alerts name it. The first run brings it there."
+_OUTCOMES_TOO: Final = frozenset({"success", "failed", "failure"})
+"""Words that are states of a batch and outcomes of a run. The state of the run says more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +110,11 @@ class FlowValues:
     good: RunView | None
     episodes: tuple[Episode, ...]
     seen_before: RunView | None
-    """The latest run that reported one of the codes before the runs of the charts."""
+    """The latest run that reported one of the codes before the failure and before the runs of the charts."""
     runs: tuple[RunView, ...]
     """The latest first."""
-    strip: tuple[Bar, ...]
+    strip: tuple[tuple[Bar, str | None], ...]
+    """Each bar with the address of its run's page, the oldest run first."""
     durations: LineChart | None
     records: LineChart | None
     counts: Mapping[str, int]
@@ -119,6 +125,8 @@ class FlowValues:
     """Other names that these runs had."""
     alerts: tuple[Explanation, ...]
     """Adobe's own alerts that are firing."""
+    batch_states: tuple[Explanation, ...]
+    """The states of its batch that the run that failed last reported."""
     oldest_entry_at: int | None
     why_not_shown: str
 
@@ -160,6 +168,7 @@ def flow_values(
     failure = _failure(sources, key, summary, None if failed is None else runs[failed], details, is_full=is_full)
     good = _last_good(sources, key, runs)
     oldest_first = runs[::-1]
+    firing = current.other_alerts.get(key, ()) if summary is None else summary.firing_alerts
     return FlowValues(
         now=current.now,
         flow=flow,
@@ -168,9 +177,15 @@ def flow_values(
         good=good,
         differences=() if failure is None or good is None or not runs else _differences(good, runs[0]),
         episodes=() if failure is None else _episodes(runs, failure),
-        seen_before=None if failure is None or len(runs) < RUNS else _seen_before(sources, key, failure, rows[-1]),
+        seen_before=None if failure is None or not rows else _seen_before(sources, key, failure, rows[-1]),
         runs=runs[:ROWS],
-        strip=charts.strip([_value(run, run.duration_seconds) for run in oldest_first], RUNS),
+        strip=tuple(
+            zip(
+                charts.strip([_value(run, run.duration_seconds) for run in oldest_first], RUNS),
+                (run.links.page for run in oldest_first),
+                strict=True,
+            )
+        ),
         durations=charts.line_chart(
             [_value(run, run.duration_seconds) for run in oldest_first],
             None if summary is None or summary.typical_duration is None else summary.typical_duration / 1000,
@@ -182,9 +197,10 @@ def flow_values(
         counts=Counter(run.status or "unknown" for run in runs),
         codes=_codes(runs),
         names=tuple(dict.fromkeys(run.flow_name for run in runs if run.flow_name not in {None, flow.flow_name}))[:5],
-        alerts=() if summary is None else tuple(map(explain_alert, summary.firing_alerts)),
+        alerts=tuple(map(explain_alert, firing)),
+        batch_states=() if failure is None else _batch_states(details),
         oldest_entry_at=queries.oldest_entry_at(),
-        why_not_shown=NOT_SHOWN.get(flow.not_shown or "", ""),
+        why_not_shown=_why_not_shown(flow, is_only_alerted=key in current.other_alerts and not rows),
     )
 
 
@@ -303,11 +319,30 @@ def _episodes(runs: Sequence[RunView], failure: Failure) -> tuple[Episode, ...]:
 
 
 def _seen_before(sources: FlowSources, key: FlowKey, failure: Failure, oldest: Row) -> RunView | None:
-    """The latest run before `oldest` that reported the first code of the failure."""
-    code = failure.errors[0].explanation.code
-    wanted = RunFilter(flow_id=key.flow_id, sandbox=key.sandbox, error_code=code, until=oldest.ended_at)
-    rows = sources.queries.runs(wanted, 1).items
-    return view_of_run(rows[0], sources.read, sources.links) if rows else None
+    """The latest run before `oldest` and before the failure began that reported one of its codes.
+
+    The runs of the charts can be fewer than all runs of the ledger even if they are few: large ones are left out.
+    """
+    until = min(oldest.ended_at, failure.since)
+    rows = [
+        row
+        for error in failure.errors[:MAX_CODES]
+        for row in sources.queries.runs(
+            RunFilter(flow_id=key.flow_id, sandbox=key.sandbox, error_code=error.explanation.code, until=until),
+            1,
+        ).items
+    ]
+    latest = max(rows, key=lambda row: (row.ended_at, row.position), default=None)
+    return None if latest is None else view_of_run(latest, sources.read, sources.links)
+
+
+def _batch_states(details: RunDetails) -> tuple[Explanation, ...]:
+    found = (explain_batch_state(word) for word in details.states if word.lower() not in _OUTCOMES_TOO)
+    return tuple(each for each in found if each.is_documented)
+
+
+def _why_not_shown(flow: FlowView, *, is_only_alerted: bool) -> str:
+    return _ONLY_ALERTS if is_only_alerted else NOT_SHOWN.get(flow.not_shown or "", "")
 
 
 def _codes(runs: Sequence[RunView]) -> tuple[tuple[str, int], ...]:

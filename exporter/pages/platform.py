@@ -7,7 +7,7 @@ like depends on the kind of the flow, which only the ledger has. Both answer wit
 from dataclasses import dataclass
 
 from exporter.ledger.queries import Queries, Row
-from exporter.model import EntryKind, Flow, FlowRun, Reader
+from exporter.model import EntryKind, Flow, FlowAlert, FlowKind, FlowRun, Reader
 from exporter.pages.links import experience_platform
 
 
@@ -39,11 +39,13 @@ class Platform:
                 return None
             sandbox = sandboxes[0]
         found = queries.flow(flow_id, sandbox)
-        newest = found.newest_description if found is not None else None
-        return self._page(newest) if newest is not None else None
+        return self._page(found.newest_description or found.newest) if found is not None else None
 
     def _page(self, row: Row, run_id: str = "") -> str | None:
         fact = row.fact(self.read)
+        if isinstance(fact, FlowAlert):
+            # Nothing else is known of the flow. Its alerts are seen in its sandbox.
+            return experience_platform(FlowKind.UNKNOWN, owner=self.tenant or fact.org, sandbox=fact.sandbox)
         if not isinstance(fact, FlowRun | Flow):
             return None
         return experience_platform(

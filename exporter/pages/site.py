@@ -50,6 +50,7 @@ PAGES: Final = (
 
 NAVIGATION: Final = tuple(NavigationItem(page.path, page.title) for page in PAGES if page.title)
 
+_FLOWS: Final = "/flows/"
 _PLATFORM: Final = "platform"
 """The last segment of the address that leads into Experience Platform."""
 _RETRY_AFTER: Final = "5"
@@ -90,7 +91,7 @@ class Site:
 
     def flow_endpoint(self, page: Page | None) -> Endpoint:
         """The endpoint of all addresses below `/flows/`."""
-        return self._item_endpoint("/flows/", page, self._platform_of_flow)
+        return self._item_endpoint(_FLOWS, page, self._platform_of_flow)
 
     def run_endpoint(self, page: Page | None) -> Endpoint:
         """The endpoint of all addresses below `/runs/`."""
@@ -113,7 +114,8 @@ class Site:
             item_id, last = item_of(raw_path(request.scope), base)
             if last == _PLATFORM:
                 return await self._redirect(request, item_id, platform)
-            if of_page is None or not item_id:
+            # Adobe's alerts that name no flow have the empty flow id, and a page.
+            if of_page is None or (not item_id and base != _FLOWS):
                 return self._message(raw_path(request.scope), 404, "Not found", "There is no page with this address.")
             return await of_page(request)
 

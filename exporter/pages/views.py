@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from exporter.ledger.queries import Row
-from exporter.metrics.flow_summaries import DISABLED_AFTER, FlowSummary
+from exporter.metrics.flow_summaries import FlowSummary
 from exporter.metrics.run_history import Outcome
 from exporter.model import Activity, Flow, FlowKey, FlowKind, FlowRun, Reader
 from exporter.pages.explanations import explain
@@ -131,7 +131,8 @@ class FlowView:
     overdue_at: Moment | None
     """From when on the flow is overdue, which is later. None before three gaps."""
     disabled_by_adobe_at: Moment | None
-    """When Adobe disables a source flow if it goes on failing. None for other flows, and if it is disabled already."""
+    """When Adobe disables a source flow if it goes on failing. None for flows of other kinds, unless the kind is not
+    known, and for one that is disabled already."""
     not_shown: str | None = None
     """Why the flow is not on `/metrics`, and so has no state: `forgotten`, `silent` (nothing was recorded for
     --series.ttl), `limit` (--series.max-flows was reached) or `history` (all of it was old when it was recorded). None
@@ -188,7 +189,6 @@ def view_of_run(row: Row, read: Reader, links: LinkMaker) -> RunView:
 def view_of_flow(flow: FlowSummary, links: LinkMaker) -> FlowView:
     """What is shown of a flow that is on `/metrics`."""
     key, last, streak, interval = flow.key, flow.last, flow.streak, flow.interval
-    can_be_disabled = flow.kind is FlowKind.SOURCE and flow.enabled is not False
     return FlowView(
         flow_id=key.flow_id,
         sandbox=key.sandbox or None,
@@ -202,9 +202,7 @@ def view_of_flow(flow: FlowSummary, links: LinkMaker) -> FlowView:
         interval_seconds=_seconds(interval),
         expected_at=None if last is None or interval is None else Moment(last.ended_at + interval),
         overdue_at=_moment(flow.overdue_at),
-        disabled_by_adobe_at=_moment(
-            None if streak.since is None or not can_be_disabled else streak.since + DISABLED_AFTER
-        ),
+        disabled_by_adobe_at=_moment(flow.may_be_disabled_at),
         links=links.of_flow(flow.kind, org=flow.org, sandbox=key.sandbox, flow_id=key.flow_id),
     )
 

@@ -12,8 +12,8 @@ from exporter.metrics.families import Variant
 from exporter.metrics.flows import Limits
 from exporter.metrics.fold import Fold
 from exporter.metrics.series import SeriesStore
-from exporter.model import RecordedFact
-from tests.metrics.facts import DAY, T0, fact_lists, folded, near_limits
+from exporter.model import RecordedFact, RunError, Status
+from tests.metrics.facts import DAY, T0, fact_lists, folded, near_limits, recorded, run
 from tests.metrics.reference import ReferenceCollector, render
 
 PROMETHEUS_2 = (
@@ -46,6 +46,18 @@ def test_equals_the_reference_encoders(facts: list[RecordedFact], near: Limits, 
         assert render(fold.series, None, Format.OPENMETRICS) == generate_openmetrics(reference)  # type: ignore[no-untyped-call]
         started = ReferenceCollector(fold.series, Variant.START_TIMESTAMPS)
         assert render(fold.series, None, Format.OPENMETRICS, start_timestamps=True) == generate_openmetrics(started)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "has_exemplar"),
+    [("run/1 \u00e9'<", True), ("x" * 64, True), ("x" * 65, False), ('a"b', False), ("a\\b", False), ("a\nb", False)],
+)
+def test_exemplars_are_read_as_they_are_written(run_id: str, has_exemplar: bool) -> None:
+    """A run id is an exemplar unless it is long or is escaped, because Prometheus does not undo that in exemplars."""
+    fold = folded([recorded(run(run_id, Status.FAILED, errors=(RunError(code="INGEST-1205-400"),)), 1, T0)], T0)
+    text = render(fold.series, None, Format.OPENMETRICS).decode()
+    assert (f'# {{flow_run_id="{run_id}"}}' in text) == has_exemplar
+    assert ("flow_run_id" in text) == has_exemplar
 
 
 def test_an_empty_exposition_is_valid() -> None:

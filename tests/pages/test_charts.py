@@ -32,6 +32,11 @@ def test_every_bar_is_in_the_box(runs: list[Value]) -> None:
         assert bar.height > 0
         assert bar.y >= -EDGE
         assert bar.y + bar.height == pytest.approx(HEIGHT, abs=EDGE)
+        assert bool(bar.outline) == (bar.status == "failed")
+        for corner in bar.outline.split():
+            x, y = map(float, corner.split(","))
+            assert bar.x - EDGE <= x <= right + EDGE
+            assert bar.y - EDGE <= y <= HEIGHT + EDGE
 
 
 def test_a_bar_is_as_high_as_its_run_was_long() -> None:

@@ -278,7 +278,7 @@ def test_a_run_is_expected_after_the_usual_silence_and_overdue_later() -> None:
     [
         (failures(T0), T0 + 30 * DAY),
         (failures(T0, kind=FlowKind.DESTINATION), None),
-        (failures(T0, kind=FlowKind.UNKNOWN), None),
+        (failures(T0, kind=FlowKind.UNKNOWN), T0 + 30 * DAY),
         ([*failures(T0), recorded(run("good", completed_at=T0 + 1), 9, T0 + 2)], None),
         ([*failures(T0), recorded(Flow(flow_id="f1", sandbox="prod", enabled=False), 9, T0 + 2)], None),
         ([*failures(T0), recorded(Flow(flow_id="f1", sandbox="prod", enabled=True), 9, T0 + 2)], T0 + 30 * DAY),
@@ -286,7 +286,7 @@ def test_a_run_is_expected_after_the_usual_silence_and_overdue_later() -> None:
     ids=["source", "destination", "unknown", "recovered", "disabled", "enabled"],
 )
 def test_adobe_disables_sources_that_fail_for_30_days(facts: list[RecordedFact], expected: int | None) -> None:
-    """Only a source that fails and is not disabled yet has a time at which Adobe disables it."""
+    """A source, or a flow that can be one, that fails and is not disabled has a time at which Adobe disables it."""
     assert flow(*facts).disabled_by_adobe_at == expected
 
 

@@ -14,6 +14,7 @@ from exporter.intake import Intake
 from exporter.ledger.sqlite_queries import SqliteQueries
 from exporter.metrics.flow_summaries import CurrentFlows
 from exporter.model import Delivery, Event, FlowKey, Forgotten, Source
+from exporter.pages import flow_list as flow_lists
 from exporter.pages.flow_list import FlowFilter, FlowSources, flow_list
 from exporter.pages.views import IN_A_TERMINAL, FlowView
 from tests.web.conftest import Application, Make
@@ -277,3 +278,99 @@ def test_a_long_message_is_cut(application: Application) -> None:
     assert len(response.text) < 20_000
     assert "xxxx" in response.text
     assert "../runs/r1" in response.text
+
+
+def with_codes(run_id: str, *codes: str, seconds_ago: int = 60) -> str:
+    """The notification of a failed run of the flow f that reported these codes."""
+    made = json.loads(body("f", run_id, "failed", seconds_ago=seconds_ago))
+    made["metrics"]["statusSummary"]["errors"] = [{"code": code, "message": "made up"} for code in codes]
+    return json.dumps(made)
+
+
+def said_before(application: Application) -> bool:
+    """Whether the page of the flow f says that it failed like this before."""
+    found = page(application, "/flows/f?sandbox=prod").text
+    before, never = "failed like this before" in found, "holds no earlier failure" in found
+    assert before != never
+    return before
+
+
+def test_a_long_failure_is_no_earlier_one(application: Application) -> None:
+    """A failure that began before the runs of the charts did not happen before itself."""
+    failures = [body("f", f"r{number}", "failed", seconds_ago=60 * (200 - number)) for number in range(150)]
+    post(application, body("f", "good", "success", seconds_ago=86_400), *failures)
+    assert not said_before(application)
+    post(application, body("f", "older", "failed", seconds_ago=2 * 86_400))
+    assert said_before(application)
+
+
+def test_any_code_of_the_failure_is_looked_for(application: Application) -> None:
+    """An earlier failure with the second code of the failure is found, also before the runs of the charts."""
+    good = [body("f", f"r{number}", "success", seconds_ago=3600 * (150 - number)) for number in range(120)]
+    post(application, with_codes("old", "133", seconds_ago=200 * 3600), *good)
+    post(application, with_codes("new", "CONNECTOR-1001-500", "133"))
+    assert said_before(application)
+
+
+def test_large_runs_do_not_hide_an_earlier_failure(application: Application) -> None:
+    """Where bodies are so large that the charts have fewer runs, the page still finds what was before these."""
+    post(application, body("f", "old", "failed", seconds_ago=86_400))
+    for number in range(100):
+        made = json.loads(body("f", f"r{number}", "success", seconds_ago=60 * (200 - number)))
+        assert application.post(json.dumps({**made, "made_up": "x" * 90_000})).status_code == 200
+    post(application, body("f", "new", "failed"))
+    assert said_before(application)
+
+
+def test_a_flow_that_only_an_alert_names(application: Application) -> None:
+    """Its page shows Adobe's alert and what it means, and says why there is nothing else."""
+    alert = {"id": "a", "status": "FIRING", "name": "sources_flow_run_delay", "sandboxName": "prod", "value": "1"}
+    post(application, json.dumps({**alert, "flowId": "only"}))
+    found = page(application, "/flows/only?sandbox=prod").text
+    assert "sources_flow_run_delay" in found
+    assert "Only Adobe's alerts name it." in found
+
+
+def test_a_run_that_is_stuck_is_said_first(application: Application) -> None:
+    """What an alert besides a failure leads here for is said before all else."""
+    made = json.loads(body("f", "r", "success"))
+    started = (int(time.time()) - 20 * 3600) * 1000
+    made["metrics"] = {"statusSummary": {"status": "inProgress"}, "durationSummary": {"startedAtUTC": started}}
+    post(application, json.dumps(made))
+    found = page(application, "/flows/f?sandbox=prod").text
+    assert 0 < found.index("A run has been in progress since") < found.index("Cadence")
+
+
+def test_a_flow_of_an_unknown_kind_can_be_disabled(application: Application) -> None:
+    """The page says when Adobe disables a flow for all flows for which the alert fires."""
+    post(application, body("f", "r0", "failed", seconds_ago=25 * 86_400), body("f", "r1", "failed"))
+    assert "this one, if it is a source" in page(application, "/flows/f?sandbox=prod").text
+
+
+def test_each_bar_leads_to_its_run(application: Application) -> None:
+    """A bar of the strip is a link whose name says how the run ended, and one that failed has another shape."""
+    post(application, body("f", "r/1", "success", seconds_ago=3600), body("f", "r2", "failed"))
+    text = application.request("GET", "/flows/f?sandbox=prod").text
+    strip = text.partition('class="strip"')[2].partition("</svg>")[0]
+    assert strip.count('<a href="../runs/r%2F1" aria-label="succeeded, ') == 1
+    assert strip.count('<a href="../runs/r2" aria-label="failed, ') == 1
+    assert (strip.count("<rect"), strip.count("<polygon")) == (1, 1)
+
+
+def test_a_long_search_goes_on(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many flows of the ledger are passed over, the list goes on from there instead of ending."""
+    monkeypatch.setattr(flow_lists, "_PAGE", 2)
+    monkeypatch.setattr(flow_lists, "_MAX_PAGES", 2)
+    post(application, *(body(f"f{number}", f"r{number}", "success") for number in range(9)))
+    post(application, json.dumps({**json.loads(body("last", "r", "success")), "sandboxName": "dev"}))
+    sources = FlowSources(
+        queries=application_queries(application), current=nothing_shown(), read=read, links=IN_A_TERMINAL
+    )
+    found: list[str] = []
+    asked, cursor = 0, None
+    while asked == 0 or cursor is not None:
+        items, cursor = flow_list(sources, FlowFilter(sandbox="dev"), 100, cursor)
+        found += [view.flow_id for view in items]
+        asked += 1
+    sources.queries.close()
+    assert (found, asked) == (["last"], 3)

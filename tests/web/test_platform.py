@@ -50,6 +50,17 @@ def test_another_kind_and_the_tenant(make: Make) -> None:
     )
 
 
+def test_a_flow_that_only_an_alert_names(application: Application) -> None:
+    """A flow that never ran, and whose kind is not known, leads to its sandbox."""
+    alert = {"id": "a", "status": "FIRING", "name": "sources_flow_run_delay", "sandboxName": "prod", "imsOrgId": ORG}
+    application.post(json.dumps({**alert, "flowId": "flow-9"}))
+    status, address = location(application, "/flows/flow-9/platform?sandbox=prod")
+    assert (status, address) == (
+        302,
+        f"https://experience.adobe.com/#/@{quote(ORG, safe='')}/sname:prod/platform/home",
+    )
+
+
 @pytest.mark.parametrize(
     "run_id", ["a/b", "..%2F..", "//evil.example/", "a?b#c", "\u00e9\u2713", '"><script>', "x" * 128]
 )
