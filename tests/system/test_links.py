@@ -232,11 +232,7 @@ def test_links_of_alerts(site: Site) -> None:
 
 
 def test_the_page_of_an_alert_is_in_its_description(site: Site) -> None:
-<<<<<<< HEAD
-    """The description of each alert has the page and the way into Experience Platform that its annotations have."""
-=======
     """The description of each alert has the same links to the exporter as its annotations for programs."""
->>>>>>> h/alerts
     for each in site.prometheus.firing():
         given = each["annotations"]
         assert urls(each) == set(re.findall(r"https?://\S+", given["description"])), each["labels"]["alertname"]
