@@ -226,11 +226,8 @@ def test_refused_data_costs_only_its_request(database: Database, group: GroupCom
 
 
 @troubles
-def test_trouble_while_requests_are_tried_alone(
-    database: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch, trouble: Exception
-) -> None:
+def test_trouble_while_requests_are_tried_alone(database: Database, group: GroupCommit, trouble: Exception) -> None:
     """If one request of a refused group fails when it is committed alone, only that request gets an error."""
-    monkeypatch.setattr("exporter.ledger.group_commit.COMMIT_TIMEOUT", 1)
     database.troubles = {b"poison": DataRefusedError(), b"trouble": trouble}
     outcomes = grouped(database, group, [[draft(body=b"poison")], [draft(body=b"trouble")], [draft()]])
     assert outcomes[0] == [KEPT_IN_PIECES]

@@ -124,7 +124,7 @@ def reads(*records: int) -> list[RecordedFact]:
     ("facts", "after", "expected"),
     [
         pytest.param([fails("r", T0)], 2 * DAY, True, id="failed"),
-        pytest.param([fails("r", T0)], 2 * DAY + 1, False, id="abandoned"),
+        pytest.param([fails("r", T0)], 2 * DAY + 1, True, id="abandoned"),
         pytest.param([fails("r", T0), enabled(T0, is_enabled=False)], HOUR, False, id="disabled"),
         pytest.param([fails("r", T0), enabled(T0, is_enabled=True)], HOUR, True, id="enabled"),
         pytest.param([fails("r", T0), recorded(run(completed_at=T0 + 1), 9, T0 + 1)], HOUR, False, id="succeeded"),
