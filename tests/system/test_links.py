@@ -1,12 +1,7 @@
 """Every link of alerts, dashboards, the runbook and the documents, followed on a running exporter.
 
-<<<<<<< HEAD
-Ids, sandboxes and codes have characters that addresses must encode. Alerts are rendered by a real Prometheus: each one
-of `prometheus/alerts.yml` with its own annotations, and with an expression that holds for every flow.
-=======
 Ids and sandboxes have characters that addresses must encode. Alerts are rendered by a real Prometheus: each alert of
 `prometheus/alerts.yml` with its own annotations, and with an expression that holds for every flow.
->>>>>>> h/alerts
 """
 
 import contextlib
