@@ -23,6 +23,7 @@ from exporter.ledger import Ledger
 from exporter.metrics.code_labels import event_code_label
 from exporter.metrics.fold import Fold
 from exporter.metrics.telemetry import Telemetry
+from exporter.pages.error_texts import text_of
 from exporter.pages.notices import CORRECTED_WITHIN, ProcessState
 from exporter.pages.page_request import Addresses, Reading, Sources
 from exporter.pages.platform import Platform
@@ -70,7 +71,7 @@ def page_sources(parts: ProcessParts) -> Sources:
         platform=Platform(read=read, tenant=settings.adobe_tenant),
         process=lambda: _process_state(parts),
         addresses=Addresses(telemetry_path=settings.web_telemetry_path, webhook=parts.webhook),
-        is_full=lambda: settings.pages(has_passwords=parts.has_passwords()) == "full",
+        is_full=lambda: _is_full(parts),
         refused=parts.refused.latest,
         read_details=read_details,
         is_readable=is_readable,
@@ -78,10 +79,14 @@ def page_sources(parts: ProcessParts) -> Sources:
     )
 
 
+def _is_full(parts: ProcessParts) -> bool:
+    return parts.settings.pages(has_passwords=parts.has_passwords()) == "full"
+
+
 def _process_state(parts: ProcessParts) -> ProcessState:
     error = parts.intake.last_error
     return ProcessState(
-        write_error=None if error is None else str(error),
+        write_error=None if error is None else text_of(error, is_full=_is_full(parts)),
         clock_notes=tuple(parts.follower.clock_notes(CORRECTED_WITHIN)),
         clock_skew=parts.clock_skew.value(),
         unscraped=parts.scrape.seconds_unasked(),

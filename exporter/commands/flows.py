@@ -88,14 +88,14 @@ def _row(flow: FlowView, now: int) -> Row:
         cells=(flow.flow_id, flow.flow_name or "-", flow.sandbox or "-", state + failures, minute(since)),
         details=[
             *((code, "1 run" if runs == 1 else f"{runs} runs") for code, runs in _most_first(flow)),
-            *([(f"Adobe disables it at {minute(flow.disabled_by_adobe_at)}",)] if _will_be_disabled(flow) else []),
+            *([(f"Adobe disables it at {minute(flow.disabled_by_adobe_at)}",)] if _will_be_disabled(flow, now) else []),
         ],
     )
 
 
-def _will_be_disabled(flow: FlowView) -> bool:
+def _will_be_disabled(flow: FlowView, now: int) -> bool:
     """Whether Adobe disables it if it goes on failing. Where the kind is not known, that is not certain."""
-    return flow.disabled_by_adobe_at is not None and flow.kind == FlowKind.SOURCE
+    return (flow.disabled_by_adobe_at or 0) > now and flow.kind == FlowKind.SOURCE
 
 
 def _most_first(flow: FlowView) -> list[tuple[str, int]]:

@@ -20,10 +20,11 @@ from exporter.ledger.queries import Queries
 from exporter.logs import LogThrottle
 from exporter.pages.api_operations import BASE, Operation
 from exporter.pages.asking import Asking
+from exporter.pages.error_texts import text_of
 from exporter.pages.json_text import json_text
 from exporter.pages.links import OwnLinks
 from exporter.pages.openapi import PROBLEM_TYPE, document
-from exporter.pages.page_request import PageRequest, Sources
+from exporter.pages.page_request import PageRequest, Sources, stored_ids
 from exporter.pages.parameters import strict
 from exporter.pages.site import raw_path
 from exporter.pages.views import Json, as_json
@@ -102,7 +103,7 @@ class Api:
                 queries=queries,
                 sources=self._sources,
                 item_id=item_id,
-                parameters=strict(request.query_params.multi_items(), parameters),
+                parameters=stored_ids(strict(request.query_params.multi_items(), parameters), self._sources.stored_id),
                 own=self._links(path),
                 is_full=self._sources.is_full(),
             )
@@ -122,7 +123,7 @@ class Api:
             more = self._throttle.allow(error.reason)
             if more is not None:
                 _log.warning("the API can't answer", reason=error.reason, detail=str(error), more_like_it=more)
-        return _problem(status, str(error), error.reason)
+        return _problem(status, text_of(error, is_full=self._sources.is_full()), error.reason)
 
 
 class _Endpoint:

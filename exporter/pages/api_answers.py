@@ -13,12 +13,13 @@ from typing import Final
 
 from exporter.errors import BadCursorError, BadParameterError, NotInLedgerError
 from exporter.ledger.queries import Row, SeenCode
+from exporter.metrics.code_labels import NO_CODE
 from exporter.model import DAY, EntryKind, FlowKey
 from exporter.pages.explanations import explain
 from exporter.pages.failing_codes import FailingCode, failing_codes
 from exporter.pages.flow_list import FlowSources, find_flow, flow_list
 from exporter.pages.flow_list_page import flow_filter
-from exporter.pages.flow_page import sandboxes_of
+from exporter.pages.flow_page import sandboxes_of, with_stored_id
 from exporter.pages.json_text import body_value
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import page_limit, run_parameters, text
@@ -95,8 +96,9 @@ class ErrorCodeView:
     """What the code means, and in a second line what to do."""
     flows_failing: int
     """Flows on `/metrics` that are failing now, and whose runs reported this code since the last success."""
-    runs_24h: int
-    """Runs that ended in the last 24 hours and reported this code. 10000 stands for any number from there on."""
+    runs_24h: int | None
+    """Runs that ended in the last 24 hours and reported this code. 10000 stands for any number from there on. Null for
+    `none`: runs without a code are not counted."""
     first_seen_at: Moment | None
     """The end of the first run in the ledger that reported it. Null if the ledger no longer has one."""
     last_seen_at: Moment | None
@@ -174,6 +176,7 @@ def flows(request: PageRequest) -> FlowList:
 
 def flow(request: PageRequest) -> FlowView:
     """`/flows/{flow_id}`. Raises BadParameterError if it is in several sandboxes and no parameter names one."""
+    request = with_stored_id(request)
     sources = _flow_sources(request)
     sandbox = request.parameters.get("sandbox")
     if sandbox is None:
@@ -250,7 +253,7 @@ def _error_code(code: str, seen: SeenCode | None, failing: Mapping[str, FailingC
         code=code,
         explanation=explain(code).text,
         flows_failing=len(failing[code].flows) if code in failing else 0,
-        runs_24h=0 if seen is None else seen.recent_runs,
+        runs_24h=(None if code == NO_CODE else 0) if seen is None else seen.recent_runs,
         first_seen_at=None if seen is None else Moment(seen.first_seen_at),
         last_seen_at=None if seen is None else Moment(seen.last_seen_at),
     )

@@ -75,7 +75,9 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             _WHEN, "Ended before this time: RFC 3339, or a duration back from now. It is after `since`.", "1h"
         ),
         "kind": Parameter({"type": "string", "enum": [str(each) for each in FlowKind]}, "What the flow does."),
-        "failing": Parameter({"type": "boolean", "default": False}, "Only flows that have failed since a success."),
+        "failing": Parameter(
+            {"type": "boolean"}, "Only flows that have failed since a success, or with `false` only others."
+        ),
         "limit": Parameter(
             {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": api_answers.LIMIT},
             "Number of items, at most. A page has fewer if they are large: it is the last one if `next` is null.",

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from exporter.errors import PagesBusyError, QueryTimeoutError
 from exporter.ledger.queries import Queries
 
-AT_ONCE: Final = 3
+AT_ONCE: Final = 2
 """Questions that are answered at a time."""
 MAX_WAITING: Final = 30
 """Questions that wait for a thread, at most."""

@@ -27,21 +27,21 @@ class FlowFilter:
 
     sandbox: str | None = None
     kind: FlowKind | None = None
-    is_failing: bool = False
-    """Only flows that have failed since their last success."""
+    is_failing: bool | None = None
+    """Only flows that have failed since their last success, or with False only the others that are on /metrics."""
 
     def covers(self, flow: FlowSummary) -> bool:
         """Whether a flow on /metrics is in the list."""
         return (
             self.sandbox in {None, flow.key.sandbox}
             and self.kind in {None, flow.kind}
-            and (flow.is_failing or not self.is_failing)
+            and self.is_failing in {None, flow.is_failing}
         )
 
     @property
     def is_of_metrics(self) -> bool:
         """Whether only flows on /metrics can be in the list, because the others have no kind and no state."""
-        return self.is_failing or self.kind is not None
+        return self.is_failing is not None or self.kind is not None
 
 
 class FlowPage(NamedTuple):

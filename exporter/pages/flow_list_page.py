@@ -49,7 +49,7 @@ def flow_filter(parameters: Mapping[str, str]) -> FlowFilter:
     return FlowFilter(
         sandbox="" if parameters.get("sandbox") == "" else text(parameters, "sandbox"),
         kind=value(parameters, "kind", FlowKind, _TAKES["kind"]),
-        is_failing=bool(value(parameters, "failing", _boolean, _TAKES["failing"])),
+        is_failing=value(parameters, "failing", _boolean, _TAKES["failing"]),
     )
 
 
@@ -71,7 +71,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
         "failing": Choice(
             title="failing only",
             address=_address(base, parameters, failing=None if wanted.is_failing else "true", cursor=None),
-            is_chosen=wanted.is_failing,
+            is_chosen=bool(wanted.is_failing),
         ),
         "shown": len(current.flows),
         "overflowed": current.overflowed,

@@ -5,7 +5,7 @@ The state is that of the metrics. The runs are the ledger's, so a flow that is n
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.errors import BadParameterError, NotInLedgerError
@@ -131,8 +131,14 @@ class FlowValues:
     why_not_shown: str
 
 
+def with_stored_id(request: PageRequest) -> PageRequest:
+    """The same request for the id that the ledger has: a very long one is cut."""
+    return replace(request, item_id=request.sources.stored_id(request.item_id) or request.item_id)
+
+
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of a flow's page. Without a sandbox in the address there may be several to choose from."""
+    request = with_stored_id(request)
     current = request.sources.flows()
     sandbox = request.parameters.get("sandbox")
     if request.item_id == OTHER:

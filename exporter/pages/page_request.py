@@ -98,6 +98,11 @@ class PageRequest:
             return RunDetails()
 
 
+def stored_ids(parameters: Mapping[str, str], stored_id: Callable[[str], str]) -> dict[str, str]:
+    """The parameters, with the id that the ledger has for an id as Adobe shows it."""
+    return {name: stored_id(text) if name == "flow_id" else text for name, text in parameters.items()}
+
+
 MakePage = Callable[[PageRequest], Mapping[str, object]]
 """Makes the values of a page's template. Blocking.
 

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from exporter import parsers
 from exporter.errors import BadParameterError
 from exporter.ledger.queries import MAX_LIMIT, RunFilter
+from exporter.metrics.code_labels import NO_CODE
 from exporter.model import Status
 from exporter.pages.texts import shown
 
@@ -92,7 +93,7 @@ def run_parameters(parameters: Mapping[str, str], now: int, *, limit: int = 100)
         flow_id=text(parameters, "flow_id"),
         sandbox="" if parameters.get("sandbox") == "" else text(parameters, "sandbox"),
         status=value(parameters, "status", _outcome),
-        error_code=text(parameters, "error_code"),
+        error_code=_error_code(parameters),
         since=since,
         until=until,
     )
@@ -132,6 +133,13 @@ def value(
         return parse(parameters[name])
     except ValueError:
         raise BadParameterError(f"the parameter {name} {takes or _TAKES[name]}") from None
+
+
+def _error_code(parameters: Mapping[str, str]) -> str | None:
+    code = text(parameters, "error_code")
+    if code == NO_CODE:
+        raise BadParameterError("the parameter error_code takes a code: runs without one can't be listed apart")
+    return code
 
 
 def _outcome(text: str) -> Status:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from exporter.ledger.queries import Queries, Row
 from exporter.model import EntryKind, Flow, FlowAlert, FlowKind, FlowRun, Reader
-from exporter.pages.links import experience_platform
+from exporter.pages.links import PLATFORM, experience_platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,11 @@ class Platform:
         found = queries.flow(flow_id, sandbox)
         return self._page(found.newest_description or found.newest) if found is not None else None
 
-    def _page(self, row: Row, run_id: str = "") -> str | None:
+    def _page(self, row: Row, run_id: str = "") -> str:
+        """The page of what a row is about, or else the first page, so that no link of an alert leads nowhere."""
+        return self._own_page(row, run_id) or PLATFORM
+
+    def _own_page(self, row: Row, run_id: str) -> str | None:
         fact = row.fact(self.read)
         if isinstance(fact, FlowAlert):
             # Nothing else is known of the flow. Its alerts are seen in its sandbox.

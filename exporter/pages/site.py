@@ -20,8 +20,9 @@ from exporter.ledger.queries import Queries
 from exporter.logs import LogThrottle
 from exporter.pages import error_list, flow_list_page, flow_page, home, notification_list, run_list, run_page, status
 from exporter.pages.asking import Asking
+from exporter.pages.error_texts import text_of
 from exporter.pages.frame import Frame, NavigationItem
-from exporter.pages.page_request import MakePage, PageRequest, Sources
+from exporter.pages.page_request import MakePage, PageRequest, Sources, stored_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Site:
             queries=queries,
             sources=self._sources,
             item_id=item_id,
-            parameters=parameters,
+            parameters=stored_ids(parameters, self._sources.stored_id),
             own=self._frame.links(raw_path(request.scope)),
             is_full=self._sources.is_full(),
         )
@@ -171,7 +172,8 @@ class Site:
         more = self._throttle.allow(error.reason)
         if more is not None:
             _log.warning("a page can't be shown", reason=error.reason, detail=str(error), more_like_it=more)
-        return self._message(path, 503, "Not available now", f"{error}.")
+        text = text_of(error, is_full=self._sources.is_full())
+        return self._message(path, 503, "Not available now", f"{text}.")
 
     def _message(self, path: str, status: int, title: str, message: str) -> Response:
         content = self._frame.render(

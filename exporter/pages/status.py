@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from exporter.errors import ExporterError
+from exporter.pages.error_texts import text_of
 from exporter.pages.notices import SKEWED, UNSCRAPED, Notice, notices, notices_of_process
 from exporter.pages.page_request import PageRequest
 from exporter.pages.process_facts import HIDDEN, LedgerFacts, MetricsFacts, ProcessFacts, SettingInForce
@@ -48,18 +49,32 @@ class MetricsView:
     """Why the metrics are not at the ledger's head. None if they are."""
     position: int | None
     """Of the newest entry that they contain."""
-    checkpoint_position: int | None
-    checkpoint_written_at: Moment | None
-    flows: int | None
-    flows_limit: int
-    flows_counted_together: int | None
-    """Flows that found no slot and are counted as `other`."""
-    series: int | None
     skipped_entries: int | None
     dropped: Mapping[str, int]
     """How much was dropped at a bound, by kind."""
     last_scrape_at: Moment | None
     """When a scrape last got the metrics of flows from this process. None if none did since the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointView:
+    """The stored state from which a start goes on."""
+
+    position: int | None
+    """It contains all entries up to this one."""
+    written_at: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesView:
+    """How much is on /metrics, and how much may be."""
+
+    series: int | None
+    flows: int | None
+    """Pairs of flow and sandbox that are shown one by one."""
+    flows_limit: int
+    flows_counted_together: int | None
+    """Flows that found no slot and are counted as `other`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +157,14 @@ class StatusView:
     notices: tuple[NoticeView, ...]
     deliveries: DeliveriesView
     ledger: LedgerView
-    metrics: MetricsView
+    checkpoint: CheckpointView
+    journal: str | None = None
+    """Always null: this version does not ask Adobe for its journal."""
+    registration: str | None = None
+    """Always null, likewise."""
     clock: ClockView
+    metrics: MetricsView
+    series: SeriesView
     pages: PagesView
     settings: tuple[SettingView, ...]
     """Those that differ from their defaults first."""
@@ -153,6 +174,7 @@ class StatusView:
 class _Problems:
     """Asks for parts, and notes why some have no answer."""
 
+    is_full: bool
     found: dict[str, str] = field(default_factory=dict)
 
     def part(self, name: str, ask: Callable[[], _Part]) -> _Part | None:
@@ -165,7 +187,7 @@ class _Problems:
         try:
             return ask()
         except ExporterError as error:
-            self.found[name] = str(error)
+            self.found[name] = text_of(error, is_full=self.is_full)
             return None
 
 
@@ -181,7 +203,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
 def status_view(request: PageRequest) -> StatusView:
     """How the exporter is. Blocking. It raises nothing: what can't be answered has a reason in its place."""
     sources, queries = request.sources, request.queries
-    problems = _Problems()
+    problems = _Problems(request.is_full)
     facts = sources.facts()
     now = problems.part("clock", sources.now)
     metrics = problems.part(_METRICS, sources.metrics)
@@ -201,10 +223,10 @@ def status_view(request: PageRequest) -> StatusView:
         ledger=_ledger(
             facts, ledger, oldest, problems.found.get(_LEDGER) or state.write_error, is_full=request.is_full
         ),
+        checkpoint=_checkpoint(metrics, ledger),
+        series=_series(facts, metrics),
         metrics=_metrics(
-            facts,
             metrics,
-            ledger,
             problems.found.get(_METRICS),
             Moment(at - round(1000 * state.unscraped)) if state.was_scraped else None,
         ),
@@ -242,23 +264,27 @@ def _ledger(
     )
 
 
-def _metrics(
-    facts: ProcessFacts,
-    found: MetricsFacts | None,
-    ledger: LedgerFacts | None,
-    problem: str | None,
-    scraped_at: Moment | None,
-) -> MetricsView:
+def _checkpoint(found: MetricsFacts | None, ledger: LedgerFacts | None) -> CheckpointView:
     written_at = None if ledger is None else ledger.checkpoint_written_at
-    return MetricsView(
-        problem=problem,
-        position=None if found is None else found.position,
-        checkpoint_position=None if found is None else found.checkpoint_position,
-        checkpoint_written_at=None if written_at is None else Moment(written_at),
+    return CheckpointView(
+        position=None if found is None else found.checkpoint_position,
+        written_at=None if written_at is None else Moment(written_at),
+    )
+
+
+def _series(facts: ProcessFacts, found: MetricsFacts | None) -> SeriesView:
+    return SeriesView(
+        series=None if found is None else found.series,
         flows=None if found is None else found.flows,
         flows_limit=facts.flows_limit,
         flows_counted_together=None if found is None else found.overflowed,
-        series=None if found is None else found.series,
+    )
+
+
+def _metrics(found: MetricsFacts | None, problem: str | None, scraped_at: Moment | None) -> MetricsView:
+    return MetricsView(
+        problem=problem,
+        position=None if found is None else found.position,
         skipped_entries=None if found is None else found.skipped,
         dropped={} if found is None else dict(found.dropped),
         last_scrape_at=scraped_at,

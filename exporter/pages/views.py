@@ -30,6 +30,9 @@ class Moment(int):
     """A time in milliseconds since 1970. The JSON of other integers is a number, that of a Moment is a text."""
 
 
+_FIELDS: Final[dict[type, tuple[str, ...]]] = {}
+"""The names of the fields of views, by class: to find them again for each value takes long."""
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,7 +77,8 @@ class RunView:
     completed_at: Moment | None
     """When it ended, as the ledger has it. Lists are in this order, and `since` and `until` are compared with it.
 
-    If the notification names no completion, the time of the run's last update takes its place.
+    If the notification names no completion, the run's last update takes its place, else the time of recording. Null if
+    it has not ended.
     """
     duration_seconds: float | None
     """From the start to the completion that the notification names."""
@@ -166,7 +170,7 @@ def view_of_run(row: Row, read: Reader, links: LinkMaker) -> RunView:
         kind=kind.value,
         status=row.status,
         started_at=_moment(None if run is None else run.started_at),
-        completed_at=_moment(row.completed_at),
+        completed_at=_moment(row.ended_at if row.is_outcome else row.completed_at),
         duration_seconds=None if run is None else _seconds(run.duration),
         counted=row.counts,
         errors=_errors(errors),
@@ -247,17 +251,28 @@ def rfc3339(moment: Moment) -> str | None:
 
 
 def _json_of(value: object) -> Json:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _json_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _json_of(each) for key, each in value.items()}
+    kind = type(value)
+    # The usual types come first: a list can have half a million values.
+    if kind in _PLAIN:
+        return value  # type: ignore[return-value] # one of the types of Json
+    if kind is Moment:
+        return rfc3339(value)  # type: ignore[arg-type] # a Moment
     if isinstance(value, tuple | list):
         return [_json_of(each) for each in value]
-    if isinstance(value, Moment):
-        return rfc3339(value)
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, Mapping):
+        return {str(key): _json_of(each) for key, each in value.items()}
+    if dataclasses.is_dataclass(value):
+        return {name: _json_of(getattr(value, name)) for name in _names(kind)}
+    if isinstance(value, str | int | float):
         return value
-    raise TypeError(f"a view has no values of the type {type(value).__name__}")
+    raise TypeError(f"a view has no values of the type {kind.__name__}")
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    """The names of the fields of a view. `kind` is its class."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in dataclasses.fields(kind))
+    return _FIELDS[kind]
 
 
 def _run_of(row: Row, read: Reader) -> FlowRun | None:

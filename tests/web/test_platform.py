@@ -79,16 +79,21 @@ def test_hostile_ids(application: Application, run_id: str) -> None:
         "/runs/nothing/platform",
         "/flows/nothing/platform",
         "/flows/flow-1/platform?sandbox=elsewhere",
-        "/runs/alone/platform",
         "/runs/%ff/platform",
         "/runs//platform",
     ],
 )
 def test_what_has_no_page(application: Application, path: str) -> None:
-    """What the ledger does not have, or has without organisation, is not found."""
+    """What the ledger does not have is not found."""
     application.post(body())
-    application.post(body("alone", "flow-2", imsOrgId=None))
     assert location(application, path) == (404, "")
+
+
+@pytest.mark.parametrize("path", ["/runs/alone/platform", "/flows/flow-2/platform?sandbox=dev%20emea"])
+def test_without_an_organisation(application: Application, path: str) -> None:
+    """What has no page because the organisation is not known leads to the first page: an alert links to it."""
+    application.post(body("alone", "flow-2", imsOrgId=None))
+    assert location(application, path) == (302, "https://experience.adobe.com/#/")
 
 
 def test_with_pages_off(make: Make) -> None:

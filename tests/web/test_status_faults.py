@@ -9,9 +9,10 @@ from typing import NoReturn
 import httpx
 import pytest
 
-from exporter.errors import LedgerUnavailableError
+from exporter.errors import LedgerMissingError, LedgerUnavailableError
 from exporter.follower import Follower
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger.sqlite_queries import SqliteQueries
 from exporter.pages.asking import ANSWER
 from tests.web.conftest import TOKEN, Application, Make
 from tests.web.test_pages import HTML, OPEN, page
@@ -99,3 +100,30 @@ def test_a_summary_names_no_file_address_or_id(make: Make, tmp_path: Path, mode:
     listed = page(application, "/notifications").text
     assert "signature_missing" in listed
     assert ("127.0.0.1" in listed) == is_shown
+
+
+@pytest.mark.parametrize("mode", ["full", "summary"])
+@pytest.mark.parametrize(
+    "path",
+    ["/runs", "/runs/r1", "/notifications", "/status", "/api/v1/runs", "/api/v1/notifications", "/api/v1/status"],
+)
+def test_a_ledger_that_was_moved_is_not_described_by_its_neighbours(
+    make: Make, monkeypatch: pytest.MonkeyPatch, mode: str, path: str
+) -> None:
+    """While the ledger's file is missing, no page names files beside it or advises flags, and a summary names none."""
+    application = make(f"--web.pages={mode}")
+
+    def missing(*_: object) -> NoReturn:
+        raise LedgerMissingError("There is no ledger at /secret/place.db. Ledgers near it: /secret/other.db")
+
+    def unavailable(*_: object) -> NoReturn:
+        raise LedgerUnavailableError("the file place.db was moved or deleted")
+
+    for method in ("runs", "run", "not_understood", "oldest_entry_at"):
+        monkeypatch.setattr(SqliteQueries, method, missing)
+    for method in ("content", "now"):
+        monkeypatch.setattr(SqliteLedger, method, unavailable)
+    text = application.request("GET", path).text
+    assert "other.db" not in text
+    assert "/secret" not in text
+    assert mode == "full" or "place.db" not in text

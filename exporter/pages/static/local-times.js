@@ -7,7 +7,10 @@
     if (!Number.isNaN(moment.getTime()) && moment.getTimezoneOffset() !== 0) {
       element.title = `${moment.toLocaleString(undefined, options)} in your time zone`;
       if (element.classList.contains("local-too")) {
-        const local = moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+        const time = { hour: "2-digit", minute: "2-digit" };
+        // The day is said where it is another one than in UTC.
+        const isSameDay = moment.getDate() === moment.getUTCDate();
+        const local = moment.toLocaleString(undefined, isSameDay ? time : { month: "short", day: "numeric", ...time });
         const here = document.createElement("span");
         here.className = "nowrap";
         here.textContent = `(${local} here)`;
