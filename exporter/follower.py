@@ -121,6 +121,10 @@ class Follower:
         left = f", {self._behind} entries are left" if self._behind else ""
         raise NotCaughtUpError(f"the metrics are being brought to the ledger's head{left}")
 
+    def is_at_head(self) -> bool:
+        """Whether the fold has been at the ledger's head, and no error has come since."""
+        return self._is_caught_up and self._error is None
+
     @property
     def skipped(self) -> int:
         """The number of entries that the metrics do not include because they can't be read or folded."""

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from exporter import __version__
+from exporter import __version__, garbage
 from exporter.adobe.payloads import ANOMALY_FIELDS, read
 from exporter.adobe_api.clock_check import ClockCheck
 from exporter.adobe_api.clock_skew import ClockSkew
@@ -102,7 +102,8 @@ class App:
             work.append(self.clock_check.run())
         background = [asyncio.create_task(each) for each in work]
         try:
-            yield
+            async with garbage.set_aside(self.follower.is_at_head):
+                yield
         finally:
             for task in background:
                 task.cancel()
