@@ -2,7 +2,7 @@
 
 Python looks through all objects that hold others from time to time, and nothing else runs meanwhile. The state of
 thousands of flows is a million such objects, which takes a fifth of a second, and pages make it happen often. The state
-has no cycles. So it is set aside (`gc.freeze`) once it is there, and again every INTERVAL for what was added since. Only
+has no cycles. So it is set aside (`gc.freeze`) once it is there, and again every INTERVAL for what was added. Only
 what came since the last time is looked through then.
 
 Weak point: a cycle of objects that were set aside and are no longer used is never freed. The state makes none.
