@@ -139,13 +139,16 @@ def test_pages_fit_a_telephone(browser: Browser, samples: list[str]) -> None:
 
 
 def test_the_keyboard_reaches_everything(browser: Browser, organisation: Exporter) -> None:
-    """Tab reaches every link, form field and folded part, one after the other, and shows where it is."""
+    """Tab reaches every link, form field and folded part, one after the other, and shows where it is.
+
+    The bars of a strip are left out. The table beside it leads to the same runs, and a hundred stops would be too many.
+    """
     with watched_pages(browser) as opened:
         for path in KEYBOARD_PAGES:
             opened.open(organisation.url + path)
             page = opened.page
             everything = page.locator(FOCUSABLE).evaluate_all(
-                """all => all.filter(each => each.checkVisibility())
+                """all => all.filter(each => each.checkVisibility() && !each.matches(".strip a"))
                     .map((each, number) => { each.dataset.test = number; }).length"""
             )
             reached = list(tab_stops(page, everything + 20))
