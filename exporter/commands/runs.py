@@ -113,8 +113,7 @@ def _moment(when: timedelta | datetime | None, now: int) -> int | None:
 def _row(view: RunView) -> Row:
     return Row(
         cells=(
-            # Where no end is known, the list has the run at the time of its recording.
-            minute(view.recorded_at if view.completed_at is None else view.completed_at),
+            minute(view.ended_at),
             view.status or "-",
             view.flow_name or view.flow_id or "-",
             view.sandbox or "-",

@@ -23,7 +23,7 @@ from exporter.pages.flow_page import sandboxes_of, with_stored_id
 from exporter.pages.json_text import body_value
 from exporter.pages.page_request import PageRequest
 from exporter.pages.parameters import page_limit, run_parameters, text
-from exporter.pages.run_list import bounded_reader, current_flows, named
+from exporter.pages.run_list import current_flows, named
 from exporter.pages.run_page import facts_of, subject, view_of
 from exporter.pages.views import ErrorView, FlowView, Moment, RunView, view_of_run
 
@@ -149,8 +149,8 @@ def runs(request: PageRequest) -> RunList:
     """`/runs`."""
     asked = run_parameters(request.parameters, request.sources.now(), limit=LIMIT)
     page = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
-    read, current = bounded_reader(request.sources), current_flows(request.sources)
-    views = (_shown(named(view_of_run(row, read, request.links), current), request) for row in page.items)
+    current = current_flows(request.sources)
+    views = (_shown(named(view_of_run(row, request.read, request.links), current), request) for row in page.items)
     return RunList(items=tuple(views), next=page.next)
 
 
@@ -218,7 +218,7 @@ def _flow_sources(request: PageRequest) -> FlowSources:
     return FlowSources(
         queries=request.queries,
         current=request.sources.flows(),
-        read=bounded_reader(request.sources),
+        read=request.read,
         links=request.links,
     )
 

@@ -8,6 +8,7 @@ by the form of the code. Every text has an explanation, whatever it holds, and n
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,6 +31,8 @@ _COPY_NUMBER: Final = re.compile(r"2[0-9]{3}")
 _NUMBER: Final = re.compile(r"[0-9]{2,6}")
 _HTTP_ERROR: Final = re.compile(r"[45][0-9]{2}")
 
+_OUTCOMES_TOO: Final = frozenset({"success", "failed", "failure"})
+"""Words that are states of a batch and outcomes of a run."""
 _IN_REPOSITORY: Final = re.compile(r"([\w.-]+/[\w.-]+):([\w./-]+)")
 
 
@@ -75,6 +78,12 @@ def explain_batch_state(state: str) -> Explanation:
     states = tables()["batch_states"]
     known = states.get(state.lower())
     return _explanation(state, known or states[""], is_documented=bool(state) and known is not None)
+
+
+def explain_batch_states(words: Iterable[str]) -> tuple[Explanation, ...]:
+    """Explain those of the words that are states of a batch, but for outcomes of runs, of which the run says more."""
+    found = (explain_batch_state(word) for word in words if word.lower() not in _OUTCOMES_TOO)
+    return tuple(each for each in found if each.is_documented)
 
 
 def explain_alert(name: str) -> Explanation:

@@ -4,10 +4,11 @@ A flow that is disabled is left out, because nobody expects it to run. The codes
 `aep_flow_failing_runs`: `none` for runs that reported no code, and `other`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.metrics.flow_summaries import FlowSummary
+from exporter.model import FlowKey
 
 
 @dataclass(slots=True)
@@ -20,6 +21,12 @@ class FailingCode:
     def since(self) -> int:
         """Since when the first of them fails, in milliseconds since 1970."""
         return min(flow.streak.since or 0 for flow in self.flows)
+
+
+def other_flows_failing(flows: Mapping[FlowKey, FlowSummary], but: FlowKey) -> dict[str, int]:
+    """How many flows fail with each code, without one flow. A code with which none fails is not there."""
+    found = failing_codes(flow for key, flow in flows.items() if key != but)
+    return {code: len(each.flows) for code, each in found.items()}
 
 
 def failing_codes(flows: Iterable[FlowSummary]) -> dict[str, FailingCode]:

@@ -58,7 +58,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
     parameters = lenient(request.parameters, FLOW_PARAMETERS)
     wanted = flow_filter(parameters)
     current = request.sources.flows()
-    sources = FlowSources(queries=request.queries, current=current, read=request.sources.read, links=request.links)
+    sources = FlowSources(queries=request.queries, current=current, read=request.read, links=request.links)
     found = flow_list(sources, wanted, page_limit(parameters, 100), parameters.get("cursor"))
     base = request.own.page("/flows")
     return {

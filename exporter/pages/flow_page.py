@@ -15,8 +15,8 @@ from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
 from exporter.model import OTHER, FlowKey, RunDetails, Status
 from exporter.pages import charts, texts
 from exporter.pages.charts import Bar, LineChart, Value
-from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_state
-from exporter.pages.failing_codes import failing_codes
+from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_states
+from exporter.pages.failing_codes import other_flows_failing
 from exporter.pages.flow_list import FlowSources, find_flow
 from exporter.pages.page_request import PageRequest
 from exporter.pages.views import FlowView, RunView, view_of_run
@@ -42,8 +42,6 @@ NOT_SHOWN: Final = {
 }
 """Why a flow is not on /metrics."""
 _ONLY_ALERTS: Final = "Only Adobe's alerts name it. The first run brings it there."
-_OUTCOMES_TOO: Final = frozenset({"success", "failed", "failure"})
-"""Words that are states of a batch and outcomes of a run. The state of the run says more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,7 @@ class Episode:
     @property
     def seconds(self) -> float:
         """From the end of the first failed run to the end of the good one."""
-        return (_ended_at(self.ended_by) - _ended_at(self.first)) / 1000
+        return (self.ended_by.ended_at - self.first.ended_at) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +150,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
         (request.item_id + sandbox).encode()
     except UnicodeEncodeError:
         raise BadParameterError("the address has a text that no ledger holds") from None
-    sources = FlowSources(queries=request.queries, current=current, read=request.sources.read, links=request.links)
+    sources = FlowSources(queries=request.queries, current=current, read=request.read, links=request.links)
     key = FlowKey(request.item_id, sandbox)
     flow = find_flow(sources, key)
     if flow is None:
@@ -204,7 +202,7 @@ def flow_values(
         codes=_codes(runs),
         names=tuple(dict.fromkeys(run.flow_name for run in runs if run.flow_name not in {None, flow.flow_name}))[:5],
         alerts=tuple(map(explain_alert, firing)),
-        batch_states=() if failure is None else _batch_states(details),
+        batch_states=() if failure is None else explain_batch_states(details.states),
         oldest_entry_at=queries.oldest_entry_at(),
         why_not_shown=_why_not_shown(flow, is_only_alerted=key in current.other_alerts and not rows),
     )
@@ -240,8 +238,7 @@ def _failure(
     """The failure that lasts. `run` is the run that failed last, and `details` are what its body holds."""
     if summary is None or summary.streak.since is None:
         return None
-    others = failing_codes(flow for each, flow in sources.current.flows.items() if each != key)
-    flows = {code: len(each.flows) for code, each in others.items()}
+    flows = other_flows_failing(sources.current.flows, key)
     by_code: dict[str, list[str]] = {}
     # The details hold whole messages. The errors of the run hold their beginnings, each on one line.
     for remark in details.errors:
@@ -342,11 +339,6 @@ def _seen_before(sources: FlowSources, key: FlowKey, failure: Failure, oldest: R
     return None if latest is None else view_of_run(latest, sources.read, sources.links)
 
 
-def _batch_states(details: RunDetails) -> tuple[Explanation, ...]:
-    found = (explain_batch_state(word) for word in details.states if word.lower() not in _OUTCOMES_TOO)
-    return tuple(each for each in found if each.is_documented)
-
-
 def _why_not_shown(flow: FlowView, *, is_only_alerted: bool) -> str:
     return _ONLY_ALERTS if is_only_alerted else NOT_SHOWN.get(flow.not_shown or "", "")
 
@@ -357,13 +349,9 @@ def _codes(runs: Sequence[RunView]) -> tuple[tuple[str, int], ...]:
 
 
 def _value(run: RunView, value: float | None) -> Value:
-    ended = texts.time(_ended_at(run))
+    ended = texts.time(run.ended_at)
     took = "" if run.duration_seconds is None else f", {texts.duration(run.duration_seconds)}"
     return Value(value, run.status or "unknown", f"{texts.status_words(run.status)}, {ended}{took}")
-
-
-def _ended_at(run: RunView) -> int:
-    return run.recorded_at if run.completed_at is None else run.completed_at
 
 
 def _number(value: float) -> str:

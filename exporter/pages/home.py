@@ -7,12 +7,12 @@ flows are those of the alerts (`exporter.metrics.flow_summaries`).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
 from exporter.ledger.queries import Row, RunFilter
 from exporter.metrics.code_labels import NO_CODE
 from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
 from exporter.model import OTHER, FlowKey
+from exporter.pages.error_list import anchor_of
 from exporter.pages.explanations import explain, explain_alert
 from exporter.pages.failing_codes import failing_codes
 from exporter.pages.home_choices import Chosen, chosen_by, kind_choices, sandbox_choices
@@ -184,7 +184,7 @@ def _causes(failing: Iterable[FlowSummary], own: OwnLinks) -> list[Cause]:
 def _code(code: str, own: OwnLinks) -> CodeLine:
     if code in {NO_CODE, OTHER}:
         return CodeLine(code="" if code == NO_CODE else OTHER, address="")
-    return CodeLine(code=code, address=f"{own.page('/errors')}#code-{quote(code, safe='')}")
+    return CodeLine(code=code, address=f"{own.page('/errors')}#{anchor_of(code)}")
 
 
 def _lines(request: PageRequest, flows: Iterable[FlowSummary]) -> tuple[FlowLine, ...]:
@@ -222,7 +222,7 @@ def _message(request: PageRequest, row: Row) -> str:
     # The page of the run reads bodies of any size. Here there can be many.
     if not request.sources.reading.is_quick(row.body):
         return ""
-    errors = view_of_run(row, request.sources.read, request.links).errors
+    errors = view_of_run(row, request.read, request.links).errors
     messages = (error.message.strip() for error in errors if error.message)
     return next((message.splitlines()[0] for message in messages if message), "")
 
@@ -230,7 +230,7 @@ def _message(request: PageRequest, row: Row) -> str:
 def _recent(request: PageRequest, chosen: Chosen) -> tuple[RunView, ...]:
     limit = RECENT if chosen.kind is None else _READ_FOR_KIND
     rows = request.queries.runs(RunFilter(sandbox=chosen.sandbox), limit).items
-    runs = (view_of_run(row, request.sources.read, request.links) for row in rows)
+    runs = (view_of_run(row, request.read, request.links) for row in rows)
     return tuple(run for run in runs if chosen.kind is None or run.kind == chosen.kind.value)[:RECENT]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.ledger.queries import Queries, Row
 from exporter.metrics.flow_summaries import AskFlows
-from exporter.model import DetailsReader, NotUnderstood, Reader, RunDetails
+from exporter.model import DetailsReader, Fact, NotUnderstood, Reader, RunDetails, Unreadable
 from exporter.pages.links import LinkMaker, OwnLinks
 from exporter.pages.notices import ProcessState
 from exporter.pages.platform import Platform
@@ -87,6 +87,14 @@ class PageRequest:
     def links(self) -> LinkMaker:
         """Makes the links of runs and flows."""
         return LinkMaker(self.own, self.sources.platform.tenant)
+
+    def read(self, body: bytes, received_at: int, event_code: str) -> Fact:
+        """Read the stored body of an event, but for a damaged one that can take seconds: that is unreadable.
+
+        What the ledger's columns hold is shown then. A list has hundreds of bodies, although no more than some MiB.
+        """
+        is_readable = self.sources.is_readable(body)
+        return self.sources.read(body, received_at, event_code) if is_readable else Unreadable()
 
     def details(self, row: Row) -> RunDetails:
         """What the body of a run holds for people. Empty for a body that takes long to read, or that has none."""

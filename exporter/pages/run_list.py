@@ -9,11 +9,12 @@ from urllib.parse import quote, urlencode
 from exporter.errors import DefectError, NotCaughtUpError, QueryTimeoutError
 from exporter.ledger.queries import Row
 from exporter.metrics.flow_summaries import CurrentFlows
-from exporter.model import Fact, FlowKey, Reader, Unreadable
+from exporter.model import FlowKey, Reader
 from exporter.pages.links import LinkMaker, OwnLinks
 from exporter.pages.page_request import PageRequest, Sources
 from exporter.pages.parameters import OUTCOMES, RUN_PARAMETERS, lenient, run_parameters
-from exporter.pages.views import Moment, RunView, view_of_run
+from exporter.pages.texts import status_words
+from exporter.pages.views import RunView, view_of_run
 
 LIMIT: Final = 50
 """Runs of a page, where no parameter gives another number."""
@@ -30,8 +31,6 @@ _FILTERS: Final = {
     "until": "Ended before",
 }
 """The parameters that choose runs, with their titles."""
-STATUS_WORDS: Final = {"success": "succeeded", "partial_success": "succeeded in part"}
-"""The words for outcomes that differ from their values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +53,6 @@ class RunLine:
     """The first CODES_SHOWN codes, each once."""
     more_codes: int
 
-    @property
-    def ended_at(self) -> Moment:
-        """When it ended. Where no end is known, the list has the run at the time of its recording."""
-        return self.view.recorded_at if self.view.completed_at is None else self.view.completed_at
-
 
 def page(request: PageRequest) -> Mapping[str, object]:
     """The values of `/runs`."""
@@ -66,14 +60,13 @@ def page(request: PageRequest) -> Mapping[str, object]:
     given = lenient(request.parameters, RUN_PARAMETERS)
     asked = run_parameters(given, now, limit=LIMIT)
     found = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
-    read = bounded_reader(request.sources)
     current = current_flows(request.sources)
     newest = {name: value for name, value in given.items() if name != "cursor"}
     return {
         "now": now,
-        "lines": [run_line(row, read, request.links, current) for row in found.items],
+        "lines": [run_line(row, request.read, request.links, current) for row in found.items],
         "given": given,
-        "outcomes": [(status.value, STATUS_WORDS.get(status, status.value)) for status in OUTCOMES],
+        "outcomes": [(status.value, status_words(status)) for status in OUTCOMES],
         "chips": _chips(request.own, newest),
         "all": list_address(request.own, {}),
         "newest": list_address(request.own, newest) if asked.cursor is not None else None,
@@ -111,23 +104,11 @@ def list_address(own: OwnLinks, parameters: Mapping[str, str]) -> str:
     return own.page(PATH) + (f"?{query}" if query else "")
 
 
-def bounded_reader(sources: Sources) -> Reader:
-    """Reads stored bodies as `sources.read` does, but for damaged ones that can take seconds. These are unreadable.
-
-    A list has hundreds of bodies, although no more than some MiB. What the ledger's columns hold is shown then.
-    """
-
-    def read(body: bytes, received_at: int, event_code: str) -> Fact:
-        return sources.read(body, received_at, event_code) if sources.is_readable(body) else Unreadable()
-
-    return read
-
-
 def _chips(own: OwnLinks, given: Mapping[str, str]) -> Sequence[Chip]:
     return [
         Chip(
             title=title,
-            value=STATUS_WORDS.get(given[name], given[name]) if name == "status" else given[name],
+            value=status_words(given[name]) if name == "status" else given[name],
             without=list_address(own, {other: value for other, value in given.items() if other != name}),
         )
         for name, title in _FILTERS.items()

@@ -12,7 +12,7 @@ from typing import Final
 
 from exporter.errors import NotInLedgerError
 from exporter.ledger.queries import Row, RunFacts
-from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
+from exporter.metrics.flow_summaries import FlowSummary
 from exporter.model import (
     DAY,
     RECORD_RESULTS,
@@ -28,10 +28,10 @@ from exporter.model import (
     Status,
 )
 from exporter.pages import texts, tickets
-from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_state, explain_status
-from exporter.pages.failing_codes import failing_codes
+from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_states, explain_status
+from exporter.pages.failing_codes import other_flows_failing
 from exporter.pages.page_request import PageRequest
-from exporter.pages.run_list import bounded_reader, current_flows, list_address
+from exporter.pages.run_list import current_flows, list_address
 from exporter.pages.timeline import Bar, Stretch, Timeline, timeline
 from exporter.pages.views import ActivityView, RunView, view_of_run
 from exporter.plain_text import with_escapes
@@ -60,8 +60,6 @@ _RESULTS: Final = {
     "failed": "Rejected",
     "warning": "With a warning",
 }
-_OUTCOMES_TOO: Final = frozenset({"success", "failed", "failure"})
-"""Words that are states of a batch and outcomes of a run. The run's own explanation says more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,13 +167,14 @@ def page(request: PageRequest) -> Mapping[str, object]:
         "is_run": is_run,
         "has_ended": has_ended,
         "ended_at": row.ended_at if has_ended else None,
+        "is_end_known": row.completed_at is not None,
         "began_at": None if has_ended or not is_run else view.started_at or row.ended_at,
         "is_lost": is_run and not has_ended and now - row.received_at > IN_PROGRESS_FOR,
         "name": name or "unknown flow",
         "kind": kind.value,
         "flow_in_platform": of_flow.experience_platform,
         "meaning": _meaning(view.status),
-        "states": tuple(_states(details)),
+        "states": explain_batch_states(details.states),
         "current": current,
         "errors": errors[:MAX_ERRORS],
         "more_errors": max(len(errors) - MAX_ERRORS, 0),
@@ -228,7 +227,7 @@ def subject(found: RunFacts) -> Row:
 
 def view_of(row: Row, request: PageRequest) -> RunView:
     """What is shown of a run, from a fact that `subject` returned."""
-    view = view_of_run(row, bounded_reader(request.sources), request.links)
+    view = view_of_run(row, request.read, request.links)
     if row.kind == EntryKind.RUN:
         return view
     # The status of an alert is not that of its run, and its time is not the end of one.
@@ -246,14 +245,8 @@ def _current(request: PageRequest, key: FlowKey) -> Current:
         typical_records=(
             round(summary.typical_input_records) if summary and summary.typical_input_records is not None else None
         ),
-        failing_by_code=_failing_by_code(flows, key),
+        failing_by_code=other_flows_failing(flows.flows, key),
     )
-
-
-def _failing_by_code(flows: CurrentFlows, but: FlowKey) -> dict[str, int]:
-    """How many flows fail with each code, but for one flow."""
-    found = failing_codes(flow for key, flow in flows.flows.items() if key != but)
-    return {code: len(each.flows) for code, each in found.items()}
 
 
 def _errors(request: PageRequest, row: Row, details: RunDetails, current: Current) -> list[ErrorBlock]:
@@ -301,12 +294,6 @@ def _remarks(remarks: Sequence[Remark], *, is_full: bool) -> list[ErrorBlock]:
 
 def _shown_texts(long: Iterable[str]) -> tuple[str, ...]:
     return tuple(with_escapes(text) for text in islice(long, MAX_MESSAGES))
-
-
-def _states(details: RunDetails) -> Iterable[Explanation]:
-    """The words for states of batches that have an explanation of their own."""
-    found = (explain_batch_state(word) for word in details.states if word.lower() not in _OUTCOMES_TOO)
-    return (each for each in found if each.is_documented)
 
 
 def _meaning(status: str | None) -> str:
@@ -398,7 +385,7 @@ def _alert_name(row: Row, read: Reader) -> str:
 
 
 def _facts(request: PageRequest, found: RunFacts) -> Iterable[FactLine]:
-    read = bounded_reader(request.sources)
+    read = request.read
     for row in found.facts:
         is_alert = row.kind == EntryKind.ALERT
         yield FactLine(

@@ -95,6 +95,11 @@ class RunView:
     source: str
     links: RunLinks
 
+    @property
+    def ended_at(self) -> Moment:
+        """When it ended. Of a run that has not ended, when it was recorded. Lists are in this order."""
+        return self.recorded_at if self.completed_at is None else self.completed_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastRunView:

@@ -428,3 +428,11 @@ def test_every_list_of_the_page_is_bounded(make: Make) -> None:
     assert "50 more activities are in the body." in text
     assert "and 25 more" in text
     assert "The first 64 KiB of" in text
+
+
+@pytest.mark.parametrize(("times", "is_said"), [({}, True), ({"updatedAt": 1_790_000_000_000}, False)])
+def test_an_end_that_adobe_did_not_give_is_said(application: Application, times: dict[str, int], is_said: bool) -> None:
+    """Where the notification has no time at all, the page says that the end is the time of recording."""
+    run = {"id": "r1", "flowId": "f", "sandboxName": "prod", "metrics": {"statusSummary": {"status": "failed"}}}
+    application.post(json.dumps({**run, **times}))
+    assert ("the time of recording" in application.request("GET", "/runs/r1").text) is is_said
