@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from exporter.commands.main import main
+from exporter.ignored_signals import UNUSED
 from exporter.ledger import Entry
 from exporter.ledger.sqlite import SqliteLedger
 from tests.test_logs import restored_logging
@@ -21,13 +23,17 @@ LEDGER = Path("data/ledger.db")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory, and no settings in the environment."""
+    """An empty working directory, no settings in the environment, and afterwards the signals' meanings as before."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         if name.startswith("AEP_EXPORTER_"):
             monkeypatch.delenv(name)
+    # Programs that later tests of this process start would inherit the signals that `serve` ignores.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, *UNUSED)}
     with restored_logging():
         yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 class Ended:

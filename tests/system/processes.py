@@ -181,7 +181,7 @@ class Process:
             raise
 
     def _answers(self, url: str) -> bool:
-        assert self.is_running(), self.output()
+        assert self.is_running(), (self._child and self._child.returncode, self.output())
         try:
             return httpx.get(url, timeout=PATIENCE).status_code == 200
         except httpx.TransportError:

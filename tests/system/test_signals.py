@@ -47,7 +47,7 @@ def test_a_storm_of_signals(tmp_path: Path) -> None:
     with Process(tmp_path, "exporter") as exporter:
         exporter.start(EXPORTER, "serve", f"--web.listen-address=127.0.0.1:{port}", f"--ledger.url=sqlite:///{ledger}")
         # Before that, the interpreter itself starts.
-        until(lambda: survives(exporter.pid, UNUSED[-1]), "the program to begin")
+        until(lambda: all(survives(exporter.pid, number) for number in HARMLESS), "the program to begin")
         storm = Storm(exporter.send, exporter.is_running)
         storm.start()
         try:
