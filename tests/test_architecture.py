@@ -19,6 +19,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.ignored_signals": (set(), set()),
     "exporter.errors": (set(), set()),
     "exporter.model": (set(), set()),
+    "exporter.cursor_text": ({"exporter.errors"}, set()),
     "exporter.plain_text": (set(), set()),
     "exporter.reasons": ({"exporter.model"}, set()),
     "exporter.refused": (set(), set()),
@@ -77,7 +78,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"exporter.adobe_api", "exporter.adobe", "exporter.client_tls", "exporter.errors", "exporter.tasks"},
         {"certifi", "cryptography", "httpx", "structlog"},
     ),
-    "exporter.ledger": ({"exporter.ledger", "exporter.errors", "exporter.model"}, {"structlog"}),
+    "exporter.ledger": (
+        {"exporter.ledger", "exporter.cursor_text", "exporter.errors", "exporter.model"},
+        {"structlog"},
+    ),
     "exporter.metrics": (
         {"exporter.metrics", "exporter.model", "exporter.plain_text"},
         {"isal", "msgspec", "prometheus_client"},
@@ -113,6 +117,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "exporter.pages": (
         {
             "exporter.pages",
+            "exporter.cursor_text",
             "exporter.errors",
             "exporter.ledger.queries",
             "exporter.logs",

@@ -1,29 +1,24 @@
-"""The cursors of lists that are read page by page: where a page ended, as a text that goes into a URL.
+"""Where a page of the ledger's lists ended.
 
 A cursor has the position of the ledger's head when the first page was read. Later pages leave out what was recorded
-after it. A checksum finds a cursor that was cut off or mistyped. It protects nothing: a cursor holds no secret, and
-gives no access that its list does not give.
+after it.
 """
 
-import base64
-import binascii
 import struct
-import zlib
-from enum import IntEnum
+from enum import StrEnum
 from typing import Final, NamedTuple
 
-from exporter.errors import BadCursorError
+from exporter import cursor_text
 
-_FORM: Final = struct.Struct(">BqqqI")
-"""The list, the head, the time and the position of the last item, and the checksum of what comes before."""
-_CHECKED: Final = _FORM.size - 4
+_FORM: Final = struct.Struct(">qqq")
+"""The head, the time and the position of the last item."""
 
 
-class PagedList(IntEnum):
-    """The lists that have cursors."""
+class PagedList(StrEnum):
+    """The lists of the ledger that have cursors."""
 
-    RUNS = 1
-    NOTIFICATIONS = 2
+    RUNS = "runs"
+    NOTIFICATIONS = "notifications"
 
 
 class PageCursor(NamedTuple):
@@ -38,25 +33,13 @@ class PageCursor(NamedTuple):
 
 
 def encode(paged: PagedList, cursor: PageCursor) -> str:
-    """The text of a cursor: letters, digits, `-` and `_`."""
-    content = _FORM.pack(paged, *cursor, 0)[:_CHECKED]
-    packed = content + zlib.crc32(content).to_bytes(4)
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    """The text of a cursor."""
+    return cursor_text.encode(paged, _FORM.pack(*cursor))
 
 
 def decode(paged: PagedList, text: str) -> PageCursor:
     """The cursor in a text. Raises BadCursorError unless `encode` made the text for this list."""
-    try:
-        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        list_, head, time, position, checksum = _FORM.unpack(packed)
-    except (ValueError, binascii.Error, struct.error):
-        raise _bad() from None
-    cursor = PageCursor(head, time, position)
-    # Several texts can mean the same bytes in base64, and only one of them is made here.
-    if checksum != zlib.crc32(packed[:_CHECKED]) or list_ != paged or encode(paged, cursor) != text:
-        raise _bad()
-    return cursor
-
-
-def _bad() -> BadCursorError:
-    return BadCursorError("the cursor is damaged or belongs to another list: begin again with the first page")
+    place = cursor_text.decode(paged, text)
+    if len(place) != _FORM.size:
+        raise cursor_text.bad_cursor()
+    return PageCursor(*_FORM.unpack(place))

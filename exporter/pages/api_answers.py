@@ -4,14 +4,13 @@ Functions that answer are called on a thread of the pages, so they may block. Th
 BadParameterError, and NotInLedgerError where there is nothing to answer.
 """
 
-import base64
-import binascii
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.errors import BadCursorError, BadParameterError, NotInLedgerError
+from exporter import cursor_text
+from exporter.errors import BadParameterError, NotInLedgerError
 from exporter.ledger.queries import Row, SeenCode
 from exporter.metrics.code_labels import NO_CODE
 from exporter.model import DAY, EntryKind, FlowKey
@@ -30,8 +29,8 @@ from exporter.pages.views import ErrorView, FlowView, Moment, RunView, view_of_r
 LIMIT: Final = 100
 """Items of a list, where no parameter gives another number."""
 
-_CODES_CURSOR: Final = b"codes:"
-"""What the cursor of a list of codes begins with, before it is encoded. The last code of a page follows."""
+_CODES: Final = "codes"
+"""The name of the list of codes in its cursors, which hold the last code of a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +199,7 @@ def errors(request: PageRequest) -> ErrorCodeList:
     shown = codes[:limit]
     return ErrorCodeList(
         items=tuple(_error_code(code, seen.get(code), failing) for code in shown),
-        next=_cursor_after(shown[-1]) if len(codes) > limit else None,
+        next=cursor_text.encode(_CODES, shown[-1].encode()) if len(codes) > limit else None,
     )
 
 
@@ -259,22 +258,9 @@ def _error_code(code: str, seen: SeenCode | None, failing: Mapping[str, FailingC
     )
 
 
-def _cursor_after(code: str) -> str:
-    return base64.urlsafe_b64encode(_CODES_CURSOR + code.encode()).decode().rstrip("=")
-
-
 def _code_before(cursor: str | None) -> str | None:
     """The code at which the page before ended. None for the first page. Raises BadCursorError."""
-    if cursor is None:
-        return None
-    try:
-        content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        code = content.removeprefix(_CODES_CURSOR).decode()
-    except (ValueError, binascii.Error):
-        code = ""
-    if not code or _cursor_after(code) != cursor:
-        raise BadCursorError("the cursor is damaged or belongs to another list: begin again with the first page")
-    return code
+    return None if cursor is None else cursor_text.decode(_CODES, cursor).decode(errors="replace")
 
 
 def _notification(row: Row, request: PageRequest) -> NotificationView:

@@ -1,14 +1,12 @@
 """What `/flows` and the API list: the flows on /metrics by name, then those that only the ledger holds, by id."""
 
-import base64
-import binascii
 import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from exporter.errors import BadCursorError
+from exporter import cursor_text
 from exporter.ledger.queries import FlowFacts, Queries, SeenFlow
 from exporter.metrics.fact_times import TOO_OLD_AFTER
 from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
@@ -19,6 +17,8 @@ from exporter.pages.views import FlowView, view_of_flow, view_of_hidden_flow
 _PAGE: Final = 500
 """Flows that the ledger is asked for at a time, and at most so many times for a page of a list."""
 _MAX_PAGES: Final = 20
+_LIST: Final = "flows"
+"""The name of the list in its cursors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,26 +169,16 @@ def _why_not_shown(current: CurrentFlows, key: FlowKey, facts: FlowFacts) -> str
 
 
 def _encode(place: _Place) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    return cursor_text.encode(_LIST, json.dumps(place).encode())
 
 
 def _decode(text: str) -> _Place:
     try:
-        found = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        is_shown, name, flow_id, sandbox = found
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        raise _bad() from None
-    if not (isinstance(is_shown, bool) and all(isinstance(each, str) for each in (name, flow_id, sandbox))):
-        raise _bad()
-    place = _Place(is_shown, name, flow_id, sandbox)
-    try:
-        "".join(place[1:]).encode()
-    except UnicodeEncodeError:
-        raise _bad() from None
-    if _encode(place) != text:
-        raise _bad()
+        place = _Place(*json.loads(cursor_text.decode(_LIST, text)))
+        # Half of a surrogate pair is no text that the ledger can be asked for.
+        json.dumps(place[1:], ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise cursor_text.bad_cursor() from None
+    if not (isinstance(place[0], bool) and all(isinstance(each, str) for each in place[1:])):
+        raise cursor_text.bad_cursor()
     return place
-
-
-def _bad() -> BadCursorError:
-    return BadCursorError("the cursor is damaged or belongs to another list: begin again with the first page")

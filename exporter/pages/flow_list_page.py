@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode
 
 from exporter.metrics.flow_summaries import CurrentFlows
 from exporter.model import FlowKey, FlowKind
+from exporter.pages.choices import Choice, list_address
 from exporter.pages.flow_list import FlowFilter, FlowSources, flow_list
 from exporter.pages.flow_page import NOT_SHOWN
 from exporter.pages.page_request import PageRequest
@@ -22,15 +22,6 @@ _TAKES: Final = {
 }
 _MAX_SANDBOXES: Final = 30
 """Sandboxes that have a link of their own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A link that changes a filter."""
-
-    title: str
-    address: str
-    is_chosen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +60,7 @@ def page(request: PageRequest) -> Mapping[str, object]:
         "sandboxes": _choices(base, parameters, "sandbox", sorted({key.sandbox for key in current.flows} - {""})),
         "kinds": _choices(base, parameters, "kind", sorted({flow.kind.value for flow in current.flows.values()})),
         "failing": Choice(
-            title="failing only",
+            text="failing only",
             address=_address(base, parameters, failing=None if wanted.is_failing else "true", cursor=None),
             is_chosen=bool(wanted.is_failing),
         ),
@@ -109,11 +100,11 @@ def _choices(base: str, parameters: Mapping[str, str], name: str, values: Sequen
     if len(values) < 2 and chosen is None:
         return []
     shown = list(dict.fromkeys([*([chosen] if chosen else []), *values[:_MAX_SANDBOXES]]))
-    every = Choice(title="all", address=_address(base, parameters, **{name: None}), is_chosen=chosen is None)
+    every = Choice(text="all", address=_address(base, parameters, **{name: None}), is_chosen=chosen is None)
     return [
         every,
         *(
-            Choice(title=each, address=_address(base, parameters, **{name: each}), is_chosen=each == chosen)
+            Choice(text=each, address=_address(base, parameters, **{name: each}), is_chosen=each == chosen)
             for each in shown
         ),
     ]
@@ -121,9 +112,7 @@ def _choices(base: str, parameters: Mapping[str, str], name: str, values: Sequen
 
 def _address(base: str, parameters: Mapping[str, str], **changes: str | None) -> str:
     """The address of the list with other parameters. Another filter begins with the first page."""
-    merged = {**parameters, "cursor": None, **changes}
-    query = urlencode({name: text for name, text in merged.items() if text is not None})
-    return f"{base}?{query}" if query else base
+    return list_address(base, {**parameters, "cursor": None, **changes})
 
 
 def _boolean(text: str) -> bool:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlencode
 
 from exporter.errors import BadParameterError
 from exporter.metrics.flow_summaries import CurrentFlows, FlowSummary
 from exporter.model import FlowKind
+from exporter.pages.choices import Choice, list_address
 from exporter.pages.links import OwnLinks
 
 SANDBOXES: Final = 20
@@ -26,20 +26,10 @@ class Chosen:
     def __contains__(self, flow: FlowSummary) -> bool:
         return (self.sandbox is None or flow.key.sandbox == self.sandbox) and self.kind in {None, flow.kind}
 
-    def query(self, **more: str) -> str:
-        """The parameters of an address that chooses the same. Empty, or it begins with a question mark."""
+    def address(self, page: str, **more: str) -> str:
+        """The address of a page with parameters that choose the same."""
         chosen = {"sandbox": self.sandbox, "kind": None if self.kind is None else self.kind.value}
-        parameters = {**more, **{name: value for name, value in chosen.items() if value is not None}}
-        return f"?{urlencode(parameters, quote_via=quote, safe='', errors='replace')}" if parameters else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A link of a filter."""
-
-    text: str
-    address: str
-    is_chosen: bool
+        return list_address(page, {**more, **chosen})
 
 
 def chosen_by(parameters: Mapping[str, str]) -> Chosen:
@@ -93,4 +83,4 @@ def kind_choices(current: CurrentFlows, chosen: Chosen, own: OwnLinks) -> tuple[
 
 
 def _home(own: OwnLinks, chosen: Chosen) -> str:
-    return own.page("/") + chosen.query()
+    return chosen.address(own.page("/"))

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlencode
 
 from exporter.errors import DefectError, NotCaughtUpError, QueryTimeoutError
 from exporter.ledger.queries import Row
 from exporter.metrics.flow_summaries import CurrentFlows
 from exporter.model import FlowKey, Reader
-from exporter.pages.links import LinkMaker, OwnLinks
+from exporter.pages.choices import list_address
+from exporter.pages.links import LinkMaker
 from exporter.pages.page_request import PageRequest, Sources
 from exporter.pages.parameters import OUTCOMES, RUN_PARAMETERS, lenient, run_parameters
 from exporter.pages.texts import status_words
@@ -62,15 +62,16 @@ def page(request: PageRequest) -> Mapping[str, object]:
     found = request.queries.runs(asked.wanted, asked.limit, asked.cursor)
     current = current_flows(request.sources)
     newest = {name: value for name, value in given.items() if name != "cursor"}
+    address = request.own.page(PATH)
     return {
         "now": now,
         "lines": [run_line(row, request.read, request.links, current) for row in found.items],
         "given": given,
         "outcomes": [(status.value, status_words(status)) for status in OUTCOMES],
-        "chips": _chips(request.own, newest),
-        "all": list_address(request.own, {}),
-        "newest": list_address(request.own, newest) if asked.cursor is not None else None,
-        "older": list_address(request.own, {**newest, "cursor": found.next}) if found.next is not None else None,
+        "chips": _chips(address, newest),
+        "all": address,
+        "newest": list_address(address, newest) if asked.cursor is not None else None,
+        "older": list_address(address, {**newest, "cursor": found.next}) if found.next is not None else None,
         "oldest_entry_at": request.queries.oldest_entry_at(),
     }
 
@@ -98,18 +99,12 @@ def named(view: RunView, current: CurrentFlows | None) -> RunView:
     return view if summary is None else dataclasses.replace(view, flow_name=summary.name or None)
 
 
-def list_address(own: OwnLinks, parameters: Mapping[str, str]) -> str:
-    """The address of `/runs` with these parameters."""
-    query = urlencode(parameters, quote_via=quote, safe="", errors="replace")
-    return own.page(PATH) + (f"?{query}" if query else "")
-
-
-def _chips(own: OwnLinks, given: Mapping[str, str]) -> Sequence[Chip]:
+def _chips(address: str, given: Mapping[str, str]) -> Sequence[Chip]:
     return [
         Chip(
             title=title,
             value=status_words(given[name]) if name == "status" else given[name],
-            without=list_address(own, {other: value for other, value in given.items() if other != name}),
+            without=list_address(address, {**given, name: None}),
         )
         for name, title in _FILTERS.items()
         if name in given

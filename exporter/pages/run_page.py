@@ -28,10 +28,11 @@ from exporter.model import (
     Status,
 )
 from exporter.pages import texts, tickets
+from exporter.pages.choices import list_address
 from exporter.pages.explanations import Explanation, explain, explain_alert, explain_batch_states, explain_status
 from exporter.pages.failing_codes import other_flows_failing
 from exporter.pages.page_request import PageRequest
-from exporter.pages.run_list import current_flows, list_address
+from exporter.pages.run_list import PATH, current_flows
 from exporter.pages.timeline import Bar, Stretch, Timeline, timeline
 from exporter.pages.views import ActivityView, RunView, view_of_run
 from exporter.plain_text import with_escapes
@@ -273,7 +274,7 @@ def _errors(request: PageRequest, row: Row, details: RunDetails, current: Curren
                 more_messages=len(all_messages) - len(messages) if request.is_full else 0,
                 count=sum(counts) if counts else None,
                 elsewhere=None if current.failing_by_code is None else current.failing_by_code.get(code, 0),
-                others=list_address(request.own, {"error_code": code, "since": "7d"}),
+                others=list_address(request.own.page(PATH), {"error_code": code, "since": "7d"}),
             )
         )
     return blocks
