@@ -42,6 +42,15 @@ def test_the_page_follows_what_is_recorded(application: Application) -> None:
     assert "the secret of the source" not in found
 
 
+@pytest.mark.parametrize("query", ["?sandbox=typo", "?kind=segment"])
+def test_a_choice_that_no_flow_has(application: Application, query: str) -> None:
+    """Where no flow is of the sandbox or the kind, the page does not say that none is failing."""
+    application.post(body("f", "r1", "failed"))
+    found = page(application, "/" + query).text
+    assert "No such flow is on the metrics" in found
+    assert "No flow is failing" not in found
+
+
 def test_the_page_leads_on(application: Application) -> None:
     """It links to the flow, to the run, to the code, to Experience Platform, and to what the program serves besides."""
     application.post(body("a/b", "r/1", "failed", flowSpec={"name": "SourceFlow"}))
