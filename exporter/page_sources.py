@@ -54,6 +54,8 @@ class ProcessParts:
     started_at: int
     """Milliseconds since 1970."""
     has_passwords: Callable[[], bool]
+    give_way: Callable[[], None]
+    """Waits for a moment while deliveries are being taken."""
 
 
 def page_sources(parts: ProcessParts) -> Sources:
@@ -76,6 +78,7 @@ def page_sources(parts: ProcessParts) -> Sources:
         read_details=read_details,
         is_readable=is_readable,
         stored_id=identifier,
+        give_way=parts.give_way,
     )
 
 

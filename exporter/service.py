@@ -47,6 +47,7 @@ from exporter.pages.links import host_of_url
 from exporter.pages.page_request import Sources
 from exporter.pages.site import NAVIGATION, Site
 from exporter.pages.views import IN_A_TERMINAL, FlowView, view_of_flow
+from exporter.precedence import Precedence
 from exporter.refused import RefusedDeliveries
 from exporter.retention import Retention
 from exporter.web import app as routes
@@ -178,6 +179,7 @@ def build_app(
     )
     authentication = _authentication(settings, keys)
     refused = RefusedDeliveries(lambda: time.time_ns() // 1_000_000)
+    precedence = Precedence()
     webhook = Webhook(
         Pacing(follower.is_far_behind, time.monotonic).paced(intake.record),
         ledger.now,
@@ -186,6 +188,7 @@ def build_app(
         validations=validations,
         max_body=settings.webhook_max_body,
         refused=refused.add,
+        precedence=precedence,
     )
     webhook_routes = routes.webhook_routes(
         _check_webhook(webhook, settings, telemetry, refused),
@@ -195,7 +198,7 @@ def build_app(
     ready = Ready(follower, intake)
     health_routes = routes.health_routes(ready)
     scrape = Scrape(follower, telemetry, start_timestamps=settings.metrics_start_timestamps)
-    asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS))
+    asking = Asking(open_queries(settings.ledger_url, _QUERY_SECONDS), begin=precedence.begin_page)
 
     inner_routes, not_found = _inner(
         settings,
@@ -215,6 +218,7 @@ def build_app(
                 webhook=_describe_webhook(settings),
                 started_at=time.time_ns() // 1_000_000,
                 has_passwords=lambda: protection.has_users,
+                give_way=precedence.give_way,
             )
         ),
         _inner_check(settings, lambda: not protection.has_users, telemetry),
@@ -320,7 +324,7 @@ def _inner(
 ) -> tuple[list[Route], ASGIApp | None]:
     """The routes that are meant for the operator's own network, and what answers requests to other paths."""
     has_pages = settings.web_pages != "off"
-    frame = Frame(__version__, NAVIGATION if has_pages else (), settings.web_external_url)
+    frame = Frame(__version__, NAVIGATION if has_pages else (), settings.web_external_url, sources.give_way)
     inner_routes = routes.inner_routes(scrape, settings.web_telemetry_path, frame, check)
     if not has_pages:
         landing = Landing(frame, settings.web_telemetry_path, settings.webhook_path)

@@ -64,6 +64,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"exporter.checkpoints", "exporter.errors", "exporter.model", "exporter.ledger", "exporter.metrics"},
         {"structlog"},
     ),
+    "exporter.precedence": (set(), set()),
     "exporter.pacing": ({"exporter.intake", "exporter.model"}, set()),
     "exporter.retention": ({"exporter.errors", "exporter.ledger"}, {"structlog"}),
     "exporter.saved_files": (
@@ -155,6 +156,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.model",
             "exporter.not_understood",
             "exporter.pacing",
+            "exporter.precedence",
             "exporter.page_sources",
             "exporter.pages",
             "exporter.refused",

@@ -107,7 +107,7 @@ class Api:
                 own=self._links(path),
                 is_full=self._sources.is_full(),
             )
-            return json_text(work(page_request))
+            return json_text(work(page_request), self._sources.give_way)
 
         try:
             content = await self._asking.ask(work_on)

@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 from exporter.errors import PagesBusyError, QueryTimeoutError
 from exporter.ledger.queries import Queries
 
-AT_ONCE: Final = 2
-"""Questions that are answered at a time."""
+AT_ONCE: Final = 1
+"""Questions that are answered at a time. More would not be faster, because one thread runs Python at a time. Deliveries
+would wait for each of them (benchmarks/results.md, "Pages")."""
 MAX_WAITING: Final = 30
 """Questions that wait for a thread, at most."""
 WAIT: Final = 3.0
@@ -29,12 +30,18 @@ _Answer = TypeVar("_Answer")
 class Asking:
     """Calls functions with the ledger's queries, on threads of its own."""
 
-    def __init__(self, queries: Queries, *, wait: float = WAIT, answer: float = ANSWER) -> None:
-        """`wait` and `answer` are in seconds. The queries are closed by `close`."""
+    def __init__(
+        self, queries: Queries, *, wait: float = WAIT, answer: float = ANSWER, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """`wait` and `answer` are in seconds. `begin` is called on the thread of a question, before it.
+
+        The queries are closed by `close`.
+        """
         self._queries = queries
         self._wait = wait
         self._answer = answer
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pages")
+        self._begin = begin
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
@@ -51,8 +58,12 @@ class Asking:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._slots.release)
 
+        def answer_it() -> _Answer:
+            self._begin()
+            return question(self._queries)
+
         try:
-            answer = self._pool.submit(question, self._queries)
+            answer = self._pool.submit(answer_it)
         except BaseException:
             self._slots.release()
             raise

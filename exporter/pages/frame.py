@@ -6,7 +6,7 @@ addresses of both hold a digest of their content, so browsers keep them for a ye
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,8 @@ from exporter.pages import texts
 from exporter.pages.links import OwnLinks, own_links, relative_root
 from exporter.plain_text import with_escapes
 
+_PARTS: Final = 50
+"""Parts of a page that are rendered without giving way. A row of a table has some ten."""
 _STYLESHEET: Final = "style.css"
 _SCRIPT: Final = "local-times.js"
 _MEDIA_TYPES: Final = {_STYLESHEET: "text/css", _SCRIPT: "text/javascript"}
@@ -38,8 +40,17 @@ class StaticFile(NamedTuple):
 class Frame:
     """Renders templates. All methods can be called on any thread."""
 
-    def __init__(self, version: str, navigation: Sequence[NavigationItem], external_url: str | None = None) -> None:
-        """Reads the templates and the stylesheet. `navigation` has pages that exist, and no others."""
+    def __init__(
+        self,
+        version: str,
+        navigation: Sequence[NavigationItem],
+        external_url: str | None = None,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Reads the templates and the stylesheet. `navigation` has pages that exist, and no others.
+
+        `give_way` is called now and then while a page is rendered.
+        """
         package = resources.files(__package__)
         sources = {file.name: file.read_text(encoding="utf-8") for file in package.joinpath("templates").iterdir()}
         files = {
@@ -50,6 +61,7 @@ class Frame:
         self.static_files: Final = {self._paths[name]: file for name, file in files.items()}
         """The files that pages load, by their paths."""
         self._external_url = external_url
+        self._give_way = give_way
         self._environment = Environment(
             loader=DictLoader(sources),
             autoescape=True,
@@ -83,7 +95,7 @@ class Frame:
     def render(self, template: str, raw_path: str, values: Mapping[str, Any]) -> bytes:
         """The page of a template. `raw_path`: the path of the page as it is in the request line."""
         links = self.links(raw_path)
-        text = self._environment.get_template(template).render(
+        parts = self._environment.get_template(template).generate(
             values,
             links=links,
             here=raw_path,
@@ -92,7 +104,13 @@ class Frame:
             stylesheet=relative_root(raw_path) + self._paths[_STYLESHEET].removeprefix("/"),
             script=relative_root(raw_path) + self._paths[_SCRIPT].removeprefix("/"),
         )
-        return text.encode(errors="replace")
+        return "".join(self._with_pauses(parts)).encode(errors="replace")
+
+    def _with_pauses(self, parts: Iterable[str]) -> Iterator[str]:
+        for number, part in enumerate(parts):
+            if number % _PARTS == 0:
+                self._give_way()
+            yield part
 
 
 def _digest(content: bytes) -> str:

@@ -60,6 +60,8 @@ class Sources:
     """The state of the metrics. Blocking. Raises what `flows` raises."""
     refused: Callable[[], Sequence[RefusedDelivery]]
     """The last requests to the webhook that this process refused, the newest first."""
+    give_way: Callable[[], None] = lambda: None
+    """Waits for a moment while deliveries are being taken."""
     read_details: DetailsReader = lambda _body, _event_code: RunDetails()
     """Reads what a stored body of a run holds for people."""
     is_readable: Callable[[bytes], bool] = lambda _body: True
@@ -93,6 +95,7 @@ class PageRequest:
 
         What the ledger's columns hold is shown then. A list has hundreds of bodies, although no more than some MiB.
         """
+        self.sources.give_way()
         is_readable = self.sources.is_readable(body)
         return self.sources.read(body, received_at, event_code) if is_readable else Unreadable()
 

@@ -9,6 +9,7 @@ one contains no rule about signatures, payloads or the ledger.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Final
 
@@ -83,8 +84,11 @@ class Webhook:
         validations: Validations,
         max_body: int,
         refused: Refused,
+        precedence: AbstractContextManager[None],
     ) -> None:
         """`record` makes deliveries durable. `clock` returns milliseconds since 1970. `max_body` is in bytes.
+
+        `precedence` is entered while a delivery that has arrived is being taken.
 
         `refused` is called with each request that is refused for good.
         """
@@ -97,6 +101,7 @@ class Webhook:
         self._body_budget = BodyBudget(perf_counter, max_body=max_body)
         self._slow_reading = SlowReading()
         self._refused = refused
+        self._precedence = precedence
         self._refusals = LogThrottle(perf_counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,19 +156,20 @@ class Webhook:
                 reservation.accept_sender()
             await authentication.require_key(claim)
             body = await read_body(headers, receive, reservation, self._max_body)
-            encodings = content_encodings(scope["headers"])
-            if (request := _validation(encodings, body)) is not None:
-                is_signed = await self._is_signed(claim, body)
-                self._validations.handle(request.url, scope.get("client"), is_signed=is_signed)
-                return _CONFIRMED
-            proof = await self._verify_body(claim, body, reservation)
-            reservation.protect()
-            content = await self._decode(encodings, body, receive, reservation)
-            delivery = await self._parse(headers, body, content, receive)
-            authentication.verify_recipient(delivery)
-            await authentication.trust(claim, body, proof)
-            reservation.prove_connection()
-            results = await self._record_and_count(delivery)
+            with self._precedence:
+                encodings = content_encodings(scope["headers"])
+                if (request := _validation(encodings, body)) is not None:
+                    is_signed = await self._is_signed(claim, body)
+                    self._validations.handle(request.url, scope.get("client"), is_signed=is_signed)
+                    return _CONFIRMED
+                proof = await self._verify_body(claim, body, reservation)
+                reservation.protect()
+                content = await self._decode(encodings, body, receive, reservation)
+                delivery = await self._parse(headers, body, content, receive)
+                authentication.verify_recipient(delivery)
+                await authentication.trust(claim, body, proof)
+                reservation.prove_connection()
+                results = await self._record_and_count(delivery)
             _log.debug("delivery", **{result.value: count for result, count in results.items()}, bytes=len(body))
             return "".join(f"{result} {count}\n" for result, count in sorted(results.items())).encode()
 

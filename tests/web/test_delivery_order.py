@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from typing import Final
 
 import httpx
@@ -62,6 +63,7 @@ class Steps:
             validations=self.validations,
             max_body=MAX_BODY,
             refused=lambda reason, peer: self.refused.append((reason, peer)),
+            precedence=nullcontext(),
         )
         self.refused: list[tuple[str, str]] = []
         self._app = app.build(app.webhook_routes(webhook, "/webhook", takes_token=False))
