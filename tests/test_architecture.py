@@ -129,7 +129,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "exporter.reasons",
             "exporter.refused",
         },
-        {"jinja2", "starlette", "structlog"},
+        {"jinja2", "msgspec", "starlette", "structlog"},
     ),
     "exporter.kept_reasons": (
         {"exporter.adobe.payloads", "exporter.intake", "exporter.ledger.queries", "exporter.model"},

@@ -21,13 +21,12 @@ from exporter.logs import LogThrottle
 from exporter.pages.api_operations import BASE, Operation
 from exporter.pages.asking import Asking
 from exporter.pages.error_texts import text_of
-from exporter.pages.json_text import json_text
+from exporter.pages.json_text import json_text, view_text
 from exporter.pages.links import OwnLinks
 from exporter.pages.openapi import PROBLEM_TYPE, document
 from exporter.pages.page_request import PageRequest, Sources, stored_ids
 from exporter.pages.parameters import strict
 from exporter.pages.site import raw_path
-from exporter.pages.views import Json, as_json
 
 _RETRY_AFTER: Final = "5"
 """Seconds, with every 503."""
@@ -41,7 +40,7 @@ _METHODS: Final = ("GET", "HEAD")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("api")
 
-Work = Callable[[PageRequest], Json]
+Work = Callable[[PageRequest], bytes]
 
 
 class Api:
@@ -60,12 +59,12 @@ class Api:
         return self._endpoint(
             operation.base if operation.item else "",
             operation.parameters,
-            lambda request: as_json(operation.answer(request)),
+            lambda request: view_text(operation.answer(request)),
         )
 
     def document_endpoint(self) -> ASGIApp:
         """The endpoint of the OpenAPI document."""
-        return self._endpoint("", (), lambda request: document(self._version, request.own.page(BASE)))
+        return self._endpoint("", (), lambda request: json_text(document(self._version, request.own.page(BASE))))
 
     def not_found_endpoint(self) -> ASGIApp:
         """The endpoint of all other addresses below `/api`."""
@@ -107,7 +106,7 @@ class Api:
                 own=self._links(path),
                 is_full=self._sources.is_full(),
             )
-            return json_text(work(page_request), self._sources.give_way)
+            return work(page_request)
 
         try:
             content = await self._asking.ask(work_on)

@@ -6,8 +6,9 @@ addresses of both hold a digest of their content, so browsers keep them for a ye
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -104,13 +105,11 @@ class Frame:
             stylesheet=relative_root(raw_path) + self._paths[_STYLESHEET].removeprefix("/"),
             script=relative_root(raw_path) + self._paths[_SCRIPT].removeprefix("/"),
         )
-        return "".join(self._with_pauses(parts)).encode(errors="replace")
-
-    def _with_pauses(self, parts: Iterable[str]) -> Iterator[str]:
-        for number, part in enumerate(parts):
-            if number % _PARTS == 0:
-                self._give_way()
-            yield part
+        texts = []
+        while text := "".join(islice(parts, _PARTS)):
+            texts.append(text)
+            self._give_way()
+        return "".join(texts).encode(errors="replace")
 
 
 def _digest(content: bytes) -> str:

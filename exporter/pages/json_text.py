@@ -6,10 +6,11 @@ any depth. Python's own writer and reader also take NaN, which is no JSON. None 
 
 import json
 import math
-from collections.abc import Callable
 from typing import Final
 
-from exporter.pages.views import Json
+import msgspec
+
+from exporter.pages.views import Json, Moment, as_json, rfc3339
 from exporter.plain_text import with_escapes
 
 MAX_BODY: Final = 1 << 20
@@ -18,34 +19,33 @@ MAX_DEPTH: Final = 64
 """Nested values of a body that is shown as JSON. Some readers stop at 100, and an answer adds a few."""
 
 
-def json_text(value: Json, pause: Callable[[], None] = lambda: None) -> bytes:
+def json_text(value: Json) -> bytes:
     """A JSON text in UTF-8, which ends with a line feed.
 
     A half of a surrogate becomes a question mark. Control and format characters are escaped, so that a terminal shows
-    them and does not obey them. `pause` is called before each item of a list. Raises ValueError for a number that is
-    not finite.
+    them and does not obey them. Raises ValueError for a number that is not finite.
     """
-    if isinstance(value, dict):
-        members = (
-            f"{_text(name)}:{_array(each, pause) if isinstance(each, list) else _text(each)}"
-            for name, each in value.items()
-        )
-        return f"{{{','.join(members)}}}\n".encode()
-    return f"{_text(value)}\n".encode()
-
-
-def _array(values: list[Json], pause: Callable[[], None]) -> str:
-    """The text of a list, made item by item: other threads can't run while one long text is made."""
-    texts = []
-    for value in values:
-        pause()
-        texts.append(_text(value))
-    return f"[{','.join(texts)}]"
-
-
-def _text(value: Json) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return with_escapes(text.encode(errors="replace").decode())
+    return with_escapes(text.encode(errors="replace").decode()).encode() + b"\n"
+
+
+def view_text(view: object) -> bytes:
+    """The text of a view, as `json_text` has it (`exporter.pages.views.as_json`). Lists of hundreds are made so."""
+    try:
+        text = _encoder.encode(view).decode()
+    except (ValueError, OverflowError, msgspec.MsgspecError):
+        # A half of a surrogate, a number of more than 64 bits, or a member whose name is no text.
+        return json_text(as_json(view))
+    return with_escapes(text).encode() + b"\n"
+
+
+def _time_text(value: object) -> str | None:
+    if isinstance(value, Moment):
+        return rfc3339(value)
+    raise TypeError(f"a view has no values of the type {type(value).__name__}")
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_time_text)
 
 
 def body_value(body: bytes) -> Json:

@@ -6,6 +6,7 @@ nowhere: both functions and methods return None then. This module does no I/O.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -154,6 +155,7 @@ def host_of_url(url: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+@lru_cache(1024)
 def _segment(text: str, *, is_in_path: bool = True) -> str | None:
     """A text as one segment of a path, or as a value of a query. None if no address can hold it."""
     if is_in_path and text in _DOT_SEGMENTS:
